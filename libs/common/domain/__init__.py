@@ -1,0 +1,1 @@
+"""What the bridge is about: alerts, instructions, orders, and the states they move through. Pure."""

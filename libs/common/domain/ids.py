@@ -1,0 +1,81 @@
+"""Identifiers, and how the two that we make ourselves are built."""
+
+import base64
+import hashlib
+import re
+from typing import Final, NewType
+
+AlertId = NewType("AlertId", str)
+"""Names one admitted alert; 26 characters `[0-9a-v]`, sorts by time of making."""
+
+EventId = NewType("EventId", str)
+"""Names one refused post; made like an `AlertId`."""
+
+AccountName = NewType("AccountName", str)
+"""An account of the configuration; never contains `:`."""
+
+WebhookName = NewType("WebhookName", str)
+"""A webhook of the configuration."""
+
+Market = NewType("Market", str)
+"""What the account's venue calls the symbol; at most 64 safe characters."""
+
+LaneName = NewType("LaneName", str)
+"""`account:market`, or `account:market:strategy` where the account asks for it."""
+
+Token = NewType("Token", str)
+"""The right to execute a lane: the id of its entry in the ready stream."""
+
+Holder = NewType("Holder", str)
+"""A worker process, by a name that is random for each process start; also its consumer name."""
+
+EntryId = NewType("EntryId", str)
+"""The id of an entry in a lane stream."""
+
+Nonce = NewType("Nonce", str)
+"""Marks one call of one process, so that a re-sent call is told from another's."""
+
+ClientOrderId = NewType("ClientOrderId", str)
+"""Our id for an order: 26 characters `[a-z2-7]`, within every surveyed venue's alphabet and length."""
+
+DeadLetterId = NewType("DeadLetterId", str)
+"""The id of an entry in the dead-letter stream."""
+
+MAX_MARKET_LENGTH: Final = 64
+
+_SAFE: Final = re.compile(r"[A-Za-z0-9_.:/!@+\-]{1,64}")
+
+
+def alert_id(at_ms: int, entropy: bytes) -> AlertId:
+    """Build an id that sorts by time.
+
+    Args:
+        at_ms: Time of making, milliseconds since the epoch, below 2**48.
+        entropy: Ten random bytes.
+    """
+    packed = at_ms.to_bytes(6, "big") + entropy
+    return AlertId(base64.b32hexencode(packed)[:26].decode().lower())
+
+
+def client_order_id(account: AccountName, alert: AlertId, leg: int) -> ClientOrderId:
+    """Derive the id of an order: the same for every attempt and every replay of one leg.
+
+    A fresh id for each attempt is what makes a time-out trade twice, so nothing that changes
+    between attempts (entry id, token, time) may enter.
+    """
+    digest = hashlib.blake2b(f"{account}\n{alert}\n{leg}".encode(), digest_size=17).digest()
+    return ClientOrderId(base64.b32encode(digest)[:26].decode().lower())
+
+
+def safe_name(name: str) -> str:
+    """Return `name` where it can stand in a key as it is, else a digest of it, marked by `~`."""
+    if _SAFE.fullmatch(name):
+        return name
+    return "~" + hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def lane_name(account: AccountName, market: Market, strategy: str | None = None) -> LaneName:
+    """Name the lane of a market, or of one strategy's trading in it."""
+    if strategy is None:
+        return LaneName(f"{account}:{safe_name(market)}")
+    return LaneName(f"{account}:{safe_name(market)}:{safe_name(strategy)}")

@@ -1,0 +1,36 @@
+"""When two posts are the same alert."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+WINDOW_MS: Final = 24 * 60 * 60 * 1000
+"""How long an id that the sender gave stays taken."""
+
+BODY_WINDOW_MS: Final = 60 * 1000
+"""The same for a body without an id: longer than TradingView's resends, shorter than most repeats that are meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class DedupKey:
+    """What tells one alert of a webhook from another."""
+
+    key: str
+    window_ms: int
+    is_sender_id: bool
+    """Whether the sender named it: only then another body under the same key is a conflict."""
+
+
+def body_digest(masked: str) -> str:
+    """Return the digest of a body whose credential has been masked, 32 hexadecimal digits.
+
+    The credential must not enter: after a change of secret a resend would be another alert.
+    """
+    return hashlib.blake2b(masked.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def dedup_key(sender_id: str | None, digest: str) -> DedupKey:
+    """Return the key of an alert: the sender's id where it gave one, else the digest of its body."""
+    if sender_id is None:
+        return DedupKey(f"body:{digest}", BODY_WINDOW_MS, is_sender_id=False)
+    return DedupKey(f"id:{sender_id}", WINDOW_MS, is_sender_id=True)

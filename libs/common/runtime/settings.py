@@ -1,0 +1,465 @@
+"""The settings: one immutable section per service, read from one YAML file and passed as arguments.
+
+`config/bascule.yaml` is the commented reference. A field is named in the file as here, without its unit.
+"""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from libs.common.domain.errors import ConfigError
+from libs.common.domain.ids import AccountName, Market, WebhookName
+from libs.common.runtime import config_file
+from libs.common.runtime.config_file import WrongValue
+from libs.common.runtime.durations import DurationMs, DurationOrZeroMs, Rate, format_duration
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+BasisPoints = Annotated[float, msgspec.Meta(ge=0, le=10_000)]
+
+REQUEST_MARGIN_MS: Final = 1_000
+"""How much sooner than its lane's lease a broker request must be dead."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_NAME_FORM: Final = "a name of at most 64 letters, digits, '_', '-' and '.', the first a letter or digit"
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_VARIABLE_FORM: Final = "the name of an environment variable"
+
+
+class Durability(StrEnum):
+    """What Redis must promise before a process starts."""
+
+    ALWAYS = "always"
+    """Fsync on every write: an acknowledged alert survives a crash of the machine."""
+    EVERYSEC = "everysec"
+    """Fsync each second: a crash of the machine may lose the last second."""
+    DECLARED = "declared"
+    """Not checked, since a managed server bars CONFIG; you vouch for it."""
+    NONE = "none"
+    """No promise: a restart of Redis may lose everything."""
+
+
+class LaneBy(StrEnum):
+    """What keeps its order of arrival."""
+
+    SYMBOL = "symbol"
+    """One order of arrival per account and symbol."""
+    STRATEGY = "strategy"
+    """One per account, symbol and strategy: strategies trade the same symbol side by side."""
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of the file; unknown keys are refused."""
+
+
+class RedisSettings(Section, frozen=True, kw_only=True):
+    """Where the alerts are kept."""
+
+    url: str = "redis://127.0.0.1:6379/0"
+    """`redis://`, `rediss://` or `unix://`; the environment's REDIS_URL comes first."""
+    shards: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 1
+    """Parts that accounts are spread over; more than 1 only with Redis Cluster. Not to be changed on old data."""
+    durability: Durability = Durability.ALWAYS
+    """What Redis must promise; a process refuses to start on less."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.netloc or parts.path):
+            raise WrongValue("url", "a redis://, rediss:// or unix:// address")
+
+
+class IngressSettings(Section, frozen=True, kw_only=True):
+    """The door that alerts come in by."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` lets other machines in: put TLS in front."""
+    port: Port = 8_080
+    """Port for alerts."""
+    ops_host: str = "127.0.0.1"
+    """Address of probes and metrics; never the open internet."""
+    ops_port: Port = 9_101
+    """Port of probes and metrics."""
+    public_url: str | None = None
+    """How TradingView reaches `port` from outside; only for the addresses that commands print."""
+    deadline_ms: DurationMs = msgspec.field(default=DurationMs(2_000), name="deadline")
+    """Time for an alert to become durable, else 503. TradingView hangs up after 3 s: stay below."""
+
+    def __post_init__(self) -> None:
+        if self.port == self.ops_port:
+            raise WrongValue("ops_port", "another port than `port`")
+        if self.public_url is not None and urlsplit(self.public_url).scheme not in {"http", "https"}:
+            raise WrongValue("public_url", "an http:// or https:// address")
+
+
+class WorkerSettings(Section, frozen=True, kw_only=True):
+    """The processes that execute lanes."""
+
+    ops_host: str = "127.0.0.1"
+    """Address of probes and metrics; never the open internet."""
+    ops_port: Port = 9_110
+    """Port of probes and metrics; `bascule up` gives worker n this plus n."""
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
+    """Lanes one worker executes at a time. More: more orders under way at a slow broker, more memory."""
+    lease_ms: DurationMs = msgspec.field(default=DurationMs(6_000), name="lease")
+    """Time a lane is a worker's without renewal. Long: slow recovery after a crash. Short: stalls cost lanes."""
+    poison_limit: Count = 10
+    """Workers that may be lost while an instruction ran; then it is dead-lettered."""
+    drain_ms: DurationMs = msgspec.field(default=DurationMs(20_000), name="drain")
+    """Time to finish what was sent after SIGTERM; what is left then is handed back."""
+
+
+class ReaperSettings(Section, frozen=True, kw_only=True):
+    """The process that heals: lapsed leases, due lanes, lost tokens, trimming."""
+
+    ops_host: str = "127.0.0.1"
+    """Address of probes and metrics; never the open internet."""
+    ops_port: Port = 9_103
+    """Port of probes and metrics."""
+    interval_ms: DurationMs = msgspec.field(default=DurationMs(500), name="interval")
+    """Time between passes. Long: parked lanes start late and recovery is slow. Short: more load on Redis."""
+
+
+class WebhookSettings(Section, frozen=True, kw_only=True):
+    """An address that alerts are posted to, with a credential and the accounts it trades."""
+
+    MAX_BODY_BYTES: ClassVar[int] = 40_960
+
+    secret: str
+    """The environment variable (or its `_FILE` twin) that holds the credential."""
+    accounts: tuple[AccountName, ...]
+    """Every alert becomes one instruction for each of these."""
+    rate: Rate | None = None
+    """Alerts let in; above it 429, which TradingView does not send again. None: no limit."""
+    max_age_ms: DurationMs = msgspec.field(default=DurationMs(60_000), name="max_age")
+    """An alert older than this is not traded any more: it ends EXPIRED."""
+    max_body: Annotated[int, msgspec.Meta(ge=256, le=MAX_BODY_BYTES)] = 16_384
+    """Bytes a post may have; above it 413."""
+    clock_skew_ms: DurationOrZeroMs = msgspec.field(default=DurationOrZeroMs(5_000), name="clock_skew")
+    """How far in the future a fire time may lie; beyond it the time of arrival counts instead."""
+    dedup_ms: DurationMs = msgspec.field(default=DurationMs(86_400_000), name="dedup")
+    """Time a repeat of an alert is recognised as one."""
+
+    def __post_init__(self) -> None:
+        if _VARIABLE.fullmatch(self.secret) is None:
+            raise WrongValue("secret", _VARIABLE_FORM)
+        if not self.accounts or len(set(self.accounts)) != len(self.accounts):
+            raise WrongValue("accounts", "a list with at least one account, each once")
+
+
+class LimitSettings(Section, frozen=True, kw_only=True):
+    """How fast orders may be sent."""
+
+    rate: Rate | None
+    """Orders in a time. None: no limit."""
+    burst: Count
+    """Orders that may go at once after a pause."""
+
+
+class LimitOverride(Section, frozen=True, kw_only=True):
+    """The same for one account or symbol."""
+
+    rate: Rate | None
+    """Orders in a time. None: no limit."""
+    burst: Count | None = None
+    """Orders that may go at once after a pause. None: as in `limits`."""
+
+
+class LimitsSettings(Section, frozen=True, kw_only=True):
+    """The limits that hold where an account sets none. `paper` and `log` accounts have none unless they set one."""
+
+    symbol: LimitSettings = LimitSettings(rate=Rate(5, 1_000), burst=10)
+    """For each symbol of an account. Low: bursts wait, and may expire. High: the venue refuses."""
+    account: LimitSettings = LimitSettings(rate=Rate(10, 1_000), burst=20)
+    """For all symbols of an account together."""
+
+
+class AccountLimits(Section, frozen=True, kw_only=True):
+    """What an account sets in place of `limits`."""
+
+    symbol: LimitOverride | None = None
+    """For each symbol of this account."""
+    account: LimitOverride | None = None
+    """For all symbols of this account together."""
+    symbols: Mapping[Market, LimitOverride] = {}
+    """For single symbols, by the venue's name of them; comes before `symbol`."""
+
+
+class AccountSettings(Section, frozen=True, kw_only=True):
+    """What every account has, whatever its broker."""
+
+    has_default_limits: ClassVar[bool] = False
+
+    default_quantity: Decimal | None = None
+    """Base units to trade where an alert names no quantity. None: such an alert is refused."""
+    lane_by: LaneBy = LaneBy.SYMBOL
+    """What keeps its order of arrival."""
+    request_expiry_ms: DurationMs = msgspec.field(default=DurationMs(5_000), name="request_expiry")
+    """Time after sending in which the venue may still execute an order. At most the lease less 1 s."""
+    limits: AccountLimits = AccountLimits()
+    """Rate limits of its own."""
+
+    def __post_init__(self) -> None:
+        _check_above_zero("default_quantity", self.default_quantity)
+
+
+class PaperAccount(AccountSettings, frozen=True, kw_only=True, tag_field="broker", tag="paper"):
+    """Trades on paper: fills at the alert's price, else the last known, else `default_price`."""
+
+    default_price: Decimal | None = None
+    """The price where neither the alert nor an earlier one gave any. None: the order is rejected."""
+    slippage_bps: BasisPoints = 0.0
+    """Basis points by which every fill is worse than its price."""
+    fee_bps: BasisPoints = 0.0
+    """Basis points of a fill's value that it costs."""
+    cash: Decimal = Decimal(100_000)
+    """What the account starts with."""
+    currency: Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{2,12}$")] = "USDT"
+    """What cash and profit are counted in; a name only."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_above_zero("default_price", self.default_price)
+        if not self.cash.is_finite() or self.cash < 0:
+            raise WrongValue("cash", "a number of at least 0")
+
+
+class LogAccount(AccountSettings, frozen=True, kw_only=True, tag_field="broker", tag="log"):
+    """A dry run: orders go to the log and nowhere else."""
+
+
+class HttpAccount(AccountSettings, frozen=True, kw_only=True, tag_field="broker", tag="http"):
+    """Sends signed orders to an execution layer of your own."""
+
+    has_default_limits: ClassVar[bool] = True
+
+    url: str
+    """Where it listens; orders go to `{url}/orders`."""
+    secret: str
+    """The environment variable (or its `_FILE` twin) with the key that requests are signed with."""
+    timeout_ms: DurationMs = msgspec.field(default=DurationMs(2_000), name="timeout")
+    """Time to wait for an answer; after it the order's outcome is unknown and is looked up."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+            raise WrongValue("url", "an http:// or https:// address without a query")
+        if _VARIABLE.fullmatch(self.secret) is None:
+            raise WrongValue("secret", _VARIABLE_FORM)
+
+
+Account = PaperAccount | LogAccount | HttpAccount
+
+
+class BreakerSettings(Section, frozen=True, kw_only=True):
+    """When to stop sending orders to an account's venue that keeps failing."""
+
+    failures: Count = 5
+    """Failures in a row, or attempts that `rate` needs, before it opens. Low: opens at hiccups."""
+    rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.7
+    """The share of attempts in `window` that must have failed."""
+    window_ms: DurationMs = msgspec.field(default=DurationMs(30_000), name="window")
+    """The time over which attempts count."""
+    reset_ms: DurationMs = msgspec.field(default=DurationMs(10_000), name="reset")
+    """Time from opening to the next trial order. Long: a healed venue stands idle."""
+
+
+class RetentionSettings(Section, frozen=True, kw_only=True):
+    """How long history is kept. Long: more memory in Redis."""
+
+    alerts_ms: DurationMs = msgspec.field(default=DurationMs(604_800_000), name="alerts")
+    """Alerts, instructions and orders, from the moment they ended."""
+    journal_ms: DurationMs = msgspec.field(default=DurationMs(604_800_000), name="journal")
+    """The journal of every state change."""
+    dead_letters_ms: DurationMs = msgspec.field(default=DurationMs(2_592_000_000), name="dead_letters")
+    """Dead letters; the order record lasts as long, so that a replay can look the order up."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A rate limit as the scripts take it."""
+
+    interval_us: int
+    """Time between two orders, in microseconds."""
+    burst: int
+    """Orders that may go at once after a pause."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The limits of one account's orders in one market; None is no limit."""
+
+    symbol: Limit | None
+    account: Limit | None
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """Everything the file says."""
+
+    redis: RedisSettings = RedisSettings()
+    ingress: IngressSettings = IngressSettings()
+    worker: WorkerSettings = WorkerSettings()
+    reaper: ReaperSettings = ReaperSettings()
+    webhooks: Mapping[WebhookName, WebhookSettings] = {}
+    accounts: Mapping[AccountName, Account] = {}
+    limits: LimitsSettings = LimitsSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    retention: RetentionSettings = RetentionSettings()
+
+    def limits_for(self, account: AccountName, market: Market) -> Limits:
+        """Return the limits of an account's orders in a market.
+
+        Raises:
+            KeyError: There is no such account.
+        """
+        chosen = self.accounts[account]
+        own, default = chosen.limits, self.limits
+        return Limits(
+            symbol=_limit(own.symbols.get(market) or own.symbol, default.symbol, chosen),
+            account=_limit(own.account, default.account, chosen),
+        )
+
+
+def load_settings(path: Path | str, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of a file.
+
+    Args:
+        path: The YAML file.
+        environ: Where REDIS_URL (or REDIS_URL_FILE) and BASCULE_OPS_PORT may override it; None: nothing does.
+
+    Raises:
+        ConfigError: The file cannot be read, does not fit or contradicts itself; one line that says where.
+    """
+    path = Path(path)
+    document = config_file.read_document(path)
+    settings = config_file.convert(_rates_off(document), Settings, path, _decode)
+    _check(settings, path)
+    return _override(settings, environ or {})
+
+
+def settings_path(environ: Mapping[str, str]) -> Path:
+    """Return the file that BASCULE_CONFIG names.
+
+    Raises:
+        ConfigError: It is not set.
+    """
+    value = environ.get("BASCULE_CONFIG", "")
+    if not value:
+        raise ConfigError("BASCULE_CONFIG is not set; set it to your configuration file (config/demo.yaml is one)")
+    return Path(value)
+
+
+def settings_from_environment(environ: Mapping[str, str]) -> Settings:
+    """Return the settings of the file that BASCULE_CONFIG names, with what the environment overrides.
+
+    Raises:
+        ConfigError: As `settings_path` and `load_settings`.
+    """
+    return load_settings(settings_path(environ), environ)
+
+
+def _limit(override: LimitOverride | None, default: LimitSettings, account: AccountSettings) -> Limit | None:
+    if override is not None:
+        rate, burst = override.rate, override.burst or default.burst
+    elif account.has_default_limits:
+        rate, burst = default.rate, default.burst
+    else:
+        return None
+    return None if rate is None else Limit(rate.interval_us, burst)
+
+
+def _decode(kind: type, value: object) -> object:
+    try:
+        if kind is Rate:
+            return Rate.parse(value)
+        if issubclass(kind, DurationMs):
+            return kind.parse(value)
+    except ValueError as error:
+        raise ValueError(f"Expected {error}") from error
+    raise NotImplementedError(f"no decoder for {kind}")
+
+
+def _rates_off(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document with None for the rate "off", which is how "no limit" is decoded."""
+    return {
+        key: (
+            None
+            if key == "rate" and value == "off"
+            else "" if key == "rate" and value is None
+            else _rates_off(value) if isinstance(value, dict) and key != "breaker" else value
+        )
+        for key, value in document.items()
+    }
+
+
+def _override(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    from libs.common.runtime.secrets import has_secret, read_secret
+
+    if has_secret("REDIS_URL", environ):
+        try:
+            redis = msgspec.structs.replace(settings.redis, url=read_secret("REDIS_URL", environ).reveal())
+        except WrongValue as error:
+            raise ConfigError(f"REDIS_URL: expected {error.expected}") from error
+        settings = msgspec.structs.replace(settings, redis=redis)
+    if (text := environ.get("BASCULE_OPS_PORT")) is not None:
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65_535):
+            raise ConfigError(f'BASCULE_OPS_PORT: got "{text}", expected a port from 1 to 65535')
+        settings = msgspec.structs.replace(
+            settings,
+            ingress=msgspec.structs.replace(settings.ingress, ops_port=int(text)),
+            worker=msgspec.structs.replace(settings.worker, ops_port=int(text)),
+            reaper=msgspec.structs.replace(settings.reaper, ops_port=int(text)),
+        )
+    return settings
+
+
+def _check_above_zero(field: str, value: Decimal | None) -> None:
+    if value is not None and not (value.is_finite() and value > 0):
+        raise WrongValue(field, "a number above 0")
+
+
+def _check(settings: Settings, path: Path) -> None:
+    """Refuse what no single section can see.
+
+    Raises:
+        ConfigError: The first contradiction found.
+    """
+
+    def refuse(key: str, remark: str) -> ConfigError:
+        return ConfigError(f"{path}: {key}: {remark}")
+
+    if not settings.accounts:
+        raise refuse("accounts", "this key is required, with at least one account")
+    if not settings.webhooks:
+        raise refuse("webhooks", "this key is required, with at least one webhook")
+    for section, names in (("accounts", settings.accounts), ("webhooks", settings.webhooks)):
+        for name in names:
+            if _NAME.fullmatch(name) is None:
+                raise refuse(section, f'got "{name}", expected {_NAME_FORM}')
+    for webhook_name, webhook in settings.webhooks.items():
+        for name in webhook.accounts:
+            if name not in settings.accounts:
+                known = ", ".join(settings.accounts)
+                raise refuse(f"webhooks.{webhook_name}.accounts", f'there is no account "{name}"; there are {known}')
+    venues: dict[tuple[str, str], str] = {}
+    longest_ms = settings.worker.lease_ms - REQUEST_MARGIN_MS
+    for name, account in settings.accounts.items():
+        if account.request_expiry_ms > longest_ms:
+            raise refuse(
+                f"accounts.{name}.request_expiry",
+                f"got {format_duration(account.request_expiry_ms)}, expected at most worker.lease "
+                f"({format_duration(settings.worker.lease_ms)}) less {format_duration(REQUEST_MARGIN_MS)}: "
+                "a request must be dead before its lane moves to another worker",
+            )
+        if isinstance(account, HttpAccount):
+            parts = urlsplit(account.url)
+            venue = (f"{parts.scheme}://{parts.netloc}{parts.path}".lower().rstrip("/"), account.secret)
+            if (other := venues.setdefault(venue, name)) != name:
+                raise refuse(
+                    f"accounts.{name}",
+                    f"has the same url and secret as accounts.{other}: they would race on one position",
+                )

@@ -1,0 +1,117 @@
+"""The head of a lane, as the scripts hand it out."""
+
+from dataclasses import dataclass
+
+from libs.common.domain.errors import BridgeError, StoreCorrupt
+from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, EntryId, LaneName, Token
+from libs.common.domain.lifecycle import OrderState
+from libs.common.store.client import translate_text
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lane and the token that we hold for it."""
+
+    lane: LaneName
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOrder:
+    """An order that was begun for the head, by whomever."""
+
+    client_order_id: ClientOrderId
+    state: OrderState
+    attempt: int
+    expires_at_ms: int
+    misses: int
+    """Look-ups that found nothing since the request could no longer execute."""
+    answer: bytes
+    """The encoded report, once there was one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The oldest instruction of a lane, and all that is known of it."""
+
+    entry_id: EntryId
+    alert_id: AlertId
+    account: AccountName
+    version: int
+    body: bytes
+    """The encoded instruction."""
+    deadline_ms: int
+    now_ms: int
+    """Redis' time when it was handed out."""
+    plan: bytes
+    """The encoded plan of its first leg, once it was made."""
+    lost_holders: int
+    admitted_at_ms: int
+    orders: tuple[KnownOrder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The lane is empty; its token is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The token is no longer current: the lane is somebody else's, and nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The head or its order is not what we thought: open again. Nothing was written."""
+
+
+HandedOut = Head | Closed | Stale | Moved
+
+
+def handed_out(answer: list[bytes]) -> HandedOut | BridgeError:
+    """Read an answer of `hand_out` in `lua/prelude.lua`, or one of the words in its place."""
+    word = answer[0]
+    if word == b"HEAD":
+        return Head(
+            entry_id=EntryId(answer[1].decode()),
+            alert_id=AlertId(answer[2].decode()),
+            account=AccountName(answer[3].decode()),
+            version=_version(answer[4]),
+            body=answer[5],
+            deadline_ms=int(float(answer[6])),
+            now_ms=int(answer[7]),
+            plan=answer[8],
+            lost_holders=int(answer[9]),
+            admitted_at_ms=int(answer[10]),
+            orders=tuple(_order(answer[i : i + 6]) for i in range(11, len(answer), 6)),
+        )
+    if word == b"CLOSED":
+        return Closed()
+    if word == b"STALE":
+        return Stale()
+    if word == b"STATE":
+        return Moved()
+    return failure(answer)
+
+
+def failure(answer: list[bytes]) -> BridgeError:
+    """Return the error that an `ERROR` answer, or one that no script gives, stands for."""
+    if answer[0] == b"ERROR":
+        return translate_text(answer[1].decode())
+    return StoreCorrupt(f"unexpected answer {answer!r}")
+
+
+def _version(text: bytes) -> int:
+    # What is not a number was not written by us: 0 is read as malformed by the worker.
+    return int(text) if text.isdigit() else 0
+
+
+def _order(fields: list[bytes]) -> KnownOrder:
+    return KnownOrder(
+        client_order_id=ClientOrderId(fields[0].decode()),
+        state=OrderState(fields[1].decode()),
+        attempt=int(fields[2]),
+        expires_at_ms=int(fields[3]),
+        misses=int(fields[4]),
+        answer=fields[5],
+    )

@@ -1,0 +1,164 @@
+"""Admission: an alert becomes durable, once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from redis.asyncio import Redis
+
+from libs.common.domain.errors import BridgeError, StoreCorrupt
+from libs.common.domain.ids import AccountName, AlertId, EventId, LaneName, Market, WebhookName
+from libs.common.domain.instruction import SCHEMA_VERSION
+from libs.common.store.batch import Batch
+from libs.common.store.client import translate_text
+from libs.common.store.keys import Keys
+from libs.common.store.scripts import Script
+
+REFUSED_KEPT: Final = 10_000
+"""Refused posts kept; what comes beyond pushes the oldest out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """One account's share of an admission."""
+
+    account: AccountName
+    market: Market
+    lane: LaneName
+    body: bytes
+    """The encoded instruction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Everything that one post makes durable."""
+
+    alert_id: AlertId
+    """Fresh for every post: it also tells our own re-sent call from another post of the same alert."""
+    webhook: WebhookName
+    dedup_key: str
+    dedup_window_ms: int
+    digest: str
+    """Of the body without its credential."""
+    is_sender_id: bool
+    """Whether the dedup key is an id that the sender gave: only then another digest is a conflict."""
+    alert: bytes
+    """The encoded alert."""
+    fired_at_ms: int | None
+    max_age_ms: int
+    clock_skew_ms: int
+    """A fire time further in the future than this counts as arrival."""
+    routed: tuple[Routed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The alert is on disk and will end in exactly one visible state."""
+
+    alert_id: AlertId
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The same alert was admitted before; nothing was written."""
+
+    alert_id: AlertId
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Another body was admitted under the sender's id; nothing was written."""
+
+    alert_id: AlertId
+
+
+Verdict = Admitted | Duplicate | Conflict
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refused post, as it is kept for operators."""
+
+    event_id: EventId
+    webhook: WebhookName
+    status: int
+    code: str
+    field: str
+    detail: str
+    raw: str
+    """Masked."""
+
+
+class Intake:
+    """What the ingress writes."""
+
+    def __init__(self, client: Redis, keys: Keys, *, now_ms: int | None = None) -> None:
+        """Args:
+        client: Its time-out bounds a flight.
+        keys: The shard's.
+        now_ms: A fixed time instead of Redis' own, for tests.
+        """
+        self._client = client
+        self._keys = keys
+        self._now = "" if now_ms is None else str(now_ms)
+        self._admit = Script("admit")
+        self._refuse = Script("refuse")
+        self._probe = Script("probe")
+        self.admissions: Batch[Admission, Verdict] = Batch(self._send_admissions)
+        """Submit an `Admission`, get its `Verdict`."""
+        self.refusals: Batch[Refusal, None] = Batch(self._send_refusals, max_queued=1_000)
+        """Submit a `Refusal` to have it kept."""
+
+    async def probe(self) -> None:
+        """Write something that expires, as proof that an alert would be admitted.
+
+        Raises:
+            StoreUnavailable: Alerts would be refused now.
+        """
+        await self._probe.run(self._client, [*self._keys.fixed, self._keys.probe], [self._now])
+
+    async def _send_admissions(self, items: Sequence[Admission]) -> Sequence[Verdict | BridgeError]:
+        keys: list[str] = [*self._keys.fixed]
+        args: list[str | bytes | int] = [self._now]
+        for item in items:
+            keys += (self._keys.seen(item.webhook, item.dedup_key), self._keys.alert(item.alert_id))
+            args += (
+                item.alert_id,
+                item.dedup_window_ms,
+                item.digest,
+                "1" if item.is_sender_id else "0",
+                item.alert,
+                "" if item.fired_at_ms is None else item.fired_at_ms,
+                item.max_age_ms,
+                item.clock_skew_ms,
+                SCHEMA_VERSION,
+                len(item.routed),
+            )
+            for routed in item.routed:
+                keys += (
+                    self._keys.instruction(item.alert_id, routed.account),
+                    self._keys.lane(routed.lane),
+                )
+                args += (routed.account, routed.market, routed.lane, routed.body)
+        reply = await self._admit.run(self._client, keys, args)
+        return [_verdict(answer) for answer in reply]
+
+    async def _send_refusals(self, items: Sequence[Refusal]) -> Sequence[None | BridgeError]:
+        args: list[str | bytes | int] = [self._now, REFUSED_KEPT]
+        for item in items:
+            args += (item.event_id, item.webhook, item.status, item.code, item.field, item.detail, item.raw)
+        reply = await self._refuse.run(self._client, [*self._keys.fixed, self._keys.refused], args)
+        return [None if answer[0] == b"OK" else translate_text(answer[1].decode()) for answer in reply]
+
+
+def _verdict(answer: list[bytes]) -> Verdict | BridgeError:
+    word, text = answer[0], answer[1].decode()
+    if word == b"ADMITTED":
+        return Admitted(AlertId(text))
+    if word == b"DUPLICATE":
+        return Duplicate(AlertId(text))
+    if word == b"CONFLICT":
+        return Conflict(AlertId(text))
+    if word == b"ERROR":
+        return translate_text(text)
+    return StoreCorrupt(f"admit answered {answer!r}")

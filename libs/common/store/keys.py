@@ -1,0 +1,104 @@
+"""Every key in Redis, built here and nowhere else.
+
+All keys of a shard carry its hash tag, so that one script may touch them together on Redis Cluster.
+"""
+
+from typing import Final
+
+from libs.common.domain.ids import (
+    AccountName,
+    AlertId,
+    ClientOrderId,
+    LaneName,
+    Market,
+    WebhookName,
+    safe_name,
+)
+
+GROUP: Final = "workers"
+"""The consumer group on the ready stream; created at id 0."""
+
+_PERMANENT: Final = frozenset(
+    {"ready", "lanes", "parked", "dead", "journal", "refused", "breakers", "meta"}
+)
+_PERMANENT_FAMILIES: Final = ("lane:", "paper:")
+
+
+def is_permanent(key: str) -> bool:
+    """Tell whether a key may live without an expiry.
+
+    Lane streams are deleted when they are empty; the paper broker's books are balances.
+    """
+    prefix, tag, name = key.partition("}:")
+    if not tag or not prefix.startswith("bascule:{s"):
+        return False
+    return name in _PERMANENT or name.startswith(_PERMANENT_FAMILIES)
+
+
+class Keys:
+    """The keys of one shard."""
+
+    def __init__(self, shard: int = 0) -> None:
+        self.prefix: Final = f"bascule:{{s{shard}}}:"
+        """Absent as a key; scripts delete it as a first write and build names of records from it."""
+        self.ready: Final = f"{self.prefix}ready"
+        """STREAM of tokens, consumer group `workers`. Written by admit, settle, yield and the reaper."""
+        self.lanes: Final = f"{self.prefix}lanes"
+        """HASH lane -> `token|holder`: the fence. A lane without work and token has no field."""
+        self.parked: Final = f"{self.prefix}parked"
+        """ZSET lane -> due time in ms. Written by park, emptied by promote."""
+        self.journal: Final = f"{self.prefix}journal"
+        """STREAM of every state change, written by the script that made it; trimmed by age."""
+        self.refused: Final = f"{self.prefix}refused"
+        """STREAM of refused posts, capped by length. Written by refuse."""
+        self.dead: Final = f"{self.prefix}dead"
+        """STREAM of dead letters; trimmed by age. Written by settle, open and audit."""
+        self.breakers: Final = f"{self.prefix}breakers"
+        """HASH scope -> `state|generation|reset_at_ms|probe_until_ms`. Written by report and begin."""
+        self.meta: Final = f"{self.prefix}meta"
+        """HASH of the reaper's last time and the shard's facts."""
+        self.probe: Final = f"{self.prefix}probe"
+        """STRING, TTL 10 s: what the health check writes to see that Redis takes writes."""
+        self.fixed: Final = (
+            self.prefix,
+            self.ready,
+            self.lanes,
+            self.parked,
+            self.journal,
+            self.dead,
+            self.breakers,
+            self.meta,
+        )
+        """The first KEYS of every lane script, in this order."""
+
+    def lane(self, lane: LaneName) -> str:
+        """STREAM of waiting instructions, oldest first; deleted when empty, never trimmed. Written by admit."""
+        return f"{self.prefix}lane:{lane}"
+
+    def seen(self, webhook: WebhookName, dedup_key: str) -> str:
+        """STRING `alert id|digest`, TTL of the webhook's window. Written by admit."""
+        return f"{self.prefix}seen:{webhook}:{safe_name(dedup_key)}"
+
+    def alert(self, alert_id: AlertId) -> str:
+        """HASH of an alert; TTL once all of its instructions have ended. Written by admit and settle."""
+        return f"{self.prefix}alert:{alert_id}"
+
+    def instruction(self, alert_id: AlertId, account: AccountName) -> str:
+        """HASH of an alert's fate on one account; TTL once ended. Written by every lane script."""
+        return f"{self.prefix}instruction:{alert_id}:{account}"
+
+    def order(self, client_order_id: ClientOrderId) -> str:
+        """HASH of an order; TTL once its instruction ended. Written by begin, resolve and settle."""
+        return f"{self.prefix}order:{client_order_id}"
+
+    def symbol_bucket(self, account: AccountName, market: Market) -> str:
+        """STRING, the rate limit of one market; expires when full again. Written by begin."""
+        return f"{self.prefix}bucket:symbol:{account}:{safe_name(market)}"
+
+    def account_bucket(self, account: AccountName) -> str:
+        """STRING, the rate limit of one account; expires when full again. Written by begin."""
+        return f"{self.prefix}bucket:account:{account}"
+
+    def paper(self, account: AccountName, book: str) -> str:
+        """One of the paper broker's shared books; see `store/paper_books.py`."""
+        return f"{self.prefix}paper:{account}:{book}"

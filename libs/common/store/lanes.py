@@ -1,0 +1,193 @@
+"""Lanes and their tokens: read, open, renew, yield, park."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from libs.common.domain.errors import BridgeError
+from libs.common.domain.ids import Holder, LaneName, Token
+from libs.common.domain.reasons import Reason
+from libs.common.store.batch import Batch
+from libs.common.store.client import translate
+from libs.common.store.head import Closed, HandedOut, Held, Stale, failure, handed_out
+from libs.common.store.keys import GROUP, Keys
+from libs.common.store.scripts import Script
+
+READ_AT_MOST: Final = 16
+"""Tokens in one read: more would let one worker take what another has free slots for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """A lane to be put to wait."""
+
+    held: Held
+    wait_ms: int | None
+    """From now; or None to wait until `due_at_ms`."""
+    due_at_ms: int
+    reason: Reason
+    is_to_blame: bool = False
+    """Whether the head counts as having failed: an unexpected error."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """The lane is ready or parked, and no longer ours."""
+
+
+Return = HandedBack | Closed | Stale
+
+
+class Lanes:
+    """What a worker does with lanes, as one holder."""
+
+    def __init__(self, client: Redis, keys: Keys, holder: Holder, *, now_ms: int | None = None) -> None:
+        """Args:
+        client: For scripts.
+        keys: The shard's.
+        holder: Random for each process start; also the consumer's name.
+        now_ms: A fixed time instead of Redis' own, for tests.
+        """
+        self._client = client
+        self._keys = keys
+        self._holder = holder
+        self._now = "" if now_ms is None else str(now_ms)
+        self._scripts = {name: Script(name) for name in ("open", "renew", "yield", "park", "drop")}
+        self.open: Batch[Held, HandedOut] = Batch(self._send_open)
+        """Submit a lane whose token was read; get its head."""
+        self.yield_: Batch[Held, Return] = Batch(self._send_yield)
+        """Submit a lane to hand back at once."""
+        self.park: Batch[Parking, Return] = Batch(self._send_park)
+        """Submit a lane to put to wait."""
+
+    async def create_group(self) -> None:
+        """Create the consumer group, at the beginning of the ready stream, unless it is there."""
+        try:
+            await self._client.xgroup_create(self._keys.ready, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise translate(error) from error
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+
+    async def renew(self, held: Sequence[Held]) -> list[bool]:
+        """Start the leases of these lanes afresh; answers which are still ours.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        args: list[str] = [self._now]
+        for one in held:
+            args += (one.lane, one.token, self._holder)
+        reply = await self._scripts["renew"].run(self._client, self._keys.fixed, args)
+        return [answer[0] != b"STALE" for answer in reply]
+
+    async def drop(self, tokens: Sequence[Token]) -> None:
+        """Remove entries of the ready stream that name no lane."""
+        await self._scripts["drop"].run(self._client, self._keys.fixed, [self._now, *tokens])
+
+    async def _send_open(self, items: Sequence[Held]) -> Sequence[HandedOut | BridgeError]:
+        return [handed_out(answer) for answer in await self._run("open", items)]
+
+    async def _send_yield(self, items: Sequence[Held]) -> Sequence[Return | BridgeError]:
+        return [_return(answer) for answer in await self._run("yield", items)]
+
+    async def _run(self, script: str, items: Sequence[Held]) -> list[list[bytes]]:
+        keys = [*self._keys.fixed]
+        args: list[str] = [self._now]
+        for one in items:
+            keys.append(self._keys.lane(one.lane))
+            args += (one.lane, one.token, self._holder)
+        reply: list[list[bytes]] = await self._scripts[script].run(self._client, keys, args)
+        return reply
+
+    async def _send_park(self, items: Sequence[Parking]) -> Sequence[Return | BridgeError]:
+        keys = [*self._keys.fixed]
+        args: list[str] = [self._now]
+        for one in items:
+            keys.append(self._keys.lane(one.held.lane))
+            args += (
+                one.held.lane,
+                one.held.token,
+                self._holder,
+                f"={one.due_at_ms}" if one.wait_ms is None else str(one.wait_ms),
+                one.reason,
+                "1" if one.is_to_blame else "0",
+                one.detail,
+            )
+        reply = await self._scripts["park"].run(self._client, keys, args)
+        return [_return(answer) for answer in reply]
+
+
+class Reader:
+    """Reads tokens through the consumer group, on a connection of its own that may block."""
+
+    def __init__(self, client: Redis, keys: Keys, holder: Holder) -> None:
+        """Args:
+        client: One connection, whose time-out is above every block time.
+        keys: The shard's.
+        holder: The consumer's name.
+        """
+        self._client = client
+        self._ready = keys.ready
+        self._holder = holder
+
+    async def read(self, count: int, block_ms: int) -> list[tuple[Token, LaneName | None]]:
+        """Wait for tokens nobody has; at most `count` and `READ_AT_MOST`. None names a token without a lane.
+
+        Raises:
+            StoreUnavailable: No answer: tokens may have been delivered to us all the same, see `read_own`.
+            StoreCorrupt: The stream or its group is gone.
+        """
+        return await self._read(">", min(count, READ_AT_MOST), block_ms)
+
+    async def read_own(self) -> list[tuple[Token, LaneName | None]]:
+        """Return every token that is delivered to us and not acknowledged, held already or not."""
+        found: list[tuple[Token, LaneName | None]] = []
+        after = "0"
+        while page := await self._read(after, 100, None):
+            found += page
+            after = page[-1][0]
+        return found
+
+    async def _read(self, after: str, count: int, block_ms: int | None) -> list[tuple[Token, LaneName | None]]:
+        command: list[str | int] = ["XREADGROUP", "GROUP", GROUP, self._holder, "COUNT", count]
+        if block_ms is not None:
+            command += ["BLOCK", block_ms]
+        try:
+            # The command as it is: redis-py's own parsing builds dictionaries that we would take apart again.
+            reply: Any = await self._client.execute_command(*command, "STREAMS", self._ready, after)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        return [_token(entry) for _, entries in _streams(reply) for entry in entries]
+
+
+def _streams(reply: Any) -> list[Any]:
+    if not reply:
+        return []
+    return list(reply.items()) if isinstance(reply, dict) else list(reply)
+
+
+def _token(entry: Any) -> tuple[Token, LaneName | None]:
+    token, fields = entry
+    # An own pending entry that was deleted from the stream has no fields.
+    if isinstance(fields, dict):
+        lane = fields.get(b"lane")
+    else:
+        pairs = list(fields or ())
+        lane = dict(zip(pairs[::2], pairs[1::2], strict=False)).get(b"lane")
+    return Token(token.decode()), None if lane is None else LaneName(lane.decode("utf-8", "replace"))
+
+
+def _return(answer: list[bytes]) -> Return | BridgeError:
+    if answer[0] == b"OK":
+        return HandedBack()
+    if answer[0] == b"CLOSED":
+        return Closed()
+    if answer[0] == b"STALE":
+        return Stale()
+    return failure(answer)

@@ -1,0 +1,166 @@
+-- Shared by every script: names for the fixed keys, the clock, and the few moves that several scripts make.
+--
+-- KEYS[1]  prefix    absent  first write of a worker's or the reaper's script; prefix of records named by data
+-- KEYS[2]  ready     STREAM  tokens, consumer group `workers`
+-- KEYS[3]  lanes     HASH    lane -> token|holder
+-- KEYS[4]  parked    ZSET    lane -> due time, ms
+-- KEYS[5]  journal   STREAM  every state change
+-- KEYS[6]  dead      STREAM  dead letters
+-- KEYS[7]  breakers  HASH    scope -> state|generation|reset_at|probe_until
+-- KEYS[8]  meta      HASH    the reaper's last time
+-- ARGV[1]  time to use instead of Redis' own, ms; empty in production
+
+local PREFIX, READY, LANES, PARKED = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local JOURNAL, DEAD, BREAKERS, META = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local GROUP = 'workers'
+
+local function text(number) return string.format('%.0f', number) end
+
+-- Redis' time in microseconds, read once: it does not advance within a script.
+local NOW_US = (function()
+  if ARGV[1] ~= '' then return tonumber(ARGV[1]) * 1000 end
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+end)()
+local NOW = math.floor(NOW_US / 1000)
+
+-- At the memory limit Redis denies a script whose first write may grow memory. Workers and the reaper must
+-- finish what was begun, so their first write is one that is never denied.
+local function write_even_when_full() redis.call('DEL', PREFIX) end
+
+-- Runs `item(i)` for i in 1..count; one that raises answers ERROR alone.
+local function answer_each(count, item)
+  local answers = {}
+  for i = 1, count do
+    local ok, answer = pcall(item, i)
+    if ok then
+      answers[i] = answer
+    else
+      answers[i] = {'ERROR', type(answer) == 'table' and (answer.err or 'unknown error') or tostring(answer)}
+    end
+  end
+  return answers
+end
+
+local function token_of(fence)
+  local bar = fence and string.find(fence, '|', 1, true)
+  return bar and string.sub(fence, 1, bar - 1) or ''
+end
+
+local function is_held(lane, token, holder) return redis.call('HGET', LANES, lane) == token .. '|' .. holder end
+
+local function drop_token(token)
+  redis.call('XACK', READY, GROUP, token)
+  redis.call('XDEL', READY, token)
+end
+
+local function issue_token(lane)
+  local token = redis.call('XADD', READY, '*', 'lane', lane)
+  redis.call('HSET', LANES, lane, token .. '|')
+  return token
+end
+
+local function write_journal(event, alert, account, lane, reason, detail)
+  return redis.call('XADD', JOURNAL, '*', 'event', event, 'alert', alert, 'account', account,
+    'lane', lane, 'reason', reason, 'detail', detail)
+end
+
+local function instruction_key(alert, account) return PREFIX .. 'instruction:' .. alert .. ':' .. account end
+
+-- Adds one journal entry and remembers its id in the instruction, so that an alert's history is read without
+-- a search. `extra` are further fields to set.
+local function record(key, event, alert, account, lane, reason, detail, extra)
+  local id = write_journal(event, alert, account, lane, reason, detail)
+  local past = redis.call('HGET', key, 'journal')
+  redis.call('HSET', key, 'journal', past and (past .. ' ' .. id) or id, unpack(extra))
+end
+
+local function fields_of(entry)
+  local fields = {}
+  for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+  return fields
+end
+
+local function is_readable(fields)
+  return fields.version and fields.alert and fields.account and fields.body and tonumber(fields.deadline)
+end
+
+local SEVERITY = {EXECUTED = 1, SKIPPED = 2, REJECTED = 3, EXPIRED = 4, DEAD = 5}
+
+-- Ends one instruction: its state, its alert's once all have ended, its dead letter, its expiry.
+-- keep: ms that ended records stay; keep_dead: the same where a dead letter may be replayed.
+local function finish(lane, lane_key, entry_id, fields, state, reason, detail, keep, keep_dead)
+  local key = instruction_key(fields.alert, fields.account)
+  local known = redis.call('HMGET', key, 'orders', 'attempts')
+  local leaves_letter = SEVERITY[state] > SEVERITY.SKIPPED
+  local stays = leaves_letter and keep_dead or keep
+  record(key, state, fields.alert, fields.account, lane, reason, detail,
+    {'state', state, 'reason', reason, 'detail', detail, 'ended_at', text(NOW), 'running', ''})
+  redis.call('PEXPIRE', key, stays)
+  -- An order record outlives every dead letter that could send it again.
+  for order in string.gmatch(known[1] or '', '%S+') do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep_dead) end
+  local alert_key = PREFIX .. 'alert:' .. fields.alert
+  local open = redis.call('HINCRBY', alert_key, 'open', -1)
+  local worst = redis.call('HGET', alert_key, 'worst') or state
+  if SEVERITY[state] > (SEVERITY[worst] or 0) then worst = state end
+  if open > 0 then
+    redis.call('HSET', alert_key, 'worst', worst)
+  else
+    redis.call('HSET', alert_key, 'state', worst)
+    redis.call('PEXPIRE', alert_key, SEVERITY[worst] > SEVERITY.SKIPPED and keep_dead or keep)
+  end
+  if leaves_letter then
+    redis.call('XADD', DEAD, '*', 'alert', fields.alert, 'account', fields.account, 'lane', lane, 'state', state,
+      'reason', reason, 'detail', detail, 'attempts', known[2] or '0', 'version', fields.version,
+      'deadline', fields.deadline, 'body', fields.body)
+  end
+  redis.call('XDEL', lane_key, entry_id)
+end
+
+-- An entry that nobody can read: kept as a dead letter with all it held, out of the way of its neighbours.
+local function bury(lane, lane_key, entry)
+  local fields = fields_of(entry)
+  local held = cjson.encode(entry[2])
+  write_journal('DEAD', fields.alert or '', fields.account or '', lane, 'malformed', held)
+  redis.call('XADD', DEAD, '*', 'alert', fields.alert or '', 'account', fields.account or '', 'lane', lane,
+    'state', 'DEAD', 'reason', 'malformed', 'detail', held, 'attempts', '0', 'version', fields.version or '',
+    'deadline', fields.deadline or '', 'body', fields.body or '')
+  redis.call('XDEL', lane_key, entry[1])
+end
+
+-- The oldest entry that can be read: its id and fields, or nil.
+local function head_of(lane, lane_key)
+  while true do
+    local entry = redis.call('XRANGE', lane_key, '-', '+', 'COUNT', 1)[1]
+    if not entry then return nil end
+    local fields = fields_of(entry)
+    if is_readable(fields) then return entry[1], fields end
+    bury(lane, lane_key, entry)
+  end
+end
+
+-- An emptied stream is still a key, so it is deleted: a lane that exists has work.
+local function close_lane(lane, lane_key, token)
+  redis.call('DEL', lane_key)
+  redis.call('HDEL', LANES, lane)
+  drop_token(token)
+  return {'CLOSED'}
+end
+
+-- Hands the head of a lane to the holder of its token, with all that is known of its orders; or closes it.
+local function hand_out(lane, lane_key, token)
+  local id, fields = head_of(lane, lane_key)
+  if not id then return close_lane(lane, lane_key, token) end
+  local key = instruction_key(fields.alert, fields.account)
+  local known = redis.call('HMGET', key, 'plan', 'orders', 'lost_holders', 'admitted_at')
+  redis.call('HSET', key, 'state', 'ACTIVE', 'running', token)
+  local answer = {'HEAD', id, fields.alert, fields.account, fields.version, fields.body, fields.deadline, text(NOW),
+    known[1] or '', known[3] or '0', known[4] or '0'}
+  for order in string.gmatch(known[2] or '', '%S+') do
+    local state = redis.call('HMGET', PREFIX .. 'order:' .. order, 'state', 'attempt', 'expires_at', 'misses', 'answer')
+    local at = #answer
+    answer[at + 1], answer[at + 2], answer[at + 3] = order, state[1] or '', state[2] or '0'
+    answer[at + 4], answer[at + 5], answer[at + 6] = state[3] or '0', state[4] or '0', state[5] or ''
+  end
+  return answer
+end

@@ -1,0 +1,8 @@
+-- probe: write what an admission would be refused for, so that health tells the truth at the memory limit too.
+--
+-- KEYS[9]  probe  STRING, TTL 10 s
+--
+-- Returns  'OK'
+
+redis.call('SET', KEYS[9], text(NOW), 'PX', 10000)
+return 'OK'

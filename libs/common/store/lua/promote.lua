@@ -1,0 +1,30 @@
+-- promote: give parked lanes that are due a token again, at the tail of those that are ready.
+--
+-- Atomic because a lane that is neither parked nor has a token would wait for ever. When the clock has stepped
+-- back since the last pass, due times move back with it.
+--
+-- ARGV[2]  the most in one pass
+--
+-- Returns  {lanes promoted, ms until the next is due or -1}
+
+write_even_when_full()
+
+local past = tonumber(redis.call('HGET', META, 'promoted_at')) or NOW
+local step = past - NOW
+if step > 0 then
+  local all = redis.call('ZRANGE', PARKED, 0, -1)
+  for _, lane in ipairs(all) do redis.call('ZINCRBY', PARKED, -step, lane) end
+end
+if step > 0 or NOW - past >= 100 then redis.call('HSET', META, 'promoted_at', text(NOW)) end
+
+local due = redis.call('ZRANGEBYSCORE', PARKED, '-inf', text(NOW), 'LIMIT', 0, ARGV[2])
+local promoted = 0
+for _, lane in ipairs(due) do
+  redis.call('ZREM', PARKED, lane)
+  if redis.call('EXISTS', PREFIX .. 'lane:' .. lane) == 1 and redis.call('HEXISTS', LANES, lane) == 0 then
+    issue_token(lane)
+    promoted = promoted + 1
+  end
+end
+local first = redis.call('ZRANGE', PARKED, 0, 0, 'WITHSCORES')
+return {promoted, first[2] and math.max(0, math.ceil(tonumber(first[2]) - NOW)) or -1}

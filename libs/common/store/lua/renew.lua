@@ -1,0 +1,17 @@
+-- renew: start the leases of held lanes afresh.
+--
+-- Atomic so that a lane that was just reclaimed is not claimed back by the holder that lost it.
+--
+-- ARGV[2..]  per item: lane, token, holder
+--
+-- Returns per item: {'OK'} | {'STALE'} | {'ERROR', text}
+
+write_even_when_full()
+
+return answer_each((#ARGV - 1) / 3, function(i)
+  local a = 2 + (i - 1) * 3
+  local lane, token, holder = ARGV[a], ARGV[a + 1], ARGV[a + 2]
+  if not is_held(lane, token, holder) then return {'STALE'} end
+  redis.call('XCLAIM', READY, GROUP, holder, 0, token, 'JUSTID')
+  return {'OK'}
+end)

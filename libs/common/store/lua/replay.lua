@@ -1,0 +1,48 @@
+-- replay: put a dead letter back at the tail of its lane, with a new deadline.
+--
+-- Atomic compare-and-set from the dead state and removal of the letter in one, so that two operators cannot
+-- replay one letter twice. Refused where an order was attempted and its record is gone: whether it traded could
+-- no longer be told.
+--
+-- KEYS[9]   lane stream
+-- ARGV[2]   dead letter id
+-- ARGV[3]   max age ms, counted from now
+--
+-- Returns  {'OK', alert, account} | {'GONE'} | {'STATE', state} | {'NO_RECORD'} | {'MALFORMED'}
+
+write_even_when_full()
+
+local letter = redis.call('XRANGE', DEAD, ARGV[2], ARGV[2])[1]
+if not letter then return {'GONE'} end
+local fields = fields_of(letter)
+if not is_readable(fields) or fields.alert == '' or fields.body == '' then return {'MALFORMED'} end
+local lane = fields.lane
+local key = instruction_key(fields.alert, fields.account)
+local known = redis.call('HMGET', key, 'state', 'orders')
+if known[1] and known[1] ~= fields.state then return {'STATE', known[1]} end
+local orders = {}
+for order in string.gmatch(known[2] or '', '%S+') do orders[#orders + 1] = PREFIX .. 'order:' .. order end
+if tonumber(fields.attempts) > 0 and #orders == 0 then return {'NO_RECORD'} end
+for _, order in ipairs(orders) do
+  if redis.call('EXISTS', order) == 0 then return {'NO_RECORD'} end
+end
+for _, order in ipairs(orders) do
+  redis.call('PERSIST', order)
+  -- The venue refused it, so nothing of it exists there: another attempt may follow.
+  if redis.call('HGET', order, 'state') == 'REJECTED' then redis.call('HSET', order, 'state', 'NOT_EXECUTED') end
+end
+local deadline = text(NOW + tonumber(ARGV[3]))
+local alert_key = PREFIX .. 'alert:' .. fields.alert
+redis.call('HINCRBY', alert_key, 'open', 1)
+redis.call('HDEL', alert_key, 'state', 'worst')
+redis.call('PERSIST', alert_key)
+redis.call('PERSIST', key)
+redis.call('HDEL', key, 'ended_at', 'slot', 'waits_for')
+record(key, 'QUEUED', fields.alert, fields.account, lane, 'replayed', ARGV[2],
+  {'state', 'QUEUED', 'reason', 'replayed', 'detail', '', 'deadline', deadline, 'lost_holders', '0', 'running', '',
+    'lane', lane})
+if redis.call('HEXISTS', LANES, lane) == 0 and not redis.call('ZSCORE', PARKED, lane) then issue_token(lane) end
+redis.call('XADD', KEYS[9], '*', 'version', fields.version, 'alert', fields.alert, 'account', fields.account,
+  'deadline', deadline, 'body', fields.body)
+redis.call('XDEL', DEAD, ARGV[2])
+return {'OK', fields.alert, fields.account}

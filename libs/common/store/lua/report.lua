@@ -1,0 +1,26 @@
+-- report: move a circuit breaker that all workers share.
+--
+-- Atomic compare-and-set on its generation, so that a late report of a call made before cannot open it again
+-- or keep it open longer.
+--
+-- ARGV[2..]  per item: scope, generation at GO, verdict OPEN|CLOSE, reset ms
+--
+-- Returns per item: {'OK', generation} | {'LATE'} | {'ERROR', text}
+
+write_even_when_full()
+
+return answer_each((#ARGV - 1) / 4, function(i)
+  local a = 2 + (i - 1) * 4
+  local scope, seen, verdict, reset = ARGV[a], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
+  local _, generation = string.match(redis.call('HGET', BREAKERS, scope) or '', '^([^|]*)|([^|]*)|')
+  generation = generation or '0'
+  if generation ~= seen then return {'LATE'} end
+  local nxt = text(tonumber(generation) + 1)
+  if verdict == 'OPEN' then
+    redis.call('HSET', BREAKERS, scope, 'open|' .. nxt .. '|' .. text(NOW + reset) .. '|0')
+  else
+    redis.call('HSET', BREAKERS, scope, 'closed|' .. nxt .. '|0|0')
+  end
+  write_journal('BREAKER', '', '', scope, string.lower(verdict), nxt)
+  return {'OK', nxt}
+end)

@@ -1,0 +1,38 @@
+-- resolve: move an order of unknown outcome on.
+--
+-- Atomic compare-and-set: a look-up races the request it asks about, so "not executed" counts only once the
+-- request can no longer execute (Redis' time past its expiry and a margin), or from its own sender, who knows
+-- that it never left.
+--
+-- KEYS[9..]  per item: order HASH
+-- ARGV[2..]  per item: lane, token, holder, client order id, attempt, new state, nonce or '', margin ms, detail
+--
+-- New state MISSED counts a look-up that found nothing and answers how many there were.
+--
+-- Returns per item: {'OK', misses} | {'EARLY', ms to wait} | {'STATE'} | {'STALE'} | {'ERROR', text}
+
+write_even_when_full()
+
+return answer_each(#KEYS - 8, function(i)
+  local a = 2 + (i - 1) * 9
+  local lane, token, holder, order = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
+  local attempt, state, nonce, margin, detail = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6], tonumber(ARGV[a + 7]), ARGV[a + 8]
+  local order_key = KEYS[8 + i]
+  if not is_held(lane, token, holder) then return {'STALE'} end
+  local known = redis.call('HMGET', order_key, 'state', 'attempt', 'nonce', 'expires_at', 'alert', 'account', 'misses')
+  if known[2] ~= attempt then return {'STATE'} end
+  if known[1] == state then return {'OK', known[7] or '0'} end
+  if known[1] ~= 'SENDING' and known[1] ~= 'UNKNOWN' then return {'STATE'} end
+  local is_senders_own = nonce ~= '' and nonce == known[3]
+  if state == 'MISSED' or (state == 'NOT_EXECUTED' and not is_senders_own) then
+    local early = tonumber(known[4]) + margin - NOW
+    if early >= 0 then return {'EARLY', text(early + 1)} end
+  end
+  if state == 'MISSED' then
+    return {'OK', text(redis.call('HINCRBY', order_key, 'misses', 1))}
+  end
+  redis.call('HSET', order_key, 'state', state)
+  local key = instruction_key(known[5], known[6])
+  record(key, state, known[5], known[6], lane, order, detail, {'running', ''})
+  return {'OK', '0'}
+end)

@@ -1,0 +1,22 @@
+-- retire: delete consumers of processes that are gone.
+--
+-- Atomic because deleting a consumer drops its pending entries for good: it must have none at that instant.
+--
+-- ARGV[2]   idle ms after which a consumer counts as gone
+--
+-- Returns  consumers deleted
+
+write_even_when_full()
+
+local gone = 0
+if redis.call('EXISTS', READY) == 0 then return 0 end
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', READY, GROUP)) do
+  local facts = {}
+  for i = 1, #consumer, 2 do facts[consumer[i]] = consumer[i + 1] end
+  if facts.pending == 0 and facts.idle > tonumber(ARGV[2])
+    and #redis.call('XPENDING', READY, GROUP, '-', '+', 1, facts.name) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', READY, GROUP, facts.name)
+    gone = gone + 1
+  end
+end
+return gone

@@ -1,0 +1,48 @@
+-- settle: end the head instruction of a lane and hand out the next one.
+--
+-- Atomic because a crash between the outcome and the removal would execute the instruction again, and one
+-- between the removal and closing the lane would leave a lane with work and no token.
+--
+-- Re-sent after a lost reply, the entry is no longer the head: nothing is written and the current head is handed
+-- out, as the first time. Never ends an instruction whose order may still execute.
+--
+-- KEYS[9..]  per item: lane stream, order HASH (or the prefix, where there is no order)
+-- ARGV[2]    ms that ended records stay
+-- ARGV[3]    ms that they stay where a dead letter may be replayed
+-- ARGV[4..]  per item: lane, token, holder, entry id, state, reason, detail, client order id or '', attempt,
+--            order's new state or '', order's answer
+--
+-- Returns per item: {'HEAD', ...} as `hand_out` answers | {'CLOSED'} | {'STATE'} | {'STALE'} | {'ERROR', text}
+
+write_even_when_full()
+
+local KEEP, KEEP_DEAD = ARGV[2], ARGV[3]
+
+return answer_each((#KEYS - 8) / 2, function(i)
+  local k, a = 9 + (i - 1) * 2, 4 + (i - 1) * 11
+  local lane, token, holder, entry = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
+  local state, reason, detail = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
+  local order, attempt, order_state, answer = ARGV[a + 7], ARGV[a + 8], ARGV[a + 9], ARGV[a + 10]
+  local lane_key, order_key = KEYS[k], KEYS[k + 1]
+  if not is_held(lane, token, holder) then return {'STALE'} end
+  local head, fields = head_of(lane, lane_key)
+  if head ~= entry then return hand_out(lane, lane_key, token) end
+  if order ~= '' and order_state ~= '' then
+    local known = redis.call('HMGET', order_key, 'state', 'attempt')
+    if known[2] ~= attempt then return {'STATE'} end
+    if known[1] == 'SENDING' or known[1] == 'UNKNOWN' then
+      redis.call('HSET', order_key, 'state', order_state, 'answer', answer, 'ended_at', text(NOW))
+    elseif known[1] ~= order_state then
+      return {'STATE'}
+    end
+  end
+  local orders = redis.call('HGET', instruction_key(fields.alert, fields.account), 'orders')
+  for one in string.gmatch(orders or '', '%S+') do
+    if one ~= order or order_state == '' then
+      local other = redis.call('HGET', PREFIX .. 'order:' .. one, 'state')
+      if other == 'SENDING' or other == 'UNKNOWN' then return {'STATE'} end
+    end
+  end
+  finish(lane, lane_key, entry, fields, state, reason, detail, KEEP, KEEP_DEAD)
+  return hand_out(lane, lane_key, token)
+end)

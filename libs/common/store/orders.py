@@ -1,0 +1,278 @@
+"""One instruction's orders: the intent before the call, what became of it, the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from redis.asyncio import Redis
+
+from libs.common.domain.errors import BridgeError
+from libs.common.domain.ids import AccountName, ClientOrderId, EntryId, Holder, Market, Nonce
+from libs.common.domain.lifecycle import InstructionState, OrderState
+from libs.common.domain.reasons import Reason
+from libs.common.store.batch import Batch
+from libs.common.store.head import HandedOut, Held, Moved, Stale, failure, handed_out
+from libs.common.store.keys import Keys
+from libs.common.store.scripts import Script
+
+LONGEST_WAIT_IN_PLACE_MS: Final = 250
+"""A shorter wait keeps the lane; a longer one parks it."""
+
+NO_LIMIT: Final = (0, 0)
+"""Interval and burst of a limit that is off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An attempt that is about to be made."""
+
+    held: Held
+    entry_id: EntryId
+    account: AccountName
+    market: Market
+    client_order_id: ClientOrderId
+    attempt: int
+    """From 1; counts calls to the venue that may place this order."""
+    nonce: Nonce
+    window_ms: int
+    """How long the request may execute once it has left."""
+    plan: bytes
+    """Stored at the first attempt only."""
+    symbol_limit: tuple[int, int]
+    """Microseconds between orders in the long run, and how many may come at once."""
+    account_limit: tuple[int, int]
+    breaker_scope: str
+    probe_ms: int
+    """How long a half-open breaker waits for its one probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The intent is on disk: send, after `wait_ms`, while the lease holds."""
+
+    expires_at_ms: int
+    wait_ms: int
+    breaker_generation: int
+    is_probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not before `until_ms`; what was reserved stays reserved."""
+
+    until_ms: int
+    reason: Reason
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The alert is too old to be sent."""
+
+
+Begun = Go | Wait | Expired | Moved | Stale
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about an order of unknown outcome."""
+
+    held: Held
+    client_order_id: ClientOrderId
+    attempt: int
+    state: OrderState | None
+    """UNKNOWN or NOT_EXECUTED; None counts one look-up that found nothing."""
+    nonce: Nonce | None
+    """Its sender's, where he knows for certain that nothing was executed."""
+    margin_ms: int
+    """How long after its expiry a request may still show up."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """The finding is on disk. `misses` counts look-ups that found nothing."""
+
+    misses: int
+
+
+@dataclass(frozen=True, slots=True)
+class TooEarly:
+    """The request may still execute for this long."""
+
+    wait_ms: int
+
+
+Resolved = Noted | TooEarly | Moved | Stale
+
+
+@dataclass(frozen=True, slots=True)
+class OrderOutcome:
+    """The state in which an attempt left its order."""
+
+    client_order_id: ClientOrderId
+    attempt: int
+    state: OrderState
+    answer: bytes
+    """The encoded report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of the head instruction."""
+
+    held: Held
+    entry_id: EntryId
+    state: InstructionState
+    reason: Reason
+    detail: str = ""
+    order: OrderOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerReport:
+    """A breaker's change, as one worker's count says."""
+
+    scope: str
+    generation: int
+    """As GO gave it: a report about an older one is dropped."""
+    opens: bool
+    reset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long ended records stay, ms."""
+
+    alerts_ms: int
+    dead_letters_ms: int
+
+    @property
+    def replayable_ms(self) -> int:
+        """Longer than any dead letter lives, so that a replay always finds its order records."""
+        return max(self.alerts_ms, self.dead_letters_ms) + 86_400_000
+
+
+class Orders:
+    """What a worker does with the head it holds."""
+
+    def __init__(
+        self, client: Redis, keys: Keys, holder: Holder, retention: Retention, *, now_ms: int | None = None
+    ) -> None:
+        """Args:
+        client: For scripts.
+        keys: The shard's.
+        holder: As in `Lanes`.
+        retention: How long ended records stay.
+        now_ms: A fixed time instead of Redis' own, for tests.
+        """
+        self._client = client
+        self._keys = keys
+        self._holder = holder
+        self._retention = retention
+        self._now = "" if now_ms is None else str(now_ms)
+        self._scripts = {name: Script(name) for name in ("begin", "resolve", "settle", "report")}
+        self.begin: Batch[Intent, Begun] = Batch(self._send_begin)
+        """Submit an `Intent`. The same one again gets the same answer."""
+        self.resolve: Batch[Finding, Resolved] = Batch(self._send_resolve)
+        """Submit a `Finding`."""
+        self.settle: Batch[Settlement, HandedOut] = Batch(self._send_settle)
+        """Submit a `Settlement`; get the next head."""
+
+    async def report(self, report: BreakerReport) -> None:
+        """Open or close a breaker for all workers; a late report is dropped."""
+        verdict = "OPEN" if report.opens else "CLOSE"
+        args: list[str | bytes | int] = [self._now, report.scope, report.generation, verdict, report.reset_ms]
+        await self._scripts["report"].run(self._client, self._keys.fixed, args)
+
+    async def _send_begin(self, items: Sequence[Intent]) -> Sequence[Begun | BridgeError]:
+        keys = [*self._keys.fixed]
+        args: list[str | bytes | int] = [self._now]
+        for one in items:
+            keys += (
+                self._keys.lane(one.held.lane),
+                self._keys.order(one.client_order_id),
+                self._keys.symbol_bucket(one.account, one.market),
+                self._keys.account_bucket(one.account),
+            )
+            args += (
+                one.held.lane,
+                one.held.token,
+                self._holder,
+                one.entry_id,
+                one.client_order_id,
+                one.attempt,
+                one.nonce,
+                one.window_ms,
+                one.plan,
+                *one.symbol_limit,
+                *one.account_limit,
+                one.breaker_scope,
+                LONGEST_WAIT_IN_PLACE_MS,
+                one.probe_ms,
+            )
+        reply = await self._scripts["begin"].run(self._client, keys, args)
+        return [_begun(answer) for answer in reply]
+
+    async def _send_resolve(self, items: Sequence[Finding]) -> Sequence[Resolved | BridgeError]:
+        keys = [*self._keys.fixed]
+        args: list[str | bytes | int] = [self._now]
+        for one in items:
+            keys.append(self._keys.order(one.client_order_id))
+            args += (
+                one.held.lane,
+                one.held.token,
+                self._holder,
+                one.client_order_id,
+                one.attempt,
+                "MISSED" if one.state is None else one.state,
+                one.nonce or "",
+                one.margin_ms,
+                one.detail,
+            )
+        reply = await self._scripts["resolve"].run(self._client, keys, args)
+        return [_resolved(answer) for answer in reply]
+
+    async def _send_settle(self, items: Sequence[Settlement]) -> Sequence[HandedOut | BridgeError]:
+        keys = [*self._keys.fixed]
+        args: list[str | bytes | int] = [self._now, self._retention.alerts_ms, self._retention.replayable_ms]
+        for one in items:
+            order = one.order
+            keys.append(self._keys.lane(one.held.lane))
+            args += (one.held.lane, one.held.token, self._holder, one.entry_id, one.state, one.reason, one.detail)
+            if order is None:
+                keys.append(self._keys.prefix)
+                args += ("", "", "", "")
+            else:
+                keys.append(self._keys.order(order.client_order_id))
+                args += (order.client_order_id, order.attempt, order.state, order.answer)
+        reply = await self._scripts["settle"].run(self._client, keys, args)
+        return [handed_out(answer) for answer in reply]
+
+
+def _begun(answer: list[bytes]) -> Begun | BridgeError:
+    word = answer[0]
+    if word == b"GO":
+        return Go(int(answer[1]), int(answer[2]), int(answer[3]), answer[4] == b"1")
+    if word == b"WAIT":
+        return Wait(int(answer[1]), Reason(answer[2].decode()), int(answer[3]))
+    if word == b"EXPIRED":
+        return Expired()
+    if word == b"STATE":
+        return Moved()
+    if word == b"STALE":
+        return Stale()
+    return failure(answer)
+
+
+def _resolved(answer: list[bytes]) -> Resolved | BridgeError:
+    word = answer[0]
+    if word == b"OK":
+        return Noted(int(answer[1]))
+    if word == b"EARLY":
+        return TooEarly(int(answer[1]))
+    if word == b"STATE":
+        return Moved()
+    if word == b"STALE":
+        return Stale()
+    return failure(answer)

@@ -1,0 +1,47 @@
+"""Runs the Lua scripts of `store/lua/`."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from libs.common.store.client import translate
+
+
+class Script:
+    """One script: the shared prelude and one operation.
+
+    Raises:
+        FileNotFoundError: There is no such operation in `store/lua/`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.source = _read("prelude") + _read(name)
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(self, client: Redis, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        """Run it once and return the raw reply.
+
+        NOSCRIPT means that nothing was executed (a restart empties the cache), so only then it is sent again.
+
+        Raises:
+            StoreUnavailable: No answer, or a refusal that passes: assume nothing.
+            StoreCorrupt: The script itself failed.
+        """
+        try:
+            try:
+                return await client.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
+            except NoScriptError:
+                return await client.execute_command("EVAL", self.source, len(keys), *keys, *args)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+
+
+@cache
+def _read(name: str) -> str:
+    return files("libs.common.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")

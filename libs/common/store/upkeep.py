@@ -1,0 +1,129 @@
+"""The reaper's passes over lanes: promote, reclaim, audit, retire, trim."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from libs.common.store.client import translate
+from libs.common.store.keys import Keys
+from libs.common.store.scripts import Script
+
+REAPER: Final = "reaper"
+"""The consumer that claims stalled tokens; it never keeps one beyond its script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One pass of promote."""
+
+    lanes: int
+    next_in_ms: int | None
+    """Until the next parked lane is due; None where none is parked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reclamation:
+    """Lanes that got a new token because their holder stopped renewing."""
+
+    lanes: int
+    dropped: int
+    """Tokens that were not current any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """Redis was down, frozen, or its clock stepped back: leases started afresh instead."""
+
+    leases: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFindings:
+    """One pass of audit."""
+
+    tokens: int
+    """Lanes whose token was lost and issued again."""
+    expired: int
+    """Instructions that ended EXPIRED behind a head that waits."""
+
+
+class Upkeep:
+    """What the reaper does; any number may do it at once."""
+
+    def __init__(self, client: Redis, keys: Keys, *, now_ms: int | None = None) -> None:
+        self._client = client
+        self._keys = keys
+        self._now = "" if now_ms is None else str(now_ms)
+        self._scripts = {name: Script(name) for name in ("promote", "reclaim", "audit", "retire")}
+        self._fence_cursor = 0
+        self._stream_cursor = 0
+
+    async def promote(self, *, at_most: int = 500) -> Promotion:
+        """Give parked lanes that are due a token."""
+        reply = await self._run("promote", at_most)
+        return Promotion(int(reply[0]), None if int(reply[1]) < 0 else int(reply[1]))
+
+    async def reclaim(self, *, lease_ms: int, at_most: int = 1_000) -> Reclamation | Grace:
+        """Issue new tokens for lanes whose lease ran out."""
+        reply = await self._run("reclaim", lease_ms, REAPER, at_most)
+        if reply[0] == b"GRACE":
+            return Grace(int(reply[1]))
+        return Reclamation(int(reply[1]), int(reply[2]))
+
+    async def audit(self, *, keep_dead_ms: int, scan: int = 1_000) -> AuditFindings:
+        """Heal lanes whose token was lost, and expire what waits behind held heads.
+
+        Each pass looks at about `scan` fences and `scan` keys, and goes on from there in the next.
+        """
+        try:
+            self._fence_cursor, fences = await self._client.hscan(
+                self._keys.lanes, self._fence_cursor, count=scan
+            )
+            self._stream_cursor, streams = await self._client.scan(
+                self._stream_cursor, match=f"{self._keys.prefix}lane:*", count=scan, _type="stream"
+            )
+            parked = await self._client.zrange(self._keys.parked, 0, scan - 1)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        cut = len(f"{self._keys.prefix}lane:")
+        found = [key.decode()[cut:] for key in streams]
+        reply = await self._run("audit", keep_dead_ms, len(fences), *fences, *found, "", *parked)
+        return AuditFindings(int(reply[0]), int(reply[1]))
+
+    async def retire(self, *, idle_ms: int) -> int:
+        """Delete consumers without pending entries that have been idle for this long; returns how many."""
+        return int(await self._script("retire", idle_ms))
+
+    async def trim(self, *, journal_ms: int, dead_letters_ms: int, now_ms: int) -> int:
+        """Drop journal entries and dead letters older than their retention; returns how many."""
+        try:
+            journal = await self._client.xtrim(
+                self._keys.journal, minid=f"{now_ms - journal_ms}-0", approximate=True
+            )
+            letters = await self._client.xtrim(
+                self._keys.dead, minid=f"{now_ms - dead_letters_ms}-0", approximate=False
+            )
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        return int(journal) + int(letters)
+
+    async def time_ms(self) -> int:
+        """Return Redis' time."""
+        try:
+            seconds, micros = await self._client.time()
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        return int(seconds) * 1_000 + int(micros) // 1_000
+
+    async def _run(self, script: str, *args: str | bytes | int) -> list[bytes]:
+        reply: list[bytes] = await self._script(script, *args)  # type: ignore[assignment]  # a script's own shape
+        return reply
+
+    async def _script(self, script: str, *args: str | bytes | int) -> bytes | int | list[bytes]:
+        answer: bytes | int | list[bytes] = await self._scripts[script].run(
+            self._client, self._keys.fixed, [self._now, *args]
+        )
+        return answer
+

@@ -1,0 +1,122 @@
+"""Log set-up of every service: one JSON object a line on stdout, or readable lines where that is a terminal.
+
+A log event is a fixed `noun_verb` name plus fields, never prose:
+
+    log.info("alert_refused", code="invalid_action", status=422)
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TextIO, cast
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+Logger = structlog.typing.FilteringBoundLogger
+
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+# Libraries that say at `info` what our own events say better.
+_QUIET: Final = ("uvicorn", "uvicorn.error", "httpx", "httpcore", "asyncio")
+
+
+def configure_logs(
+    service: str,
+    *,
+    level: str = "info",
+    mask: Callable[[str], str] | None = None,
+    stream: TextIO | None = None,
+) -> None:
+    """Set up structlog and the standard library's logging for this process.
+
+    Args:
+        service: Stands on every line.
+        level: The least that is written, one of `LEVELS`.
+        mask: Takes known secrets out of every text on a line.
+        stream: Where lines go; stdout unless told otherwise.
+    """
+    out = sys.stdout if stream is None else stream
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _add("service", service),
+        structlog.processors.format_exc_info,
+    ]
+    if mask is not None:
+        shared.append(_masking(mask))
+    renderer: Processor
+    if out.isatty():
+        # Tracebacks are texts by now, so that they too went through the mask.
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    else:
+        renderer = _render_json
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=_Lines(out)),
+        cache_logger_on_first_use=False,
+    )
+    _configure_standard(shared, renderer, LEVELS[level], out)
+
+
+def get_logger(**fields: Any) -> Logger:
+    """Return a logger; `fields` stand on each of its lines."""
+    return cast("Logger", structlog.get_logger(**fields))
+
+
+class _Lines:
+    """A stream whose every write is flushed: a line must be out before the process can die."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _configure_standard(shared: list[Processor], renderer: Processor, level: int, out: TextIO) -> None:
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in _QUIET:
+        logger = logging.getLogger(name)
+        logger.setLevel(max(level, logging.WARNING))
+        logger.handlers = []
+        logger.propagate = True
+
+
+def _add(key: str, value: str) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event[key] = value
+        return event
+
+    return add
+
+
+def _masking(mask: Callable[[str], str]) -> Processor:
+    def masking(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = mask(value)
+            elif not isinstance(value, (int, float, type(None))):
+                event[key] = mask(str(value))
+        return event
+
+    return masking
+
+
+def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

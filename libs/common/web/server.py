@@ -1,0 +1,97 @@
+"""An HTTP server inside the running event loop, which starts and stops when its service says so."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from libs.common.domain.errors import ConfigError
+
+KEEP_ALIVE_S: Final = 75
+"""Longer than proxies keep idle connections: the side that sends must be the one that closes, or posts are lost."""
+
+
+class HttpServer:
+    """uvicorn on httptools, without its signal handling, access log and `Server` header."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int, *, backlog: int = 2_048, drain_s: int = 10) -> None:
+        """Args:
+        app: What answers.
+        host: The address to listen on.
+        port: 0 takes any free one.
+        backlog: Connections that the kernel holds while the process is busy.
+        drain_s: The time that requests under way have to finish at the end.
+        """
+        self._host = host
+        self._port = port
+        self._backlog = backlog
+        self._socket: socket.socket | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=backlog,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=drain_s,
+            )
+        )
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        assert self._socket is not None, "not started"
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Listen, and return once connections are taken.
+
+        Raises:
+            ConfigError: The address cannot be used.
+        """
+        self._socket = _listen(self._host, self._port, self._backlog)
+        self._running = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        await self._server.ready.wait()
+
+    async def stop(self) -> None:
+        """Take no more connections, finish what is under way, and return."""
+        self._server.should_exit = True
+        if self._running is not None:
+            await self._running
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Signals belong to the service.
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+def _listen(host: str, port: int, backlog: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=backlog)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"port {port} on {host} is in use by another process") from error
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error

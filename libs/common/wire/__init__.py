@@ -1,0 +1,1 @@
+"""Between bytes and the domain, in both directions. Pure."""

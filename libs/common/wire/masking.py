@@ -1,0 +1,78 @@
+"""Takes secrets out of whatever is stored, shown or logged."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from typing import Final
+
+MASK: Final = "***"
+
+EXCERPT_BYTES: Final = 512
+"""What is kept of a body that cannot be parsed."""
+
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_ESCAPE: Final = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/]))')
+
+
+class Masker:
+    """Replaces every known secret by `***`."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        """Args:
+        secrets: All that this process knows, those of other webhooks too: senders mix them up.
+        """
+        values = {secret for secret in secrets if secret}
+        escaped = {json.dumps(value, ensure_ascii=is_ascii)[1:-1] for value in values for is_ascii in (True, False)}
+        # The longest first: a shorter one may be a part of it.
+        self._forms = tuple(sorted(values | escaped, key=len, reverse=True))
+
+    def mask_text(self, text: str) -> str:
+        """Return any text, every secret in it masked, as it is or as JSON writes it."""
+        for form in self._forms:
+            text = text.replace(form, MASK)
+        return text
+
+    def mask_json(self, text: str) -> str:
+        r"""Return a JSON text, every secret in it masked, however its strings are escaped.
+
+        Only strings that hold a secret are changed, so numbers, order and repeated keys stay as they came.
+        """
+        # Without a backslash every string stands there as it reads.
+        if "\\" in text:
+            text = _STRING.sub(self._mask_string, text)
+        for form in self._forms:
+            text = text.replace(form, MASK)
+        return text
+
+    def excerpt(self, body: bytes) -> str:
+        """Return what is kept of a body that cannot be parsed: length, digest and the beginning, masked."""
+        text = body.decode("utf-8", "backslashreplace")
+        masked = self.mask_json(text)
+        if "\\" in masked:
+            plain = _unescape(masked)
+            # A broken document may hide an escaped secret from the reading of its strings.
+            if any(form in plain for form in self._forms):
+                masked = self.mask_text(plain)
+        digest = hashlib.blake2b(self.mask_text(text).encode(), digest_size=16).hexdigest()
+        beginning = masked.encode("utf-8", "replace")[:EXCERPT_BYTES].decode("utf-8", "ignore")
+        return f"[{len(body)} bytes, blake2b {digest}] {beginning}"
+
+    def _mask_string(self, found: re.Match[str]) -> str:
+        token = found[0]
+        if "\\" not in token:
+            return token
+        try:
+            value = json.loads(token, strict=False)
+        except ValueError:
+            return token
+        masked = value
+        for form in self._forms:
+            masked = masked.replace(form, MASK)
+        return token if masked == value else json.dumps(masked)
+
+
+def _unescape(text: str) -> str:
+    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
+    # Two halves of a pair become the one character they mean.
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,63 @@
+"""What every duty of the reaper is: one pass, and when the next is due."""
+
+import asyncio
+from typing import Final, Protocol
+
+import structlog
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import BridgeError
+from libs.common.telemetry.reaper_metrics import ReaperMetrics
+
+RETRY_S: Final = 0.1
+
+log = structlog.get_logger()
+
+
+class Duty(Protocol):
+    """One subject, one pass at a time."""
+
+    name: str
+
+    async def run_once(self) -> float:
+        """Make one pass; return the seconds until the next is due.
+
+        Raises:
+            BridgeError: The pass could not be made; the next try follows soon.
+        """
+        ...
+
+
+class DutyLoop:
+    """Runs one duty for ever."""
+
+    def __init__(self, duty: Duty, clock: Clock, metrics: ReaperMetrics) -> None:
+        self._duty = duty
+        self._clock = clock
+        self._failures = metrics.failures.labels(duty.name)
+        self.beat_at_ms = clock.monotonic_ms()
+        """When the loop last came round, monotonic; liveness reads it."""
+        self.is_well = False
+        """Whether the last pass succeeded; readiness reads it."""
+
+    async def run(self) -> None:
+        """Run passes until cancelled."""
+        while True:
+            self.beat_at_ms = self._clock.monotonic_ms()
+            try:
+                pause_s = await self._duty.run_once()
+            except BridgeError as error:
+                if self.is_well:
+                    log.warning("pass_failed", duty=self._duty.name, error=str(error))
+                self.is_well = False
+                self._failures.inc()
+                pause_s = RETRY_S
+            except Exception:
+                # The outermost loop: one broken pass must not end the others.
+                log.exception("pass_broke", duty=self._duty.name)
+                self.is_well = False
+                self._failures.inc()
+                pause_s = 1.0
+            else:
+                self.is_well = True
+            await asyncio.sleep(pause_s)

@@ -1,0 +1,1 @@
+"""Executes lanes: reads tokens, and takes the instructions of each lane to its broker one after the other."""

@@ -1,0 +1,29 @@
+"""What the worker knows of one account: its broker and the numbers that rule its orders."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from libs.common.domain.ids import AccountName, Market
+from services.worker.brokers.port import Broker
+
+
+@dataclass(frozen=True, slots=True)
+class MarketLimits:
+    """Microseconds between orders in the long run, and burst; or `NO_LIMIT`."""
+
+    symbol: tuple[int, int]
+    account: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account of the configuration, ready to trade."""
+
+    name: AccountName
+    broker: Broker
+    window_ms: int
+    """How long a request may execute once it has left: `request_expiry`."""
+    default_quantity: Decimal | None
+    limits_of: Callable[[Market], MarketLimits]
+    """The rate limits of one market, and of the account."""

@@ -1,0 +1,171 @@
+"""Reads tokens for the slots that are free, and runs a lane for each."""
+
+import asyncio
+from collections import Counter
+from typing import Final
+
+import structlog
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import BridgeError, StoreCorrupt
+from libs.common.domain.ids import AccountName, LaneName, Token
+from libs.common.domain.reasons import Reason
+from libs.common.store.head import Held
+from libs.common.store.lanes import Lanes, Parking, Reader
+from libs.common.telemetry.metrics import WorkerMetrics
+from services.worker.lane import LaneRunner
+from services.worker.leases import Leases
+from services.worker.solo import Solo
+
+BLOCK_MS: Final = 1_000
+"""How long one read waits; also how late a shutdown may notice."""
+
+RETRY_S: Final = 0.1
+OVERFULL_MS: Final = 50
+"""How long a lane waits whose account uses all the slots one account may."""
+
+log = structlog.get_logger()
+
+
+class Consumer:
+    """The worker's main loop."""
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        lanes: Lanes,
+        leases: Leases,
+        runner: LaneRunner,
+        solo: Solo,
+        clock: Clock,
+        metrics: WorkerMetrics,
+        concurrency: int,
+        slots_per_account: int,
+    ) -> None:
+        """Args:
+        concurrency: Lanes run at once.
+        slots_per_account: How many of them for one account, so that a slow one leaves room for others.
+        """
+        self._reader = reader
+        self._lanes = lanes
+        self._leases = leases
+        self._runner = runner
+        self._solo = solo
+        self._clock = clock
+        self._metrics = metrics
+        self._concurrency = concurrency
+        self._slots_per_account = slots_per_account
+        self._tasks: dict[Held, asyncio.Task[None]] = {}
+        self._busy: Counter[AccountName] = Counter()
+        self._slot_freed = asyncio.Event()
+        self._is_stopping = False
+        self.beat_at_ms = clock.monotonic_ms()
+        """When the loop last came round, monotonic; liveness reads it."""
+        self.is_connected = False
+        """Whether the last read was answered; readiness reads it."""
+
+    @property
+    def running(self) -> int:
+        """How many lanes are run now."""
+        return len(self._tasks)
+
+    async def run(self) -> None:
+        """Read and run lanes until `stop`; then wait for the lanes to end."""
+        own_first = True
+        while not self._is_stopping:
+            self.beat_at_ms = self._clock.monotonic_ms()
+            free = self._concurrency - len(self._tasks)
+            if free <= 0 or self._solo.is_wanted:
+                await self._wait_for_slot()
+                continue
+            asked_at_ms = self._clock.monotonic_ms()
+            try:
+                if own_first:
+                    # After a lost reply tokens are ours without our knowing; nobody else would run them until the
+                    # lease lapses.
+                    found = await self._reader.read_own()
+                else:
+                    found = await self._reader.read(free, BLOCK_MS)
+            except BridgeError as error:
+                await self._read_failed(error)
+                own_first = True
+                continue
+            own_first = False
+            self.is_connected = True
+            await self._start(found, asked_at_ms)
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
+    def stop(self) -> None:
+        """Stop reading, and have each lane handed back after the head it executes."""
+        self._is_stopping = True
+        self._runner.is_draining = True
+        self._slot_freed.set()
+
+    async def _wait_for_slot(self) -> None:
+        self._slot_freed.clear()
+        try:
+            async with asyncio.timeout(BLOCK_MS / 1_000):
+                await self._slot_freed.wait()
+        except TimeoutError:
+            return
+
+    async def _read_failed(self, error: BridgeError) -> None:
+        if self.is_connected or isinstance(error, StoreCorrupt):
+            log.warning("read_failed", error=str(error))
+        self.is_connected = False
+        await asyncio.sleep(RETRY_S)
+        if isinstance(error, StoreCorrupt):
+            try:
+                await self._lanes.create_group()
+            except BridgeError as again:
+                log.warning("group_not_created", error=str(again))
+
+    async def _start(self, found: list[tuple[Token, LaneName | None]], asked_at_ms: int) -> None:
+        nameless = [token for token, lane in found if lane is None]
+        overfull: list[Held] = []
+        for token, lane in found:
+            if lane is None:
+                continue
+            held = Held(lane, token)
+            if held in self._tasks:
+                continue
+            account = _account_of(lane)
+            if self._busy[account] >= self._slots_per_account or len(self._tasks) >= self._concurrency:
+                overfull.append(held)
+            else:
+                self._run_lane(held, account, asked_at_ms)
+        if nameless:
+            await self._drop(nameless)
+        if overfull:
+            parked = [self._lanes.park.submit(Parking(held, OVERFULL_MS, 0, Reason.BUSY)) for held in overfull]
+            await asyncio.gather(*parked, return_exceptions=True)
+
+    async def _drop(self, tokens: list[Token]) -> None:
+        try:
+            await self._lanes.drop(tokens)
+        except BridgeError as error:
+            log.warning("tokens_not_dropped", error=str(error))
+
+    def _run_lane(self, held: Held, account: AccountName, asked_at_ms: int) -> None:
+        self._busy[account] += 1
+        self._solo.lane_started()
+        lease = self._leases.take(held, asked_at_ms)
+        task = asyncio.create_task(self._runner.run(lease))
+        self._tasks[held] = task
+        self._metrics.lanes_held(len(self._tasks))
+
+        def ended(_: asyncio.Task[None]) -> None:
+            del self._tasks[held]
+            self._busy[account] -= 1
+            self._leases.drop(held)
+            self._slot_freed.set()
+            self._solo.lane_ended()
+            self._metrics.lanes_held(len(self._tasks))
+
+        task.add_done_callback(ended)
+
+
+def _account_of(lane: LaneName) -> AccountName:
+    return AccountName(lane.partition(":")[0])

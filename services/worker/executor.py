@@ -1,0 +1,356 @@
+"""Takes one instruction through: age -> size -> begin -> broker -> classify -> settle."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+import msgspec
+import structlog
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import (
+    BrokerThrottled,
+    BrokerUnavailable,
+    LookUpUnavailable,
+    OrderOutcomeUnknown,
+    OrderRejected,
+)
+from libs.common.domain.ids import AccountName, ClientOrderId, Nonce, client_order_id
+from libs.common.domain.instruction import SCHEMA_VERSION, Instruction
+from libs.common.domain.lifecycle import AMBIGUOUS, InstructionState, OrderState
+from libs.common.domain.order import OrderPlan, OrderReport, OrderRequest
+from libs.common.domain.reasons import Reason
+from libs.common.policy.poison import Treatment, treatment
+from libs.common.policy.retry import backoff_ms
+from libs.common.policy.sizing import Refused, plan_order
+from libs.common.store.head import HandedOut, Head, Held, Moved, Stale
+from libs.common.store.lanes import Lanes, Parking, Return
+from libs.common.store.orders import (
+    LONGEST_WAIT_IN_PLACE_MS,
+    Expired,
+    Finding,
+    Go,
+    Intent,
+    OrderOutcome,
+    Orders,
+    Settlement,
+    Wait,
+)
+from libs.common.telemetry.metrics import WorkerMetrics
+from libs.common.wire import codec
+from services.worker.account import Account
+from services.worker.breakers import Breakers
+from services.worker.leases import Lease
+from services.worker.persistence import persist
+from services.worker.resolver import Adopted, NeverExecuted, NotYet, Resolver
+
+LEG: Final = 0
+"""The only leg of an instruction that has one."""
+
+NEWER_VERSION_MS: Final = 1_000
+"""How long a lane waits whose head only a newer worker can read."""
+
+HELD_MS: Final = 5_000
+"""How long a lane waits whose head cannot be settled, because its order may still execute."""
+
+BACKOFF_BASE_MS: Final = 100
+BACKOFF_CAP_MS: Final = 5_000
+
+Step = HandedOut | Return
+"""What comes next in a lane: another head, or the end of holding it."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One head under execution."""
+
+    held: Held
+    lease: Lease
+    head: Head
+    instruction: Instruction
+    account: Account
+    plan: OrderPlan
+    order_id: ClientOrderId
+
+
+class Executor:
+    """Executes heads; knows nothing of lanes, slots or reading."""
+
+    def __init__(
+        self,
+        *,
+        accounts: Mapping[AccountName, Account],
+        lanes: Lanes,
+        orders: Orders,
+        resolver: Resolver,
+        breakers: Breakers,
+        clock: Clock,
+        metrics: WorkerMetrics,
+        lease_ms: int,
+        probe_ms: int,
+        poison_limit: int,
+    ) -> None:
+        self._accounts = accounts
+        self._lanes = lanes
+        self._orders = orders
+        self._resolver = resolver
+        self._breakers = breakers
+        self._clock = clock
+        self._metrics = metrics
+        self._lease_ms = lease_ms
+        self._probe_ms = probe_ms
+        self._poison_limit = poison_limit
+
+    def treatment(self, head: Head) -> Treatment:
+        """Decide how a head is to be executed."""
+        return treatment(
+            head.lost_holders, limit=self._poison_limit, is_order_ambiguous=_is_ambiguous(head)
+        )
+
+    async def execute(self, lease: Lease, head: Head) -> Step:
+        """Execute the head of a held lane, as far as it can be now.
+
+        Raises:
+            StoreUnavailable: Redis is away and the lane is lost.
+            StoreCorrupt: A record of this head cannot be used.
+        """
+        held = lease.held
+        if head.version > SCHEMA_VERSION:
+            return await self._park(lease, NEWER_VERSION_MS, Reason.NEWER_VERSION)
+        if self.treatment(head) is Treatment.GIVE_UP:
+            detail = f"{head.lost_holders} workers died or failed on it"
+            return await self._settle(lease, head, InstructionState.DEAD, Reason.POISON, detail)
+        try:
+            instruction = codec.decode_instruction(head.body)
+        except msgspec.DecodeError as error:
+            return await self._end_unplanned(lease, head, InstructionState.DEAD, Reason.MALFORMED, str(error))
+        account = self._accounts.get(head.account)
+        if account is None:
+            detail = f"account {head.account!r} is not in the configuration"
+            return await self._end_unplanned(
+                lease, head, InstructionState.REJECTED, Reason.UNKNOWN_ACCOUNT, detail
+            )
+        if head.plan:
+            plan = codec.decode_plan(head.plan)
+        else:
+            planned = plan_order(instruction, account.default_quantity)
+            if isinstance(planned, Refused):
+                return await self._end_unplanned(
+                    lease, head, InstructionState.REJECTED, planned.reason, planned.detail
+                )
+            plan = planned
+        order_id = client_order_id(head.account, head.alert_id, LEG)
+        return await self._continue(_Work(held, lease, head, instruction, account, plan, order_id))
+
+    async def _continue(self, work: _Work) -> Step:
+        """Go on from where the head's order stands, whoever brought it there."""
+        order = next((o for o in work.head.orders if o.client_order_id == work.order_id), None)
+        if order is None:
+            return await self._attempt(work, 1)
+        match order.state:
+            case OrderState.SENDING | OrderState.UNKNOWN:
+                return await self._resolve(work, order.attempt, asked=0)
+            case OrderState.NOT_EXECUTED:
+                return await self._attempt(work, order.attempt + 1)
+            case (
+                OrderState.ACCEPTED
+                | OrderState.PARTIAL
+                | OrderState.FILLED
+                | OrderState.REJECTED
+                | OrderState.CANCELED
+                | OrderState.EXPIRED
+            ):
+                # Recorded, but not settled: the end of the instruction is all that is missing.
+                return await self._end(work, order.attempt, codec.decode_report(order.answer))
+            case _:
+                assert_never(order.state)
+
+    async def _attempt(self, work: _Work, attempt: int) -> Step:
+        """Make one attempt, and more while it is certain that nothing was executed and waits are short."""
+        nonce = Nonce(secrets.token_hex(8))
+        limits = work.account.limits_of(work.instruction.market)
+        intent = Intent(
+            held=work.held,
+            entry_id=work.head.entry_id,
+            account=work.head.account,
+            market=work.instruction.market,
+            client_order_id=work.order_id,
+            attempt=attempt,
+            nonce=nonce,
+            window_ms=work.account.window_ms,
+            plan=codec.encode_plan(work.plan),
+            symbol_limit=limits.symbol,
+            account_limit=limits.account,
+            breaker_scope=_scope(work),
+            probe_ms=self._probe_ms,
+        )
+        while True:
+            asked_at_ms = self._clock.monotonic_ms()
+            begun = await persist(lambda: self._orders.begin.submit(intent), work.lease)
+            match begun:
+                case Go():
+                    work.lease.extend(asked_at_ms + self._lease_ms)
+                    break
+                case Wait(until_ms, reason, now_ms):
+                    self._metrics.waited(reason)
+                    if until_ms - now_ms >= LONGEST_WAIT_IN_PLACE_MS:
+                        return await self._park_until(work.lease, until_ms, reason)
+                    await asyncio.sleep((until_ms - now_ms) / 1_000)
+                case Expired():
+                    return await self._settle(
+                        work.lease, work.head, InstructionState.EXPIRED, Reason.TOO_OLD, "before it could be sent"
+                    )
+                case Moved() | Stale():
+                    return begun
+                case _:
+                    assert_never(begun)
+        if begun.wait_ms:
+            await asyncio.sleep(begun.wait_ms / 1_000)
+        return await self._place(work, attempt, nonce, begun)
+
+    async def _place(self, work: _Work, attempt: int, nonce: Nonce, go: Go) -> Step:
+        request = OrderRequest(
+            client_order_id=work.order_id,
+            account=work.head.account,
+            symbol=work.instruction.market,
+            alert_id=work.head.alert_id,
+            strategy=work.instruction.strategy,
+            plan=work.plan,
+            expires_at_ms=go.expires_at_ms,
+        )
+        self._metrics.sending(self._clock.now_ms() - work.head.admitted_at_ms)
+        started_ms = self._clock.monotonic_ms()
+        try:
+            report = await work.account.broker.place(request, work.lease.is_ours)
+        except BrokerUnavailable as error:
+            self._metrics.placed("unavailable", self._clock.monotonic_ms() - started_ms)
+            if work.lease.is_ours() and not isinstance(error, BrokerThrottled):
+                await self._breakers.failed(_scope(work), go)
+            return await self._not_executed(work, attempt, nonce, error)
+        except OrderRejected as error:
+            self._metrics.placed("rejected", self._clock.monotonic_ms() - started_ms)
+            await self._breakers.succeeded(_scope(work), go) if go.is_probe else None
+            return await self._refused(work, attempt, error)
+        except OrderOutcomeUnknown as error:
+            self._metrics.placed("unknown", self._clock.monotonic_ms() - started_ms)
+            log.warning("order_unknown", alert_id=work.head.alert_id, client_order_id=work.order_id, error=str(error))
+            await self._breakers.failed(_scope(work), go)
+            finding = self._finding(work, attempt, OrderState.UNKNOWN, None, str(error))
+            noted = await persist(lambda: self._orders.resolve.submit(finding), work.lease)
+            if isinstance(noted, Moved | Stale):
+                return noted
+            return await self._resolve(work, attempt, asked=0)
+        self._metrics.placed("answered", self._clock.monotonic_ms() - started_ms)
+        await self._breakers.succeeded(_scope(work), go)
+        return await self._end(work, attempt, report)
+
+    async def _not_executed(self, work: _Work, attempt: int, nonce: Nonce, error: BrokerUnavailable) -> Step:
+        """Record that the attempt certainly did nothing, and try again after a wait."""
+        finding = self._finding(work, attempt, OrderState.NOT_EXECUTED, nonce, str(error))
+        noted = await persist(lambda: self._orders.resolve.submit(finding), work.lease)
+        if isinstance(noted, Moved | Stale):
+            return noted
+        log.info("order_not_executed", alert_id=work.head.alert_id, attempt=attempt, error=str(error))
+        wait_ms = backoff_ms(attempt, base_ms=BACKOFF_BASE_MS, cap_ms=BACKOFF_CAP_MS, uniform=random.uniform)
+        if isinstance(error, BrokerThrottled) and error.retry_after_ms is not None:
+            wait_ms = max(wait_ms, error.retry_after_ms)
+        if wait_ms >= LONGEST_WAIT_IN_PLACE_MS or not work.lease.is_ours():
+            return await self._park(work.lease, wait_ms, Reason.BACK_OFF, detail=str(error))
+        await asyncio.sleep(wait_ms / 1_000)
+        return await self._attempt(work, attempt + 1)
+
+    async def _refused(self, work: _Work, attempt: int, error: OrderRejected) -> Step:
+        """End as refused; but where an earlier attempt may have traded, the venue is asked first."""
+        if attempt > 1:
+            try:
+                found = await work.account.broker.find(work.order_id, work.instruction.market)
+            except LookUpUnavailable:
+                finding = self._finding(work, attempt, OrderState.UNKNOWN, None, str(error))
+                noted = await persist(lambda: self._orders.resolve.submit(finding), work.lease)
+                if isinstance(noted, Moved | Stale):
+                    return noted
+                return await self._resolve(work, attempt, asked=0)
+            if found is not None and found.state is not OrderState.REJECTED:
+                return await self._end(work, attempt, found)
+        report = OrderReport(order_id="", state=OrderState.REJECTED, detail=str(error))
+        return await self._end(work, attempt, report)
+
+    async def _resolve(self, work: _Work, attempt: int, *, asked: int) -> Step:
+        resolution = await self._resolver.resolve(
+            work.lease, work.account.broker, work.order_id, attempt, work.instruction.market, asked=asked
+        )
+        match resolution:
+            case Adopted(report):
+                return await self._end(work, attempt, report)
+            case NeverExecuted():
+                return await self._attempt(work, attempt + 1)
+            case NotYet(wait_ms):
+                return await self._park(work.lease, wait_ms, Reason.RESOLVING)
+            case Moved() | Stale():
+                return resolution
+            case _:
+                assert_never(resolution)
+
+    async def _end(self, work: _Work, attempt: int, report: OrderReport) -> Step:
+        """Settle by what the venue said."""
+        outcome = OrderOutcome(work.order_id, attempt, report.state, codec.encode_report(report))
+        match report.state:
+            case OrderState.FILLED:
+                state, reason = InstructionState.EXECUTED, Reason.FILLED
+            case OrderState.ACCEPTED | OrderState.PARTIAL:
+                state, reason = InstructionState.EXECUTED, Reason.ACCEPTED
+            case _:
+                state, reason = InstructionState.REJECTED, Reason.VENUE_REJECTED
+        return await self._settle(work.lease, work.head, state, reason, report.detail or "", outcome)
+
+    async def _end_unplanned(
+        self, lease: Lease, head: Head, state: InstructionState, reason: Reason, detail: str
+    ) -> Step:
+        """End a head that cannot be executed at all; unless an order of it may still be executing."""
+        if _is_ambiguous(head):
+            log.error("head_held", alert_id=head.alert_id, account=head.account, reason=reason, detail=detail)
+            return await self._park(lease, HELD_MS, Reason.RESOLVING, detail=detail)
+        return await self._settle(lease, head, state, reason, detail)
+
+    async def _settle(
+        self,
+        lease: Lease,
+        head: Head,
+        state: InstructionState,
+        reason: Reason,
+        detail: str = "",
+        order: OrderOutcome | None = None,
+    ) -> Step:
+        settlement = Settlement(lease.held, head.entry_id, state, reason, detail, order)
+        following = await persist(lambda: self._orders.settle.submit(settlement), lease)
+        if not isinstance(following, Moved | Stale):
+            self._metrics.settled(state, reason)
+            if state is not InstructionState.EXECUTED:
+                log.info("instruction_ended", alert_id=head.alert_id, account=head.account, state=state, reason=reason)
+        return following
+
+    async def _park(self, lease: Lease, wait_ms: int, reason: Reason, *, detail: str = "") -> Return:
+        parking = Parking(lease.held, wait_ms, 0, reason, detail=detail)
+        return await persist(lambda: self._lanes.park.submit(parking), lease)
+
+    async def _park_until(self, lease: Lease, due_at_ms: int, reason: Reason) -> Return:
+        parking = Parking(lease.held, None, due_at_ms, reason)
+        return await persist(lambda: self._lanes.park.submit(parking), lease)
+
+    def _finding(
+        self, work: _Work, attempt: int, state: OrderState, nonce: Nonce | None, detail: str
+    ) -> Finding:
+        return Finding(work.held, work.order_id, attempt, state, nonce, margin_ms=0, detail=detail)
+
+
+def _is_ambiguous(head: Head) -> bool:
+    return any(order.state in AMBIGUOUS for order in head.orders)
+
+
+def _scope(work: _Work) -> str:
+    return f"{work.head.account}:{work.instruction.market}"

@@ -1,0 +1,56 @@
+"""Renews the leases of held lanes."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import BridgeError
+from libs.common.store.lanes import Lanes
+from services.worker.leases import Leases
+
+RENEWALS_PER_LEASE: Final = 3
+CHUNK: Final = 256
+RETRY_S: Final = 0.1
+
+log = structlog.get_logger()
+
+
+class Heartbeat:
+    """Renews every lease three times in its length, and sooner again after a failure."""
+
+    def __init__(self, lanes: Lanes, leases: Leases, clock: Clock, *, lease_ms: int) -> None:
+        self._lanes = lanes
+        self._leases = leases
+        self._clock = clock
+        self._interval_s = lease_ms / 1_000 / RENEWALS_PER_LEASE
+        self.beat_at_ms = clock.monotonic_ms()
+        """When the loop last came round, monotonic; liveness reads it."""
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self.beat_at_ms = self._clock.monotonic_ms()
+            try:
+                await self.beat()
+            except BridgeError as error:
+                log.warning("leases_not_renewed", error=str(error), leases=len(self._leases))
+                await asyncio.sleep(RETRY_S)
+            else:
+                await asyncio.sleep(self._interval_s)
+
+    async def beat(self) -> None:
+        """Renew every live lease once.
+
+        Raises:
+            StoreUnavailable: Redis did not answer; what was renewed before stays renewed.
+        """
+        live = self._leases.live()
+        for start in range(0, len(live), CHUNK):
+            chunk = live[start : start + CHUNK]
+            asked_at_ms = self._clock.monotonic_ms()
+            answers = await self._lanes.renew([lease.held for lease in chunk])
+            lost = self._leases.renewed(chunk, answers, asked_at_ms)
+            if lost:
+                log.warning("leases_lost", leases=lost)

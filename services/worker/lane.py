@@ -1,0 +1,105 @@
+"""Runs one held lane: open, then head after head, until it is empty, parked, handed back or lost."""
+
+import random
+from typing import Final, assert_never
+
+import structlog
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import StoreUnavailable
+from libs.common.domain.reasons import Reason
+from libs.common.policy.poison import Treatment
+from libs.common.policy.retry import backoff_ms
+from libs.common.store.head import Closed, Head, Moved, Stale
+from libs.common.store.lanes import HandedBack, Lanes, Parking
+from libs.common.telemetry.metrics import WorkerMetrics
+from services.worker.executor import Executor, Step
+from services.worker.leases import Lease
+from services.worker.persistence import persist
+from services.worker.solo import Solo
+
+HAND_BACK_AFTER: Final = 32
+"""Instructions after which a lane is handed back, so that other lanes and new workers get their share."""
+
+HAND_BACK_AFTER_MS: Final = 1_000
+"""The same by time."""
+
+FAILED_BASE_MS: Final = 100
+FAILED_CAP_MS: Final = 5_000
+
+log = structlog.get_logger()
+
+
+class LaneRunner:
+    """Runs held lanes, each in a task of its own."""
+
+    def __init__(
+        self, *, lanes: Lanes, executor: Executor, solo: Solo, clock: Clock, metrics: WorkerMetrics
+    ) -> None:
+        self._lanes = lanes
+        self._executor = executor
+        self._solo = solo
+        self._clock = clock
+        self._metrics = metrics
+        self.is_draining = False
+        """Set on shutdown: every lane is handed back after the head it executes."""
+
+    async def run(self, lease: Lease) -> None:
+        """Run a lane until it is ours no longer. An unexpected error counts against its head."""
+        head: Head | None = None
+        try:
+            started_ms = self._clock.monotonic_ms()
+            executed = 0
+            step: Step = await persist(lambda: self._lanes.open.submit(lease.held), lease)
+            while True:
+                match step:
+                    case Head():
+                        if step.lost_holders and head is None:
+                            log.info("head_taken_over", alert_id=step.alert_id, lost_holders=step.lost_holders)
+                        head = step
+                    case Moved():
+                        step = await persist(lambda: self._lanes.open.submit(lease.held), lease)
+                        continue
+                    case Stale():
+                        self._metrics.lane_lost()
+                        return
+                    case Closed() | HandedBack():
+                        return
+                    case _:
+                        assert_never(step)
+                is_long = self._clock.monotonic_ms() - started_ms >= HAND_BACK_AFTER_MS
+                if executed >= HAND_BACK_AFTER or is_long or self.is_draining or self._solo.is_wanted:
+                    await persist(lambda: self._lanes.yield_.submit(lease.held), lease)
+                    return
+                step = await self._execute(lease, head)
+                executed += 1
+        except StoreUnavailable as error:
+            log.warning("lane_dropped", lane=lease.held.lane, error=str(error))
+        except Exception as error:
+            log.exception("lane_failed", lane=lease.held.lane, alert_id=head and head.alert_id)
+            self._metrics.lane_failed()
+            await self._blame(lease, head, error)
+
+    async def _execute(self, lease: Lease, head: Head) -> Step:
+        if self._executor.treatment(head) is not Treatment.SOLO:
+            return await self._executor.execute(lease, head)
+        async with self._solo.alone():
+            log.warning("head_executed_alone", alert_id=head.alert_id, lost_holders=head.lost_holders)
+            return await self._executor.execute(lease, head)
+
+    async def _blame(self, lease: Lease, head: Head | None, error: Exception) -> None:
+        """Park the lane with its head blamed, so that it neither spins nor stays with a worker that fails on it."""
+        failures = (head.lost_holders if head else 0) + 1
+        parking = Parking(
+            lease.held,
+            backoff_ms(failures, base_ms=FAILED_BASE_MS, cap_ms=FAILED_CAP_MS, uniform=random.uniform),
+            0,
+            Reason.FAILED,
+            is_to_blame=True,
+            detail=f"{type(error).__name__}: {error}"[:200],
+        )
+        try:
+            await persist(lambda: self._lanes.park.submit(parking), lease)
+        except Exception:
+            # Its lease lapses, and the reaper gives the lane to another.
+            log.exception("lane_not_parked", lane=lease.held.lane)

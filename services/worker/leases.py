@@ -1,0 +1,67 @@
+"""The lanes this process holds, and for how long it may believe so."""
+
+from collections.abc import Iterable
+
+from libs.common.domain.clock import Clock
+from libs.common.store.head import Held
+
+
+class Lease:
+    """One held lane, by our own monotonic clock."""
+
+    __slots__ = ("_clock", "_until_ms", "held", "is_lost")
+
+    def __init__(self, held: Held, until_ms: int, clock: Clock) -> None:
+        self.held = held
+        self.is_lost = False
+        """Whether Redis said that the token is not current any more."""
+        self._until_ms = until_ms
+        self._clock = clock
+
+    def extend(self, until_ms: int) -> None:
+        """Believe in it until then: the time before the renewing call was made, plus the lease."""
+        self._until_ms = max(self._until_ms, until_ms)
+
+    def is_ours(self) -> bool:
+        """Tell whether a side effect may still be made under it; ask right before one."""
+        return not self.is_lost and self._clock.monotonic_ms() < self._until_ms
+
+
+class Leases:
+    """All leases of the process."""
+
+    def __init__(self, clock: Clock, lease_ms: int) -> None:
+        self._clock = clock
+        self._lease_ms = lease_ms
+        self._leases: dict[Held, Lease] = {}
+
+    def take(self, held: Held, asked_at_ms: int) -> Lease:
+        """Add a lane whose token was read by a call made at `asked_at_ms`, monotonic."""
+        lease = Lease(held, asked_at_ms + self._lease_ms, self._clock)
+        self._leases[held] = lease
+        return lease
+
+    def drop(self, held: Held) -> None:
+        """Remove a lane that is ours no longer."""
+        self._leases.pop(held, None)
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    def __contains__(self, held: object) -> bool:
+        return held in self._leases
+
+    def live(self) -> list[Lease]:
+        """Return the leases that are not lost."""
+        return [lease for lease in self._leases.values() if not lease.is_lost]
+
+    def renewed(self, leases: Iterable[Lease], answers: Iterable[bool], asked_at_ms: int) -> int:
+        """Note what a renewal made at `asked_at_ms` answered; returns how many leases it found lost."""
+        lost = 0
+        for lease, is_ours in zip(leases, answers, strict=True):
+            if is_ours:
+                lease.extend(asked_at_ms + self._lease_ms)
+            else:
+                lease.is_lost = True
+                lost += 1
+        return lost

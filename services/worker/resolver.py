@@ -1,0 +1,142 @@
+"""Finds out what became of an order whose outcome is unknown."""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from libs.common.domain.errors import LookUpUnavailable
+from libs.common.domain.ids import ClientOrderId, Market
+from libs.common.domain.lifecycle import OrderState
+from libs.common.domain.order import OrderReport
+from libs.common.policy.retry import backoff_ms
+from libs.common.store.head import Moved, Stale
+from libs.common.store.orders import LONGEST_WAIT_IN_PLACE_MS, Finding, Orders, Resolved, TooEarly
+from services.worker.brokers.port import Broker, Deduplication, LookUp
+from services.worker.leases import Lease
+from services.worker.persistence import persist
+
+MISSES_NEEDED: Final = 3
+"""Look-ups in a row that must agree that an order never arrived, after it can arrive no more."""
+
+MISS_GAP_MS: Final = 50
+"""Wait after the first of them; each next one is twice as long."""
+
+EXPIRY_MARGIN_MS: Final = 500
+"""How much later than its expiry a venue with a slow clock may still execute a request."""
+
+HOLD_MS: Final = 30_000
+"""How often a held order is looked up again, at most."""
+
+_LOOKING_UP: Final = AsyncRetrying(
+    retry=retry_if_exception_type(LookUpUnavailable),
+    stop=stop_after_attempt(3),
+    wait=wait_random_exponential(multiplier=0.05, max=0.2),
+    reraise=True,
+)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The venue has the order."""
+
+    report: OrderReport
+
+
+@dataclass(frozen=True, slots=True)
+class NeverExecuted:
+    """The attempt did nothing and can do nothing any more; that is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """It cannot be told now: ask again after the wait."""
+
+    wait_ms: int
+
+
+Resolution = Adopted | NeverExecuted | NotYet | Moved | Stale
+
+
+class Resolver:
+    """Looks up orders, and believes "not found" only when nothing can prove it wrong any more."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._orders = orders
+
+    async def resolve(
+        self, lease: Lease, broker: Broker, client_order_id: ClientOrderId, attempt: int, market: Market, *, asked: int
+    ) -> Resolution:
+        """Find out about one attempt.
+
+        Args:
+            lease: Of the lane.
+            broker: The account's.
+            client_order_id: Whose outcome is unknown.
+            attempt: Its latest.
+            market: Where it would trade.
+            asked: How often it was looked up in vain before; waits grow with it.
+
+        Raises:
+            StoreUnavailable: The lane is lost.
+        """
+        misses = 0
+        while misses < MISSES_NEEDED:
+            try:
+                report = await _LOOKING_UP.copy()(broker.find, client_order_id, market)
+            except LookUpUnavailable as error:
+                log.warning("look_up_failed", client_order_id=client_order_id, error=str(error))
+                return NotYet(LONGEST_WAIT_IN_PLACE_MS + _backoff(asked + 1))
+            if report is not None:
+                return Adopted(report)
+            noted = await self._note(lease, client_order_id, attempt, None)
+            if isinstance(noted, TooEarly):
+                if noted.wait_ms >= LONGEST_WAIT_IN_PLACE_MS:
+                    return NotYet(noted.wait_ms)
+                await asyncio.sleep(noted.wait_ms / 1_000)
+                continue
+            if isinstance(noted, Moved | Stale):
+                return noted
+            misses = noted.misses
+            if misses < MISSES_NEEDED:
+                await asyncio.sleep(MISS_GAP_MS * 2 ** (misses - 1) / 1_000)
+        if not _may_send_again(broker):
+            # A guess could trade twice: the lane is held until the venue knows the order or an operator decides.
+            log.error("order_held", client_order_id=client_order_id)
+            return NotYet(HOLD_MS)
+        noted = await self._note(lease, client_order_id, attempt, OrderState.NOT_EXECUTED)
+        if isinstance(noted, TooEarly):
+            return NotYet(noted.wait_ms)
+        if isinstance(noted, Moved | Stale):
+            return noted
+        return NeverExecuted()
+
+    async def _note(
+        self, lease: Lease, client_order_id: ClientOrderId, attempt: int, state: OrderState | None
+    ) -> Resolved:
+        finding = Finding(
+            held=lease.held,
+            client_order_id=client_order_id,
+            attempt=attempt,
+            state=state,
+            nonce=None,
+            margin_ms=EXPIRY_MARGIN_MS,
+            detail="never arrived" if state else "",
+        )
+        return await persist(lambda: self._orders.resolve.submit(finding), lease)
+
+
+def _may_send_again(broker: Broker) -> bool:
+    can = broker.capabilities
+    if can.look_up is LookUp.NONE:
+        return can.deduplication is Deduplication.LIFETIME
+    return can.honours_expiry or can.deduplication is Deduplication.LIFETIME
+
+
+def _backoff(asked: int) -> int:
+    return backoff_ms(asked, base_ms=500, cap_ms=HOLD_MS, uniform=random.uniform)

