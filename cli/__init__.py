@@ -1,0 +1,1 @@
+"""The `bascule` command: one module per sub-command."""

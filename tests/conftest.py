@@ -23,7 +23,7 @@ from tests.support.stray_keys import assert_no_stray_keys
 from tests.support.tools import missing_tool
 from tests.support.venue import Venue
 
-EVERY_SERVER = ("integration", "contract")
+EVERY_SERVER = frozenset({"integration", "contract", "tests_support"})
 """Test directories that run once per server there is; the others take the newest one."""
 
 BEST_ID = "newest"
@@ -60,9 +60,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         for mark in metafunc.definition.iter_markers("parametrize")
     ):
         return
-    directory = metafunc.definition.path.relative_to(Path(__file__).parent).parts[0]
+    directories = metafunc.definition.path.relative_to(Path(__file__).parent).parts
     ids = [BEST_ID]
-    if directory in EVERY_SERVER:
+    if not EVERY_SERVER.isdisjoint(directories):
         system = [binary.test_id for binary in find_system_servers()]
         ids = [EMBEDDED_ID, *(system or [SYSTEM_ID])]
     metafunc.parametrize("redis_binary", ids, ids=ids, indirect=True)

@@ -1,0 +1,1 @@
+"""The door: authenticates a post, reads it, makes it durable, and answers."""

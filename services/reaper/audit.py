@@ -13,7 +13,9 @@ class Audit:
 
     name = "audit"
 
-    def __init__(self, upkeep: Upkeep, metrics: ReaperMetrics, *, keep_dead_ms: int, interval_ms: int) -> None:
+    def __init__(
+        self, upkeep: Upkeep, metrics: ReaperMetrics, *, keep_dead_ms: int, interval_ms: int
+    ) -> None:
         self._upkeep = upkeep
         self._metrics = metrics
         self._keep_dead_ms = keep_dead_ms

@@ -33,6 +33,7 @@ class DutyLoop:
 
     def __init__(self, duty: Duty, clock: Clock, metrics: ReaperMetrics) -> None:
         self._duty = duty
+        self.name = duty.name
         self._clock = clock
         self._failures = metrics.failures.labels(duty.name)
         self.beat_at_ms = clock.monotonic_ms()

@@ -94,7 +94,9 @@ class Breakers:
 class _Breaker:
     def __init__(self, settings: BreakerSettings, generation: int) -> None:
         self.generation = generation
-        self._streak = pybreaker.CircuitBreaker(fail_max=settings.failures, reset_timeout=settings.reset_ms / 1_000)
+        self._streak = pybreaker.CircuitBreaker(
+            fail_max=settings.failures, reset_timeout=settings.reset_ms / 1_000
+        )
         self._rate = FailureRate(share=settings.rate, at_least=RATE_NEEDS, window_ms=settings.window_ms)
 
     def count(self, at_ms: int, *, is_failure: bool) -> None:

@@ -12,7 +12,7 @@ from libs.common.domain.ids import AccountName, LaneName, Token
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Held
 from libs.common.store.lanes import Lanes, Parking, Reader
-from libs.common.telemetry.metrics import WorkerMetrics
+from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
 from services.worker.solo import Solo
@@ -139,7 +139,9 @@ class Consumer:
         if nameless:
             await self._drop(nameless)
         if overfull:
-            parked = [self._lanes.park.submit(Parking(held, OVERFULL_MS, 0, Reason.BUSY)) for held in overfull]
+            parked = [
+                self._lanes.park.submit(Parking(held, OVERFULL_MS, 0, Reason.BUSY)) for held in overfull
+            ]
             await asyncio.gather(*parked, return_exceptions=True)
 
     async def _drop(self, tokens: list[Token]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-import msgspec
 import structlog
+from libs.common.policy.sizing import Refused, plan_order
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import (
@@ -17,6 +17,7 @@ from libs.common.domain.errors import (
     LookUpUnavailable,
     OrderOutcomeUnknown,
     OrderRejected,
+    StoreCorrupt,
 )
 from libs.common.domain.ids import AccountName, ClientOrderId, Nonce, client_order_id
 from libs.common.domain.instruction import SCHEMA_VERSION, Instruction
@@ -25,7 +26,6 @@ from libs.common.domain.order import OrderPlan, OrderReport, OrderRequest
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.policy.retry import backoff_ms
-from libs.common.policy.sizing import Refused, plan_order
 from libs.common.store.head import HandedOut, Head, Held, Moved, Stale
 from libs.common.store.lanes import Lanes, Parking, Return
 from libs.common.store.orders import (
@@ -39,7 +39,7 @@ from libs.common.store.orders import (
     Settlement,
     Wait,
 )
-from libs.common.telemetry.metrics import WorkerMetrics
+from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.account import Account
 from services.worker.breakers import Breakers
@@ -108,9 +108,7 @@ class Executor:
 
     def treatment(self, head: Head) -> Treatment:
         """Decide how a head is to be executed."""
-        return treatment(
-            head.lost_holders, limit=self._poison_limit, is_order_ambiguous=_is_ambiguous(head)
-        )
+        return treatment(head.lost_holders, limit=self._poison_limit, is_order_ambiguous=_is_ambiguous(head))
 
     async def execute(self, lease: Lease, head: Head) -> Step:
         """Execute the head of a held lane, as far as it can be now.
@@ -127,7 +125,7 @@ class Executor:
             return await self._settle(lease, head, InstructionState.DEAD, Reason.POISON, detail)
         try:
             instruction = codec.decode_instruction(head.body)
-        except msgspec.DecodeError as error:
+        except StoreCorrupt as error:
             return await self._end_unplanned(lease, head, InstructionState.DEAD, Reason.MALFORMED, str(error))
         account = self._accounts.get(head.account)
         if account is None:
@@ -203,7 +201,11 @@ class Executor:
                     await asyncio.sleep((until_ms - now_ms) / 1_000)
                 case Expired():
                     return await self._settle(
-                        work.lease, work.head, InstructionState.EXPIRED, Reason.TOO_OLD, "before it could be sent"
+                        work.lease,
+                        work.head,
+                        InstructionState.EXPIRED,
+                        Reason.TOO_OLD,
+                        "before it could be sent",
                     )
                 case Moved() | Stale():
                     return begun
@@ -238,7 +240,9 @@ class Executor:
             return await self._refused(work, attempt, error)
         except OrderOutcomeUnknown as error:
             self._metrics.placed("unknown", self._clock.monotonic_ms() - started_ms)
-            log.warning("order_unknown", alert_id=work.head.alert_id, client_order_id=work.order_id, error=str(error))
+            log.warning(
+                "order_unknown", alert_id=work.head.alert_id, client_order_id=work.order_id, error=str(error)
+            )
             await self._breakers.failed(_scope(work), go)
             finding = self._finding(work, attempt, OrderState.UNKNOWN, None, str(error))
             noted = await persist(lambda: self._orders.resolve.submit(finding), work.lease)
@@ -331,7 +335,13 @@ class Executor:
         if not isinstance(following, Moved | Stale):
             self._metrics.settled(state, reason)
             if state is not InstructionState.EXECUTED:
-                log.info("instruction_ended", alert_id=head.alert_id, account=head.account, state=state, reason=reason)
+                log.info(
+                    "instruction_ended",
+                    alert_id=head.alert_id,
+                    account=head.account,
+                    state=state,
+                    reason=reason,
+                )
         return following
 
     async def _park(self, lease: Lease, wait_ms: int, reason: Reason, *, detail: str = "") -> Return:

@@ -6,13 +6,13 @@ from typing import Final, assert_never
 import structlog
 
 from libs.common.domain.clock import Clock
-from libs.common.domain.errors import StoreUnavailable
+from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment
 from libs.common.policy.retry import backoff_ms
 from libs.common.store.head import Closed, Head, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes, Parking
-from libs.common.telemetry.metrics import WorkerMetrics
+from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.executor import Executor, Step
 from services.worker.leases import Lease
 from services.worker.persistence import persist
@@ -23,6 +23,9 @@ HAND_BACK_AFTER: Final = 32
 
 HAND_BACK_AFTER_MS: Final = 1_000
 """The same by time."""
+
+MOVED_AT_MOST: Final = 5
+"""Times in a row that a head may turn out to have moved on, before that counts as an error of its records."""
 
 FAILED_BASE_MS: Final = 100
 FAILED_CAP_MS: Final = 5_000
@@ -49,15 +52,20 @@ class LaneRunner:
         head: Head | None = None
         try:
             started_ms = self._clock.monotonic_ms()
-            executed = 0
+            executed = moved = 0
             step: Step = await persist(lambda: self._lanes.open.submit(lease.held), lease)
             while True:
                 match step:
                     case Head():
                         if step.lost_holders and head is None:
-                            log.info("head_taken_over", alert_id=step.alert_id, lost_holders=step.lost_holders)
+                            log.info(
+                                "head_taken_over", alert_id=step.alert_id, lost_holders=step.lost_holders
+                            )
                         head = step
                     case Moved():
+                        moved += 1
+                        if moved > MOVED_AT_MOST:
+                            raise StoreCorrupt(f"{lease.held.lane}: records of its head contradict one another")
                         step = await persist(lambda: self._lanes.open.submit(lease.held), lease)
                         continue
                     case Stale():
@@ -73,6 +81,7 @@ class LaneRunner:
                     return
                 step = await self._execute(lease, head)
                 executed += 1
+                moved = 0 if isinstance(step, Head) else moved
         except StoreUnavailable as error:
             log.warning("lane_dropped", lane=lease.held.lane, error=str(error))
         except Exception as error:

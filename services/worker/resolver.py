@@ -70,7 +70,14 @@ class Resolver:
         self._orders = orders
 
     async def resolve(
-        self, lease: Lease, broker: Broker, client_order_id: ClientOrderId, attempt: int, market: Market, *, asked: int
+        self,
+        lease: Lease,
+        broker: Broker,
+        client_order_id: ClientOrderId,
+        attempt: int,
+        market: Market,
+        *,
+        asked: int,
     ) -> Resolution:
         """Find out about one attempt.
 
@@ -88,7 +95,7 @@ class Resolver:
         misses = 0
         while misses < MISSES_NEEDED:
             try:
-                report = await _LOOKING_UP.copy()(broker.find, client_order_id, market)
+                report: OrderReport | None = await _LOOKING_UP.copy()(broker.find, client_order_id, market)
             except LookUpUnavailable as error:
                 log.warning("look_up_failed", client_order_id=client_order_id, error=str(error))
                 return NotYet(LONGEST_WAIT_IN_PLACE_MS + _backoff(asked + 1))

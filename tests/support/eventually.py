@@ -4,17 +4,35 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]],
+    condition: Callable[[], Awaitable[T]],
+    timeout_s: float = ...,
+    interval_s: float = ...,
+    message: str = ...,
+) -> T: ...
+
+
+@overload
+async def eventually(
+    condition: Callable[[], T],
+    timeout_s: float = ...,
+    interval_s: float = ...,
+    message: str = ...,
+) -> T: ...
+
+
+async def eventually(
+    condition: Callable[[], Any],
     timeout_s: float = 10.0,
     interval_s: float = 0.02,
     message: str = "",
-) -> T:
+) -> Any:
     """Return what `condition` returns as soon as that is truthy.
 
     Args:
@@ -30,10 +48,10 @@ async def eventually(
     while True:
         is_last = time.monotonic() >= deadline
         failure: AssertionError | None = None
-        value: T | None = None
+        value: Any = None
         try:
             result = condition()
-            value = await result if inspect.isawaitable(result) else cast("T", result)
+            value = await result if inspect.isawaitable(result) else result
         except AssertionError as error:
             failure = error
         if failure is None and value:

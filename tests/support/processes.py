@@ -416,6 +416,14 @@ class Bridge:
                 held[lane] = holder
         return held
 
+    def lanes_held_by(self, worker: Service) -> list[str]:
+        """Return the lanes a worker has opened and not handed back; a holder's name holds its process id."""
+        return [
+            lane
+            for lane, holder in self.held_lanes().items()
+            if holder.split("-")[-2:-1] == [str(worker.pid)]
+        ]
+
     def dead_letters(self) -> list[dict[str, str]]:
         """Return the fields of every dead letter."""
         letters: list[tuple[str, dict[str, str]]] = self.client.xrange("bascule:{s0}:dead")

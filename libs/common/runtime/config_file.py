@@ -21,13 +21,13 @@ _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING: Final = re.compile(r"Object missing required field `(.*)`")
 _EXPECTED: Final = re.compile(r"Expected (.*?)(?:, got .*)?")
 _NAMES: Final = {
-    "`int`": "a whole number",
-    "`float`": "a number",
-    "`decimal`": "a number",
-    "`str`": "a text",
-    "`bool`": "true or false",
-    "`object`": "a section with keys",
-    "`array`": "a list",
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "object": "a section with keys",
+    "array": "a list",
 }
 _SHOWN_LENGTH: Final = 60
 
@@ -71,7 +71,7 @@ def read_document(path: Path) -> Document:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: got {_shown(document)}, expected {_NAMES['`object`']}")
+        raise ConfigError(f"{path}: got {_shown(document)}, expected {_NAMES['object']}")
     return document
 
 
@@ -137,13 +137,16 @@ def _explain(
     if (found := _MISSING.fullmatch(message)) is not None:
         return f"{_dotted([*keys, found[1]])}: this key is required{_hint(to, [*keys, found[1]], document)}"
     if (found := _EXPECTED.fullmatch(message)) is not None:
-        expected = found[1]
-        for name, words in _NAMES.items():
-            expected = expected.replace(name, words)
-        return _line(keys, value, expected.replace(" | ", " or "))
+        expected = re.sub("`([a-z |]+)`", lambda kinds: _words(kinds[1]), found[1])
+        return _line(keys, value, expected)
     if message.startswith("Invalid "):  # an enumeration, a tag or a decimal
         return _line(keys, value, _choices(to, keys, document) or "a number")
     return _line(keys, value, message)
+
+
+def _words(kinds: str) -> str:
+    """Return msgspec's `int | null` in plain words; that nothing is allowed too goes without saying."""
+    return " or ".join(_NAMES.get(kind, kind) for kind in kinds.split(" | ") if kind != "null")
 
 
 def _resolve(

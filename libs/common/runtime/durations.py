@@ -1,8 +1,7 @@
 """Durations and rates as the configuration writes them: `500ms`, `2s`, `30min`, `24h`, `7d`; `5/s`, `30/min`."""
 
 import re
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 UNIT_MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 DURATION_FORM: Final = "a duration such as 500ms, 2s, 30min, 24h or 7d"
@@ -30,7 +29,9 @@ class DurationMs(int):
         if value_ms != int(value_ms):
             raise ValueError(f"{DURATION_FORM}, a whole number of milliseconds")
         if not cls.smallest_ms() <= value_ms <= _MAX_MS:
-            raise ValueError(f"a duration of at least {cls.smallest_ms()}ms and at most {_MAX_MS // UNIT_MS['d']}d")
+            raise ValueError(
+                f"a duration of at least {cls.smallest_ms()}ms and at most {_MAX_MS // UNIT_MS['d']}d"
+            )
         return cls(int(value_ms))
 
     @staticmethod
@@ -48,12 +49,32 @@ class DurationOrZeroMs(DurationMs):
         return 0
 
 
-@dataclass(frozen=True, slots=True)
 class Rate:
-    """So many of something in a time, for example 30 a minute."""
+    """So many of something in a time, for example 30 a minute.
+
+    Not a dataclass, since msgspec would then decode it as a section with keys rather than hand over the text.
+    """
+
+    __slots__ = ("count", "per_ms")
 
     count: int
     per_ms: int
+
+    def __init__(self, count: int, per_ms: int) -> None:
+        object.__setattr__(self, "count", count)
+        object.__setattr__(self, "per_ms", per_ms)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError("a rate does not change")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rate) and (self.count, self.per_ms) == (other.count, other.per_ms)
+
+    def __hash__(self) -> int:
+        return hash((self.count, self.per_ms))
+
+    def __repr__(self) -> str:
+        return f"Rate({self.count}, {self.per_ms})"
 
     @property
     def interval_us(self) -> int:

@@ -1,8 +1,5 @@
 """The port for operators and orchestrators: probes and metrics, apart from the service's own traffic."""
 
-from collections.abc import Mapping
-from typing import Final
-
 import orjson
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -11,14 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from libs.common.domain.errors import ConfigError
 from libs.common.web.health import Check, Degraded, always_healthy
 from libs.common.web.server import HttpServer
-
-OPS_PORT: Final = "BASCULE_OPS_PORT"
-"""Environment variable that overrides the configured ops port: several workers share one configuration."""
-
-_MAX_PORT: Final = 65_535
 
 
 def ops_app(
@@ -67,17 +58,3 @@ def ops_server(
 ) -> HttpServer:
     """Return the server of the ops port, not yet started."""
     return HttpServer(ops_app(service, registry, ready=ready, live=live), host, port, backlog=64, drain_s=1)
-
-
-def ops_port(environ: Mapping[str, str], configured: int) -> int:
-    """Return the port to use: `BASCULE_OPS_PORT` where it is set, else the configured one.
-
-    Raises:
-        ConfigError: The variable holds no port.
-    """
-    text = environ.get(OPS_PORT)
-    if text is None:
-        return configured
-    if not (text.isascii() and text.isdigit() and int(text) <= _MAX_PORT):
-        raise ConfigError(f'{OPS_PORT}: got "{text}", expected a port from 0 to {_MAX_PORT}')
-    return int(text)

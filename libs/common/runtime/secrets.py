@@ -75,7 +75,9 @@ def _read_file(name: str, file_name: str, path: Path) -> str:
         value = path.read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"secret {name}: {file_name} points to {path}, which cannot be read: {reason}") from error
+        raise ConfigError(
+            f"secret {name}: {file_name} points to {path}, which cannot be read: {reason}"
+        ) from error
     if not value.strip():
         raise ConfigError(f"secret {name}: {file_name} points to {path}, which is empty")
     return value

@@ -18,6 +18,7 @@ from libs.common.domain.ids import AccountName, Market, WebhookName
 from libs.common.runtime import config_file
 from libs.common.runtime.config_file import WrongValue
 from libs.common.runtime.durations import DurationMs, DurationOrZeroMs, Rate, format_duration
+from libs.common.runtime.secrets import has_secret, read_secret
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -349,7 +350,9 @@ def settings_path(environ: Mapping[str, str]) -> Path:
     """
     value = environ.get("BASCULE_CONFIG", "")
     if not value:
-        raise ConfigError("BASCULE_CONFIG is not set; set it to your configuration file (config/demo.yaml is one)")
+        raise ConfigError(
+            "BASCULE_CONFIG is not set; set it to your configuration file (config/demo.yaml is one)"
+        )
     return Path(value)
 
 
@@ -385,20 +388,20 @@ def _decode(kind: type, value: object) -> object:
 
 def _rates_off(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document with None for the rate "off", which is how "no limit" is decoded."""
-    return {
-        key: (
-            None
-            if key == "rate" and value == "off"
-            else "" if key == "rate" and value is None
-            else _rates_off(value) if isinstance(value, dict) and key != "breaker" else value
-        )
-        for key, value in document.items()
-    }
+    changed: dict[str, Any] = {}
+    for key, value in document.items():
+        if key == "rate" and value == "off":
+            changed[key] = None
+        elif key == "rate" and value is None:
+            changed[key] = ""  # a key with nothing behind it must not pass for "off"
+        elif isinstance(value, dict) and key != "breaker":
+            changed[key] = _rates_off(value)
+        else:
+            changed[key] = value
+    return changed
 
 
 def _override(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    from libs.common.runtime.secrets import has_secret, read_secret
-
     if has_secret("REDIS_URL", environ):
         try:
             redis = msgspec.structs.replace(settings.redis, url=read_secret("REDIS_URL", environ).reveal())
@@ -444,7 +447,9 @@ def _check(settings: Settings, path: Path) -> None:
         for name in webhook.accounts:
             if name not in settings.accounts:
                 known = ", ".join(settings.accounts)
-                raise refuse(f"webhooks.{webhook_name}.accounts", f'there is no account "{name}"; there are {known}')
+                raise refuse(
+                    f"webhooks.{webhook_name}.accounts", f'there is no account "{name}"; there are {known}'
+                )
     venues: dict[tuple[str, str], str] = {}
     longest_ms = settings.worker.lease_ms - REQUEST_MARGIN_MS
     for name, account in settings.accounts.items():

@@ -1,6 +1,6 @@
 """Connections to Redis, set up against redis-py's traps, and its errors in our own words."""
 
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -67,13 +67,22 @@ def connect(url: str, *, timeout_s: float, connections: int = 8) -> Redis:
     return Redis.from_pool(pool)
 
 
+async def call(client: Redis, *command: str | bytes | int) -> Any:
+    """Send one command and return the reply as it came.
+
+    Raises:
+        RedisError, OSError: As redis-py raises them; see `translate`.
+    """
+    return await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it so
+
+
 def translate(error: RedisError | OSError) -> BridgeError:
     """Return our error for one of redis-py's.
 
     What passes by itself (a restart, a fail-over, full memory) is `StoreUnavailable`; anything else
     means that a key or a call is wrong.
     """
-    if isinstance(error, _PASSING) or isinstance(error, OSError):
+    if isinstance(error, (*_PASSING, OSError)):
         return StoreUnavailable(f"Redis did not take the call: {type(error).__name__}: {error}")
     if isinstance(error, ResponseError):
         return translate_text(str(error))

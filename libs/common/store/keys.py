@@ -18,9 +18,7 @@ from libs.common.domain.ids import (
 GROUP: Final = "workers"
 """The consumer group on the ready stream; created at id 0."""
 
-_PERMANENT: Final = frozenset(
-    {"ready", "lanes", "parked", "dead", "journal", "refused", "breakers", "meta"}
-)
+_PERMANENT: Final = frozenset({"ready", "lanes", "parked", "dead", "journal", "refused", "breakers", "meta"})
 _PERMANENT_FAMILIES: Final = ("lane:", "paper:")
 
 

@@ -11,7 +11,7 @@ from libs.common.domain.errors import BridgeError
 from libs.common.domain.ids import Holder, LaneName, Token
 from libs.common.domain.reasons import Reason
 from libs.common.store.batch import Batch
-from libs.common.store.client import translate
+from libs.common.store.client import call, translate
 from libs.common.store.head import Closed, HandedOut, Held, Stale, failure, handed_out
 from libs.common.store.keys import GROUP, Keys
 from libs.common.store.scripts import Script
@@ -154,13 +154,15 @@ class Reader:
             after = page[-1][0]
         return found
 
-    async def _read(self, after: str, count: int, block_ms: int | None) -> list[tuple[Token, LaneName | None]]:
+    async def _read(
+        self, after: str, count: int, block_ms: int | None
+    ) -> list[tuple[Token, LaneName | None]]:
         command: list[str | int] = ["XREADGROUP", "GROUP", GROUP, self._holder, "COUNT", count]
         if block_ms is not None:
             command += ["BLOCK", block_ms]
         try:
             # The command as it is: redis-py's own parsing builds dictionaries that we would take apart again.
-            reply: Any = await self._client.execute_command(*command, "STREAMS", self._ready, after)
+            reply: Any = await call(self._client, *command, "STREAMS", self._ready, after)
         except (RedisError, OSError) as error:
             raise translate(error) from error
         return [_token(entry) for _, entries in _streams(reply) for entry in entries]

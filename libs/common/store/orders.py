@@ -239,7 +239,15 @@ class Orders:
         for one in items:
             order = one.order
             keys.append(self._keys.lane(one.held.lane))
-            args += (one.held.lane, one.held.token, self._holder, one.entry_id, one.state, one.reason, one.detail)
+            args += (
+                one.held.lane,
+                one.held.token,
+                self._holder,
+                one.entry_id,
+                one.state,
+                one.reason,
+                one.detail,
+            )
             if order is None:
                 keys.append(self._keys.prefix)
                 args += ("", "", "", "")

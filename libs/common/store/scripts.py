@@ -9,7 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
-from libs.common.store.client import translate
+from libs.common.store.client import call, translate
 
 
 class Script:
@@ -35,9 +35,9 @@ class Script:
         """
         try:
             try:
-                return await client.execute_command("EVALSHA", self.sha, len(keys), *keys, *args)
+                return await call(client, "EVALSHA", self.sha, len(keys), *keys, *args)
             except NoScriptError:
-                return await client.execute_command("EVAL", self.source, len(keys), *keys, *args)
+                return await call(client, "EVAL", self.source, len(keys), *keys, *args)
         except (RedisError, OSError) as error:
             raise translate(error) from error
 

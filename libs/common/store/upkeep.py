@@ -1,7 +1,7 @@
 """The reaper's passes over lanes: promote, reclaim, audit, retire, trim."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -87,14 +87,14 @@ class Upkeep:
             parked = await self._client.zrange(self._keys.parked, 0, scan - 1)
         except (RedisError, OSError) as error:
             raise translate(error) from error
-        cut = len(f"{self._keys.prefix}lane:")
-        found = [key.decode()[cut:] for key in streams]
+        cut = len(f"{self._keys.prefix}lane:".encode())
+        found = [key[cut:] for key in cast("list[bytes]", streams)]
         reply = await self._run("audit", keep_dead_ms, len(fences), *fences, *found, "", *parked)
         return AuditFindings(int(reply[0]), int(reply[1]))
 
     async def retire(self, *, idle_ms: int) -> int:
         """Delete consumers without pending entries that have been idle for this long; returns how many."""
-        return int(await self._script("retire", idle_ms))
+        return int(await self._run("retire", idle_ms))
 
     async def trim(self, *, journal_ms: int, dead_letters_ms: int, now_ms: int) -> int:
         """Drop journal entries and dead letters older than their retention; returns how many."""
@@ -117,13 +117,5 @@ class Upkeep:
             raise translate(error) from error
         return int(seconds) * 1_000 + int(micros) // 1_000
 
-    async def _run(self, script: str, *args: str | bytes | int) -> list[bytes]:
-        reply: list[bytes] = await self._script(script, *args)  # type: ignore[assignment]  # a script's own shape
-        return reply
-
-    async def _script(self, script: str, *args: str | bytes | int) -> bytes | int | list[bytes]:
-        answer: bytes | int | list[bytes] = await self._scripts[script].run(
-            self._client, self._keys.fixed, [self._now, *args]
-        )
-        return answer
-
+    async def _run(self, script: str, *args: str | bytes | int) -> Any:
+        return await self._scripts[script].run(self._client, self._keys.fixed, [self._now, *args])

@@ -56,7 +56,7 @@ def configure_logs(
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=_Lines(out)),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
     _configure_standard(shared, renderer, LEVELS[level], out)
@@ -65,19 +65,6 @@ def configure_logs(
 def get_logger(**fields: Any) -> Logger:
     """Return a logger; `fields` stand on each of its lines."""
     return cast("Logger", structlog.get_logger(**fields))
-
-
-class _Lines:
-    """A stream whose every write is flushed: a line must be out before the process can die."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        return self._stream.write(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
 
 
 def _configure_standard(shared: list[Processor], renderer: Processor, level: int, out: TextIO) -> None:

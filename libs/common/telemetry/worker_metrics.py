@@ -11,23 +11,37 @@ class WorkerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._held = Gauge("bascule_lanes_held", "Lanes that this worker runs now.", registry=registry)
         self._ended = Counter(
-            "bascule_instructions_ended_total", "Instructions that ended.", ("state", "reason"), registry=registry
+            "bascule_instructions_ended_total",
+            "Instructions that ended.",
+            ("state", "reason"),
+            registry=registry,
         )
         self._waits = Counter(
-            "bascule_waits_total", "Times that an instruction had to wait before it was sent.", ("reason",),
+            "bascule_waits_total",
+            "Times that an instruction had to wait before it was sent.",
+            ("reason",),
             registry=registry,
         )
         self._calls = Histogram(
-            "bascule_broker_call_seconds", "Broker calls that may place an order.", ("outcome",),
-            registry=registry, buckets=SECONDS,
+            "bascule_broker_call_seconds",
+            "Broker calls that may place an order.",
+            ("outcome",),
+            registry=registry,
+            buckets=SECONDS,
         )
         self._age = Histogram(
-            "bascule_alert_to_sent_seconds", "From admission to the broker call.", registry=registry, buckets=SECONDS
+            "bascule_alert_to_sent_seconds",
+            "From admission to the broker call.",
+            registry=registry,
+            buckets=SECONDS,
         )
         self._lost = Counter("bascule_lanes_lost_total", "Lanes found to be another's.", registry=registry)
-        self._failed = Counter("bascule_lane_failures_total", "Unexpected errors in a lane.", registry=registry)
+        self._failed = Counter(
+            "bascule_lane_failures_total", "Unexpected errors in a lane.", registry=registry
+        )
         self._call_of = {
-            outcome: self._calls.labels(outcome) for outcome in ("answered", "rejected", "unavailable", "unknown")
+            outcome: self._calls.labels(outcome)
+            for outcome in ("answered", "rejected", "unavailable", "unknown")
         }
 
     def lanes_held(self, lanes: int) -> None:

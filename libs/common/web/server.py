@@ -19,7 +19,9 @@ KEEP_ALIVE_S: Final = 75
 class HttpServer:
     """uvicorn on httptools, without its signal handling, access log and `Server` header."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, *, backlog: int = 2_048, drain_s: int = 10) -> None:
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, *, backlog: int = 2_048, drain_s: int = 10
+    ) -> None:
         """Args:
         app: What answers.
         host: The address to listen on.

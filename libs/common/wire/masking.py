@@ -23,7 +23,9 @@ class Masker:
         secrets: All that this process knows, those of other webhooks too: senders mix them up.
         """
         values = {secret for secret in secrets if secret}
-        escaped = {json.dumps(value, ensure_ascii=is_ascii)[1:-1] for value in values for is_ascii in (True, False)}
+        escaped = {
+            json.dumps(value, ensure_ascii=is_ascii)[1:-1] for value in values for is_ascii in (True, False)
+        }
         # The longest first: a shorter one may be a part of it.
         self._forms = tuple(sorted(values | escaped, key=len, reverse=True))
 

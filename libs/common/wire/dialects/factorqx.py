@@ -1,6 +1,6 @@
 """The FactorQX guide's payload: `secret`, `id`, `symbol`, `action`; `quantity` and `price` are read too.
 
-    {"secret":"demo-secret-01","id":"sma-cross-20261103-091500","symbol":"ETHUSDT","action":"buy"}
+{"secret":"demo-secret-01","id":"sma-cross-20261103-091500","symbol":"ETHUSDT","action":"buy"}
 """
 
 import re

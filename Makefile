@@ -1,0 +1,60 @@
+# `make help` lists what there is. Everything is installed into .venv, from the locks in requirements/.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --quiet --require-hashes
+# Passed on to what the target runs: `make test ARGS="-k lanes"`, `make up ARGS="--workers 4"`.
+ARGS ?=
+
+# A .venv whose interpreter is gone (a Python update) counts as not made.
+ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
+$(shell rm -f .venv/.stamp-venv .venv/.stamp-run .venv/.stamp-dev)
+endif
+
+.PHONY: help up test check format lock bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+up: .venv/.stamp-run ## run the whole bridge here, in the foreground (ARGS go to `bascule up`)
+	@exec .venv/bin/bascule up $(ARGS)
+
+test: .venv/.stamp-dev ## run the tests (ARGS are passed to pytest)
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/.stamp-dev ## format, lint, types, import contracts
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+format: .venv/.stamp-dev ## put the code into the one format
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+bench: .venv/.stamp-dev ## run the benchmarks (ARGS are passed on)
+	@.venv/bin/python -m benchmarks $(ARGS)
+
+lock: .venv/.stamp-venv ## compile the locks anew, with the newest versions allowed
+	@tools/lock
+
+clean: ## remove what was built; the data in var/ stays
+	@rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -path ./var -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+	@if [ -e var ]; then echo 'kept var/, which holds alerts and secrets; remove it by hand if you mean it'; fi
+
+.venv/.stamp-venv:
+	@tools/make-venv .venv
+	@touch $@
+
+.venv/.stamp-run: .venv/.stamp-venv requirements/run.txt requirements/build.txt pyproject.toml
+	@echo 'installing into .venv'
+	@$(INSTALL) --requirement requirements/build.txt --requirement requirements/run.txt
+	@$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+.venv/.stamp-dev: .venv/.stamp-run requirements/dev.txt
+	@echo 'installing the tools for tests and checks into .venv'
+	@$(INSTALL) --requirement requirements/dev.txt
+	@touch $@

@@ -1,0 +1,175 @@
+"""Whether a Redis server keeps the promises that the bridge makes in its name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError, RedisError, ResponseError  # noqa: A004 - the names are redis-py's
+
+from libs.common.domain.errors import ConfigError
+from libs.common.store.client import translate
+
+OLDEST: Final = (6, 2)
+UNKNOWN: Final = "unknown"
+
+_KEPT_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "always": ("always",),
+    "everysec": ("always", "everysec"),
+}
+"""Which durability in force keeps a configured one; any other is not checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server says of itself."""
+
+    product: str
+    """`Redis` or `Valkey`."""
+    version: tuple[int, ...]
+    eviction: str
+    """`maxmemory-policy`."""
+    durability: str
+    """What is in force: `always`, `everysec`, `none`, or `unknown` where the server bars CONFIG or was not asked."""
+    used_bytes: int
+    limit_bytes: int
+    """`maxmemory`; 0 is no limit."""
+    machine_bytes: int
+    """All memory of the server's machine; 0 where it does not say."""
+
+    @property
+    def version_text(self) -> str:
+        """Return the version as people write it."""
+        return ".".join(str(part) for part in self.version)
+
+    @property
+    def memory_share(self) -> float | None:
+        """Return the part of its limit that is used, of the machine where it has none; None where neither is known."""
+        bound = self.limit_bytes or self.machine_bytes
+        return round(self.used_bytes / bound, 4) if bound else None
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One thing that the bridge needs of its server."""
+
+    name: str
+    is_kept: bool
+    finding: str
+    """What was found."""
+    remedy: str
+    """What to do about it; empty where it is kept."""
+
+
+async def read_server(client: Redis, durability: str) -> ServerFacts:
+    """Return what the server says of itself.
+
+    Args:
+        client: Any connection to it.
+        durability: The configured promise; with `declared` CONFIG is not asked.
+
+    Raises:
+        StoreUnavailable: No answer.
+    """
+    try:
+        info: dict[str, Any] = await client.info()
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    is_valkey = "valkey_version" in info
+    return ServerFacts(
+        product="Valkey" if is_valkey else "Redis",
+        version=_version(str(info.get("valkey_version" if is_valkey else "redis_version", "0"))),
+        eviction=str(info.get("maxmemory_policy", UNKNOWN)),
+        durability=await _durability(client, is_aof_on=bool(info.get("aof_enabled")), configured=durability),
+        used_bytes=int(info.get("used_memory", 0)),
+        limit_bytes=int(info.get("maxmemory", 0)),
+        machine_bytes=int(info.get("total_system_memory", 0)),
+    )
+
+
+def promises(facts: ServerFacts, durability: str) -> list[Promise]:
+    """Return what the bridge needs of the server, and whether it is so."""
+    return [_version_promise(facts), _eviction_promise(facts), _durability_promise(facts, durability)]
+
+
+async def check_server(client: Redis, durability: str) -> ServerFacts:
+    """Return what the server says of itself, if it keeps its promises.
+
+    Args:
+        client: Any connection to it.
+        durability: `always`, `everysec`, `declared` or `none`, as configured.
+
+    Raises:
+        ConfigError: It does not; one line for each promise that is broken, with what to do.
+        StoreUnavailable: No answer.
+    """
+    facts = await read_server(client, durability)
+    broken = [promise for promise in promises(facts, durability) if not promise.is_kept]
+    if broken:
+        raise ConfigError("\n".join(f"{promise.finding}: {promise.remedy}" for promise in broken))
+    return facts
+
+
+async def _durability(client: Redis, *, is_aof_on: bool, configured: str) -> str:
+    if not is_aof_on:
+        return UNKNOWN if configured == "declared" else "none"
+    if configured == "declared":
+        return UNKNOWN
+    try:
+        answer = await client.config_get("appendfsync")
+    except ConnectionError as error:
+        raise translate(error) from error
+    except ResponseError:  # barred: a managed server, or an ACL
+        return UNKNOWN
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    fsync = {str(_plain(name)): str(_plain(value)) for name, value in answer.items()}.get(
+        "appendfsync", UNKNOWN
+    )
+    return "none" if fsync == "no" else fsync
+
+
+def _version_promise(facts: ServerFacts) -> Promise:
+    # Valkey counts from 7.2 on, so every version of it is new enough.
+    is_kept = facts.version >= OLDEST
+    finding = f"{facts.product} {facts.version_text}"
+    return Promise("version", is_kept, finding, "" if is_kept else "install Redis 6.2 or newer, or Valkey")
+
+
+def _eviction_promise(facts: ServerFacts) -> Promise:
+    is_kept = facts.eviction == "noeviction"
+    remedy = "set it to noeviction, or Redis deletes alerts when its memory is full"
+    return Promise(
+        "eviction", is_kept, f"Redis' maxmemory-policy is {facts.eviction}", "" if is_kept else remedy
+    )
+
+
+def _durability_promise(facts: ServerFacts, durability: str) -> Promise:
+    if durability == "declared":
+        return Promise("durability", True, "Redis' durability is declared, not checked", "")
+    keeping = _KEPT_BY.get(durability)
+    finding = _DURABILITY_WORDS.get(facts.durability, f"Redis' appendfsync is {facts.durability}")
+    if keeping is None or facts.durability in keeping:
+        return Promise("durability", True, finding, "")
+    if facts.durability == UNKNOWN:
+        remedy = "find out from its operator; if it is so, set redis.durability: declared"
+        return Promise("durability", False, f"{finding}, so {durability} cannot be checked", remedy)
+    wanted = f"appendonly yes and appendfsync {durability}"
+    remedy = f"set {wanted} in Redis, or say in redis.durability what may be lost ({facts.durability})"
+    return Promise("durability", False, finding, remedy)
+
+
+_DURABILITY_WORDS: Final[Mapping[str, str]] = {
+    "always": "Redis writes to disk before it answers (appendfsync always)",
+    "everysec": "Redis writes to disk once a second (appendfsync everysec)",
+    "none": "Redis keeps no append-only file that is written in time",
+    UNKNOWN: "Redis bars CONFIG",
+}
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def _plain(value: object) -> object:
+    return value.decode() if isinstance(value, bytes) else value

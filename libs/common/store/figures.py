@@ -1,0 +1,158 @@
+"""How the bridge is doing, in numbers read from Redis at one moment."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from libs.common.store.client import translate
+from libs.common.store.keys import GROUP, Keys
+from libs.common.store.streams import at_ms
+from libs.common.store.upkeep import REAPER
+
+LIVE_MS: Final = 5_000
+"""A worker that runs reads every second, or renews leases every two."""
+
+_CHUNK: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFigures:
+    """One consumer of the group: a worker process, or what a gone one left."""
+
+    name: str
+    pending: int
+    """Lanes it holds."""
+    idle_ms: int
+    """Since it last spoke to the group."""
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether it has spoken lately."""
+        return self.idle_ms < LIVE_MS
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerFigures:
+    """A circuit breaker that is not closed."""
+
+    scope: str
+    """`account:market`."""
+    state: str
+    """`open`, or `half_open` once a trial order may go."""
+    reset_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One moment, read in several steps: the sums need not agree to the last one under load."""
+
+    now_ms: int
+    """By Redis' clock."""
+    lanes_ready: int
+    """With work, waiting for a worker."""
+    lanes_held: int
+    lanes_parked: int
+    waiting: int
+    """Instructions in lanes, those being executed included."""
+    oldest_waiting_ms: int | None
+    """The age of the oldest of them; None where none waits."""
+    dead_letters: int
+    workers: tuple[WorkerFigures, ...]
+    reaper_pass_ms: int | None
+    """Since the reaper's last pass; None where there was none yet."""
+    breakers: tuple[BreakerFigures, ...]
+
+
+class Figures:
+    """Reads them."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def read(self) -> Snapshot:
+        """Return the figures of now.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        try:
+            return await self._read()
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+
+    async def _read(self) -> Snapshot:
+        seconds, micros = await self._client.time()
+        now_ms = int(seconds) * 1_000 + int(micros) // 1_000
+        ready, held = await self._fenced()
+        waits: Any = await self._client.zrange(self._keys.parked, 0, -1)
+        parked = [lane.decode() for lane in waits]
+        waiting, oldest_at_ms = await self._waiting([*ready, *held, *parked])
+        meta = await self._client.hmget(self._keys.meta, ["promoted_at", "reclaimed_at"])
+        # Both duties must go round for lanes to move.
+        passes = [int(at) for at in meta if at is not None]
+        breakers: Any = await self._client.hgetall(self._keys.breakers)
+        return Snapshot(
+            now_ms=now_ms,
+            lanes_ready=len(ready),
+            lanes_held=len(held),
+            lanes_parked=len(parked),
+            waiting=waiting,
+            oldest_waiting_ms=None if oldest_at_ms is None else max(0, now_ms - oldest_at_ms),
+            dead_letters=int(await self._client.xlen(self._keys.dead)),
+            workers=await self._workers(),
+            reaper_pass_ms=max(0, now_ms - min(passes)) if passes else None,
+            breakers=_breakers(breakers, now_ms),
+        )
+
+    async def _fenced(self) -> tuple[list[str], list[str]]:
+        ready: list[str] = []
+        held: list[str] = []
+        async for lane, fence in self._client.hscan_iter(self._keys.lanes, count=_CHUNK):
+            (ready if fence.endswith(b"|") else held).append(lane.decode())
+        return ready, held
+
+    async def _waiting(self, lanes: list[str]) -> tuple[int, int | None]:
+        waiting, oldest_at_ms = 0, None
+        for start in range(0, len(lanes), _CHUNK):
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for lane in lanes[start : start + _CHUNK]:
+                    key = f"{self._keys.prefix}lane:{lane}"
+                    pipeline.xlen(key)
+                    pipeline.xrange(key, count=1)
+                replies: list[Any] = await pipeline.execute()
+            for length, first in zip(replies[::2], replies[1::2], strict=True):
+                waiting += int(length)
+                if first:
+                    at = at_ms(first[0][0].decode())
+                    oldest_at_ms = at if oldest_at_ms is None else min(oldest_at_ms, at)
+        return waiting, oldest_at_ms
+
+    async def _workers(self) -> tuple[WorkerFigures, ...]:
+        try:
+            consumers = await self._client.xinfo_consumers(self._keys.ready, GROUP)
+        except ResponseError as error:
+            # No work has come yet, or the group was destroyed and the audit is about to make it again.
+            if "no such key" in str(error).lower() or str(error).startswith("NOGROUP"):
+                return ()
+            raise
+        found = [
+            WorkerFigures(consumer["name"].decode(), int(consumer["pending"]), int(consumer["idle"]))
+            for consumer in consumers
+        ]
+        return tuple(sorted((one for one in found if one.name != REAPER), key=lambda one: one.name))
+
+
+def _breakers(fields: dict[bytes, bytes], now_ms: int) -> tuple[BreakerFigures, ...]:
+    found = []
+    for scope, known in fields.items():
+        state, _, rest = known.decode().partition("|")
+        if state == "closed":
+            continue
+        reset_at = rest.split("|")[1:2]
+        reset_at_ms = int(reset_at[0]) if reset_at and reset_at[0].isdigit() else 0
+        is_half_open = state == "open" and reset_at_ms <= now_ms
+        found.append(BreakerFigures(scope.decode(), "half_open" if is_half_open else state, reset_at_ms))
+    return tuple(sorted(found, key=lambda one: one.scope))

@@ -1,0 +1,81 @@
+"""Streams read backwards, newest first, in pages: how lists are found without an index."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from libs.common.store.client import translate
+
+PAGE: Final = 500
+SCAN_AT_MOST: Final = 50_000
+"""Entries a list looks at before it gives up looking for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a stream, as text."""
+
+    entry_id: str
+    fields: dict[str, str]
+
+    @property
+    def at_ms(self) -> int:
+        """Return when it was added, by Redis' clock."""
+        return at_ms(self.entry_id)
+
+
+def at_ms(entry_id: str) -> int:
+    """Return the time within the id of a stream entry, ms since the epoch."""
+    return int(entry_id.partition("-")[0])
+
+
+async def pages_backwards(client: Redis, key: str, since_ms: int | None) -> AsyncIterator[list[Entry]]:
+    """Yield the entries of a stream, newest first, without an end but the stream's own.
+
+    Args:
+        client: Where it is.
+        key: The stream; a missing one has no entries.
+        since_ms: Older entries are left out; None leaves none out.
+
+    Raises:
+        StoreUnavailable: No answer.
+        StoreCorrupt: The key is no stream.
+    """
+    newest, oldest = "+", "-" if since_ms is None else str(max(0, since_ms))
+    while True:
+        try:
+            found: Any = await client.xrevrange(key, newest, oldest, count=PAGE)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        if not found:
+            return
+        page = [read_entry(entry_id, fields) for entry_id, fields in found]
+        yield page
+        if len(page) < PAGE:
+            return
+        newest = f"({page[-1].entry_id}"
+
+
+async def entry_of(client: Redis, key: str, entry_id: str) -> Entry | None:
+    """Return one entry of a stream; None where it has none of that id.
+
+    Raises:
+        StoreUnavailable: No answer.
+        StoreCorrupt: The key is no stream, or the id is none.
+    """
+    try:
+        found: Any = await client.xrange(key, entry_id, entry_id)
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    return read_entry(*found[0]) if found else None
+
+
+def read_entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
+    """Return an entry as Redis answers it, as text."""
+    texts = {
+        name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in fields.items()
+    }
+    return Entry(entry_id.decode(), texts)

@@ -1,0 +1,89 @@
+"""A webhook as configured: whom it admits, how much, and where its alerts go."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from libs.common.domain.alert import Alert, Signal
+from libs.common.domain.ids import AccountName, AlertId, WebhookName, alert_id
+from libs.common.policy.authentication import Credentials
+from libs.common.policy.dedup import body_digest, dedup_key
+from libs.common.policy.throttle import Throttle
+from libs.common.runtime.settings import AccountSettings, WebhookSettings
+from libs.common.store.intake import Admission
+from libs.common.wire.codec import encode_alert
+from services.ingress.routing import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Everything that is fixed about one webhook."""
+
+    name: WebhookName
+    credentials: Credentials
+    router: Router
+    throttle: Throttle | None
+    """Of this process; None lets everything in."""
+    max_body_bytes: int
+    max_age_ms: int
+    clock_skew_ms: int
+    dedup_ms: int
+
+    @classmethod
+    def of(
+        cls,
+        name: WebhookName,
+        settings: WebhookSettings,
+        accounts: Mapping[AccountName, AccountSettings],
+        secret: str,
+    ) -> "Hook":
+        """Return the webhook that a section of the configuration describes."""
+        rate = settings.rate
+        return cls(
+            name=name,
+            credentials=Credentials([secret]),
+            router=Router.of(settings.accounts, accounts),
+            throttle=None if rate is None else Throttle(rate.count, rate.per_ms),
+            max_body_bytes=settings.max_body,
+            max_age_ms=settings.max_age_ms,
+            clock_skew_ms=settings.clock_skew_ms,
+            dedup_ms=settings.dedup_ms,
+        )
+
+    def admission(self, signal: Signal, masked: str, received_at_ms: int) -> Admission:
+        """Return what is to become durable for a post.
+
+        Args:
+            signal: What it means.
+            masked: Its body without credentials.
+            received_at_ms: When it came, by our clock.
+        """
+        digest = body_digest(masked)
+        key = dedup_key(signal.sender_id, digest, self.dedup_ms)
+        own_id = new_alert_id(received_at_ms)
+        alert = Alert(
+            alert_id=own_id,
+            webhook=self.name,
+            signal=signal,
+            received_at_ms=received_at_ms,
+            accounts=self.router.accounts,
+            raw=masked,
+        )
+        return Admission(
+            alert_id=own_id,
+            webhook=self.name,
+            dedup_key=key.key,
+            dedup_window_ms=key.window_ms,
+            digest=digest,
+            is_sender_id=key.is_sender_id,
+            alert=encode_alert(alert),
+            fired_at_ms=signal.fired_at_ms,
+            max_age_ms=self.max_age_ms,
+            clock_skew_ms=self.clock_skew_ms,
+            routed=self.router.route(own_id, signal),
+        )
+
+
+def new_alert_id(now_ms: int) -> AlertId:
+    """Return an id that nobody else has."""
+    return alert_id(now_ms, os.urandom(10))

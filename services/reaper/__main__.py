@@ -1,0 +1,87 @@
+"""Runs the reaper: `python -m services.reaper`."""
+
+import asyncio
+import os
+import sys
+
+from prometheus_client import CollectorRegistry
+
+from libs.common.domain.clock import Clock
+from libs.common.runtime.ops import ops_server
+from libs.common.runtime.redis_check import check_when_up
+from libs.common.runtime.service import run_service
+from libs.common.runtime.settings import Settings, settings_from_environment
+from libs.common.runtime.system_clock import SystemClock
+from libs.common.store.client import connect
+from libs.common.store.keys import Keys
+from libs.common.store.orders import Retention
+from libs.common.store.upkeep import Upkeep
+from libs.common.telemetry.logs import configure_logs
+from libs.common.telemetry.reaper_metrics import ReaperMetrics
+from libs.common.web.health import Degraded, Health, Healthy
+from services.reaper.audit import Audit
+from services.reaper.duty import DutyLoop
+from services.reaper.promote import Promote
+from services.reaper.reclaim import Reclaim
+from services.reaper.retire import Retire
+from services.reaper.trim import Trim
+
+STUCK_MS = 60_000
+"""A loop that has not come round for this long will not by itself."""
+
+
+def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Clock) -> list[DutyLoop]:
+    """Return the loops of all duties."""
+    reaper, keep = settings.reaper, settings.retention
+    retention = Retention(alerts_ms=keep.alerts_ms, dead_letters_ms=keep.dead_letters_ms)
+    every_ms = reaper.interval_ms
+    return [
+        DutyLoop(duty, clock, metrics)
+        for duty in (
+            Promote(upkeep, metrics, interval_ms=every_ms),
+            Reclaim(upkeep, metrics, lease_ms=settings.worker.lease_ms, interval_ms=every_ms),
+            Audit(upkeep, metrics, keep_dead_ms=retention.replayable_ms, interval_ms=every_ms),
+            Retire(upkeep, metrics),
+            Trim(upkeep, metrics, journal_ms=keep.journal_ms, dead_letters_ms=keep.dead_letters_ms),
+        )
+    ]
+
+
+async def main(stopping: asyncio.Event) -> None:
+    """Run until `stopping` is set."""
+    settings = settings_from_environment(os.environ)
+    configure_logs("reaper")
+    clock = SystemClock()
+    registry = CollectorRegistry()
+    client = connect(settings.redis.url, timeout_s=settings.worker.lease_ms / 1_000 / 2)
+    upkeep = Upkeep(client, Keys())
+    loops = duties(settings, upkeep, ReaperMetrics(registry), clock)
+
+    async def ready() -> Health:
+        unwell = [loop.name for loop in loops if not loop.is_well]
+        return Degraded(f"passes that fail: {', '.join(unwell)}") if unwell else Healthy()
+
+    async def live() -> Health:
+        stuck = [loop.name for loop in loops if clock.monotonic_ms() - loop.beat_at_ms > STUCK_MS]
+        return Degraded(f"loops that stand still: {', '.join(stuck)}") if stuck else Healthy()
+
+    ops = ops_server(
+        "reaper", registry, settings.reaper.ops_host, settings.reaper.ops_port, ready=ready, live=live
+    )
+    await ops.start()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(check_when_up(client, settings.redis.durability))]
+            running += [tasks.create_task(loop.run()) for loop in loops]
+            await stopping.wait()
+            for task in running:
+                task.cancel()
+    except* asyncio.CancelledError:
+        pass
+    finally:
+        await ops.stop()
+        await client.aclose()
+
+
+if __name__ == "__main__":
+    sys.exit(run_service("reaper", main))

@@ -1,0 +1,205 @@
+"""Runs a worker: `python -m services.worker`."""
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.ids import AccountName, Holder, Market
+from libs.common.runtime.ops import ops_server
+from libs.common.runtime.redis_check import check_when_up
+from libs.common.runtime.service import run_service
+from libs.common.runtime.settings import Limit, Settings, settings_from_environment
+from libs.common.runtime.system_clock import SystemClock
+from libs.common.store.client import connect
+from libs.common.store.keys import Keys
+from libs.common.store.lanes import Lanes, Reader
+from libs.common.store.orders import NO_LIMIT, Orders, Retention
+from libs.common.telemetry.logs import configure_logs, get_logger
+from libs.common.telemetry.worker_metrics import WorkerMetrics
+from libs.common.web.health import Check, Degraded, Health, Healthy
+from services.worker.account import Account, MarketLimits
+from services.worker.breakers import Breakers
+from services.worker.brokers.port import Broker
+from services.worker.brokers.registry import build_brokers
+from services.worker.consumer import BLOCK_MS, Consumer
+from services.worker.executor import Executor
+from services.worker.heartbeat import Heartbeat
+from services.worker.lane import LaneRunner
+from services.worker.leases import Leases
+from services.worker.resolver import Resolver
+from services.worker.solo import Solo
+
+STUCK_MS: Final = 10_000
+"""A loop that has not come round for this long will not by itself."""
+
+STORE_TIMEOUT_S: Final = 2.0
+
+
+def accounts_of(settings: Settings, brokers: Mapping[AccountName, Broker]) -> dict[AccountName, Account]:
+    """Return what the worker knows of each account."""
+    return {
+        name: Account(
+            name=name,
+            broker=brokers[name],
+            window_ms=account.request_expiry_ms,
+            default_quantity=account.default_quantity,
+            limits_of=_limits_of(settings, name),
+        )
+        for name, account in settings.accounts.items()
+    }
+
+
+def slots_per_account(settings: Settings) -> int:
+    """Return how many slots one account may use: half of them, where there is another to leave room for."""
+    concurrency = settings.worker.concurrency
+    return concurrency if len(settings.accounts) == 1 else max(1, concurrency // 2)
+
+
+def _limits_of(settings: Settings, name: AccountName) -> Callable[[Market], MarketLimits]:
+    @cache
+    def limits_of(market: Market) -> MarketLimits:
+        limits = settings.limits_for(name, market)
+        return MarketLimits(symbol=_pair(limits.symbol), account=_pair(limits.account))
+
+    return limits_of
+
+
+def _pair(limit: Limit | None) -> tuple[int, int]:
+    return NO_LIMIT if limit is None else (limit.interval_us, limit.burst)
+
+
+async def main(stopping: asyncio.Event) -> None:
+    """Run until `stopping` is set, then drain."""
+    settings = settings_from_environment(os.environ)
+    configure_logs("worker")
+    worker, clock, registry, keys = settings.worker, SystemClock(), CollectorRegistry(), Keys()
+    metrics = WorkerMetrics(registry)
+    holder = Holder(f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+    client = connect(settings.redis.url, timeout_s=STORE_TIMEOUT_S)
+    reading = connect(settings.redis.url, timeout_s=BLOCK_MS / 1_000 + STORE_TIMEOUT_S, connections=1)
+    brokers = build_brokers(settings, client, keys, os.environ)
+    retention = Retention(settings.retention.alerts_ms, settings.retention.dead_letters_ms)
+    lanes, orders = Lanes(client, keys, holder), Orders(client, keys, holder, retention)
+    leases, solo = Leases(clock, worker.lease_ms), Solo()
+    executor = Executor(
+        accounts=accounts_of(settings, brokers),
+        lanes=lanes,
+        orders=orders,
+        resolver=Resolver(orders),
+        breakers=Breakers(settings.breaker, clock, orders.report),
+        clock=clock,
+        metrics=metrics,
+        lease_ms=worker.lease_ms,
+        probe_ms=worker.lease_ms,
+        poison_limit=worker.poison_limit,
+    )
+    runner = LaneRunner(lanes=lanes, executor=executor, solo=solo, clock=clock, metrics=metrics)
+    consumer = Consumer(
+        reader=Reader(reading, keys, holder),
+        lanes=lanes,
+        leases=leases,
+        runner=runner,
+        solo=solo,
+        clock=clock,
+        metrics=metrics,
+        concurrency=worker.concurrency,
+        slots_per_account=slots_per_account(settings),
+    )
+    heartbeat = Heartbeat(lanes, leases, clock, lease_ms=worker.lease_ms)
+    ops = ops_server(
+        "worker",
+        registry,
+        worker.ops_host,
+        worker.ops_port,
+        ready=_ready(consumer),
+        live=_live(clock, consumer, heartbeat),
+    )
+    await ops.start()
+    try:
+        await _serve(settings, stopping, client, consumer, heartbeat)
+    finally:
+        await ops.stop()
+        for broker in brokers.values():
+            await broker.aclose()
+        await reading.aclose()
+        await client.aclose()
+
+
+async def _serve(
+    settings: Settings,
+    stopping: asyncio.Event,
+    client: Redis,
+    consumer: Consumer,
+    heartbeat: Heartbeat,
+) -> None:
+    """Execute lanes until `stopping` is set; then hand them back, in the drain time.
+
+    Raises:
+        ConfigError: Redis does not keep the configured promises.
+    """
+    if not await _is_started(settings, stopping, client):
+        return
+    beating = asyncio.create_task(heartbeat.run())
+    consuming = asyncio.create_task(consumer.run())
+    ending = asyncio.create_task(stopping.wait())
+    await asyncio.wait([consuming, beating, ending], return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if beating.done():
+        await beating  # without it every lane would be lost: end with its error
+    consumer.stop()
+    try:
+        async with asyncio.timeout(settings.worker.drain_ms / 1_000):
+            await consuming
+    except TimeoutError:
+        # Leases lapse, and the lanes go on elsewhere: what was sent is looked up there.
+        get_logger().error("drain_timed_out", lanes=consumer.running)
+    finally:
+        beating.cancel()
+
+
+async def _is_started(settings: Settings, stopping: asyncio.Event, client: Redis) -> bool:
+    """Wait for Redis, or for the end; tells whether it was Redis.
+
+    Raises:
+        ConfigError: Redis does not keep the configured promises.
+    """
+    checking = asyncio.create_task(check_when_up(client, settings.redis.durability))
+    ending = asyncio.create_task(stopping.wait())
+    await asyncio.wait([checking, ending], return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if not checking.done():
+        checking.cancel()
+        return False
+    await checking
+    return not stopping.is_set()
+
+
+def _ready(consumer: Consumer) -> Check:
+    async def ready() -> Health:
+        return Healthy() if consumer.is_connected else Degraded("no token could be read: Redis is away")
+
+    return ready
+
+
+def _live(clock: Clock, consumer: Consumer, heartbeat: Heartbeat) -> Check:
+    async def live() -> Health:
+        for name, loop in (("consumer", consumer), ("heartbeat", heartbeat)):
+            stands_ms = clock.monotonic_ms() - loop.beat_at_ms
+            if stands_ms > STUCK_MS:
+                return Degraded(f"the {name} has stood still for {stands_ms} ms")
+        return Healthy()
+
+    return live
+
+
+if __name__ == "__main__":
+    sys.exit(run_service("worker", main))

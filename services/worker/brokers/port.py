@@ -1,0 +1,95 @@
+"""What every broker adapter implements, and the one contract suite tests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+from libs.common.domain.ids import ClientOrderId, Market
+from libs.common.domain.order import OrderReport, OrderRequest
+
+StillOurs = Callable[[], bool]
+"""Tells whether the lane may still be traded; asked at the last moment before anything leaves."""
+
+
+class Deduplication(StrEnum):
+    """What a venue does with a client order id that it has seen before."""
+
+    NONE = "none"
+    """Executes it again."""
+    OPEN = "open"
+    """Refuses it while the first order is open, executes it again afterwards."""
+    LIFETIME = "lifetime"
+    """Never executes it twice."""
+
+
+class LookUp(StrEnum):
+    """What a venue's answer to "do you know this order" is worth."""
+
+    AUTHORITATIVE = "authoritative"
+    """What it does not know now, it has not executed up to now."""
+    LAGGING = "lagging"
+    """It may know an order only some time after it executed it."""
+    NONE = "none"
+    """It cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the rules of sending again depend on."""
+
+    deduplication: Deduplication
+    honours_expiry: bool
+    """Whether it refuses an order after its `expires_at_ms`."""
+    look_up: LookUp
+
+
+class Broker(Protocol):
+    """One account's way to its venue."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the rules of sending again depend on."""
+        ...
+
+    async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
+        """Send one order, and return what the venue made of it.
+
+        Called right after the worker checked its lease: an adapter signs and sends before anything else, asks
+        `still_ours` at the last moment, and sends nothing where the answer is no.
+
+        Raises:
+            BrokerUnavailable: Certainly not executed; `BrokerThrottled` where the venue said when to come back.
+            OrderRejected: Refused for good.
+            OrderOutcomeUnknown: Anything else.
+        """
+        ...
+
+    async def find(self, client_order_id: ClientOrderId, symbol: Market) -> OrderReport | None:
+        """Return what the venue knows of an order; None where it says that it knows nothing.
+
+        Raises:
+            LookUpUnavailable: It did not say.
+        """
+        ...
+
+    async def position(self, symbol: Market) -> Decimal:
+        """Return the signed position, base units.
+
+        Raises:
+            LookUpUnavailable: The venue did not say.
+        """
+        ...
+
+    async def price(self, symbol: Market) -> Decimal | None:
+        """Return the last price; None where the venue has none.
+
+        Raises:
+            LookUpUnavailable: The venue did not say.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections; again is harmless."""
+        ...
