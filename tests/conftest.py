@@ -26,6 +26,9 @@ from tests.support.venue import Venue
 EVERY_SERVER = frozenset({"integration", "contract", "tests_support"})
 """Test directories that run once per server there is; the others take the newest one."""
 
+KINDS = frozenset({"integration", "contract", "e2e"})
+"""Test directories whose name is also a marker."""
+
 BEST_ID = "newest"
 SYSTEM_ID = "system"
 
@@ -41,6 +44,13 @@ def pytest_configure(config: pytest.Config) -> None:
     # Every process started from here on carries the mark, whoever starts it.
     os.environ[MARK] = RUN_ID
     config.addinivalue_line("markers", "leaves_keys(reason): may leave keys in Redis that do not expire")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    # Before `-m` chooses: a test carries the name of its directory.
+    kind = item.path.relative_to(Path(__file__).parent).parts[0]
+    if kind in KINDS:
+        item.add_marker(kind)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

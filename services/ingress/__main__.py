@@ -16,6 +16,7 @@ from libs.common.runtime.secrets import has_secret, read_secret
 from libs.common.runtime.service import EXIT_FAILED, run_service
 from libs.common.runtime.settings import HttpAccount, Settings, settings_from_environment
 from libs.common.runtime.system_clock import SystemClock
+from libs.common.store.checks import check_server
 from libs.common.store.client import connect
 from libs.common.store.intake import Intake
 from libs.common.store.keys import Keys
@@ -77,7 +78,7 @@ async def _serve(settings: Settings, secret: str, masker: Masker, stopping: asyn
     deadline_ms = settings.ingress.deadline_ms
     client = connect(settings.redis.url, timeout_s=deadline_ms * STORE_SHARE / 1_000)
     intake = Intake(client, Keys())
-    door = Door(intake.probe, metrics)
+    door = Door(lambda: check_server(client, settings.redis.durability), metrics)
     health = admission_check(door, intake, clock)
     webhook = WebhookEndpoint(
         Hook.of(DEFAULT_WEBHOOK, settings.webhooks[DEFAULT_WEBHOOK], settings.accounts, secret),
@@ -97,9 +98,7 @@ async def _serve(settings: Settings, secret: str, masker: Masker, stopping: asyn
         await ops.start()
         await server.start()
         get_logger().info("service_started", port=server.port, ops_port=ops.port, is_open=door.is_open)
-        # What start-up made lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
+        _spare_collector()
         await _until_stopped(door, stopping)
     finally:
         await server.stop()
@@ -128,6 +127,13 @@ async def _until_stopped(door: Door, stopping: asyncio.Event) -> None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConfigError):
                 await task
+
+
+def _spare_collector() -> None:
+    # What start-up made lives as long as the process, and posts leave no cycles behind: look seldom.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _other_secrets(settings: Settings, environ: Mapping[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ class Door:
     """Closed until Redis has been reached and its settings keep what is promised."""
 
     def __init__(
-        self, check: Callable[[], Awaitable[None]], metrics: IngressMetrics, *, retry_s: float = 0.2
+        self, check: Callable[[], Awaitable[object]], metrics: IngressMetrics, *, retry_s: float = 0.2
     ) -> None:
         """Args:
         check: Raises `StoreUnavailable` while Redis is away and `ConfigError` where it is not fit.

@@ -45,9 +45,10 @@ class Hook:
             router=Router.of(settings.accounts, accounts),
             throttle=None if rate is None else Throttle(rate.count, rate.per_ms),
             max_body_bytes=settings.max_body,
-            max_age_ms=settings.max_age_ms,
-            clock_skew_ms=settings.clock_skew_ms,
-            dedup_ms=settings.dedup_ms,
+            # Plain numbers: the client packs those fastest.
+            max_age_ms=int(settings.max_age_ms),
+            clock_skew_ms=int(settings.clock_skew_ms),
+            dedup_ms=int(settings.dedup_ms),
         )
 
     def admission(self, signal: Signal, masked: str, received_at_ms: int) -> Admission:

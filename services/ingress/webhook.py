@@ -15,6 +15,7 @@ from libs.common.web.body import SenderGone, read_body
 from libs.common.wire.dialects import factorqx
 from libs.common.wire.masking import Masker
 from services.ingress.answers import send_admitted, send_duplicate
+from services.ingress.deadlines import Deadlines, Post
 from services.ingress.door import Door
 from services.ingress.hook import Hook
 from services.ingress.refusals import Refusals
@@ -46,7 +47,7 @@ class WebhookEndpoint:
         masker: Knows all secrets.
         metrics: Count and time the posts.
         clock: Stamps alerts.
-        deadline_ms: From the start of a request to its answer at the latest.
+        deadline_ms: From the start of a request to its verdict at the latest.
         """
         self._hook = hook
         self._door = door
@@ -55,25 +56,24 @@ class WebhookEndpoint:
         self._masker = masker
         self._metrics = metrics
         self._clock = clock
-        self._deadline_s = deadline_ms / 1_000
+        self._deadlines = Deadlines(deadline_ms / 1_000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         started_s = perf_counter()
-        post = _Post()
-        timer = asyncio.get_running_loop().call_later(self._deadline_s, post.expire)
+        post = self._deadlines.watch()
         try:
             try:
                 verdict = await self._admit(post, scope, receive)
             finally:
-                timer.cancel()
+                self._deadlines.forget(post)
             await self._answer(send, verdict)
         except AdmissionError as error:
             await self._refusals.answer(send, error, self._hook.name, post.body)
         except asyncio.CancelledError:
             if not post.has_expired:
                 raise
-            post.task.uncancel()
+            post.carry_on()
             await self._refusals.answer(send, _too_late(post.body), self._hook.name, post.body)
         except (StoreUnavailable, StoreCorrupt) as error:
             await self._refusals.answer(send, _not_durable(error), self._hook.name, post.body)
@@ -82,7 +82,7 @@ class WebhookEndpoint:
             return
         self._metrics.seconds.observe(perf_counter() - started_s)
 
-    async def _admit(self, post: "_Post", scope: Scope, receive: Receive) -> Verdict:
+    async def _admit(self, post: Post, scope: Scope, receive: Receive) -> Verdict:
         hook = self._hook
         body = post.body = await read_body(scope, receive, hook.max_body_bytes)
         try:
@@ -107,9 +107,9 @@ class WebhookEndpoint:
         try:
             return await flight
         except asyncio.CancelledError:
-            # The deadline and the answer may come in the same turn of the loop: then the answer counts.
+            # The deadline and the verdict may come in the same turn of the loop: then the verdict counts.
             if post.has_expired and flight.done() and not flight.cancelled():
-                post.task.uncancel()
+                post.carry_on()
                 return flight.result()
             raise
 
@@ -126,24 +126,6 @@ class WebhookEndpoint:
                 raise AdmissionError(409, "id_conflict", detail, field="id")
             case _:
                 assert_never(verdict)
-
-
-class _Post:
-    """A request under way."""
-
-    __slots__ = ("body", "has_expired", "task")
-
-    def __init__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.task: asyncio.Task[object] = task
-        self.has_expired = False
-        self.body: bytes | None = None
-
-    def expire(self) -> None:
-        """End its waiting, for the body or for Redis; an alert still in the queue is taken out."""
-        self.has_expired = True
-        self.task.cancel()
 
 
 def _refuse_exposed(credential: str, field: str, value: str) -> None:

@@ -70,14 +70,8 @@ async def main(stopping: asyncio.Event) -> None:
     )
     await ops.start()
     try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(check_when_up(client, settings.redis.durability))]
-            running += [tasks.create_task(loop.run()) for loop in loops]
-            await stopping.wait()
-            for task in running:
-                task.cancel()
-    except* asyncio.CancelledError:
-        pass
+        await check_when_up(client, settings.redis.durability, stopping)
+        await asyncio.gather(*(loop.run(stopping) for loop in loops))
     finally:
         await ops.stop()
         await client.aclose()

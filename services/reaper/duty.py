@@ -7,6 +7,7 @@ import structlog
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
+from libs.common.runtime.waiting import wait_for_event
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 
 RETRY_S: Final = 0.1
@@ -41,9 +42,13 @@ class DutyLoop:
         self.is_well = False
         """Whether the last pass succeeded; readiness reads it."""
 
-    async def run(self) -> None:
-        """Run passes until cancelled."""
-        while True:
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run passes until `stopping` is set.
+
+        By the event and not by cancelling: a cancelled Redis call may complete at that very moment, and on Python
+        3.11 the cancellation is then lost.
+        """
+        while not stopping.is_set():
             self.beat_at_ms = self._clock.monotonic_ms()
             try:
                 pause_s = await self._duty.run_once()
@@ -61,4 +66,4 @@ class DutyLoop:
                 pause_s = 1.0
             else:
                 self.is_well = True
-            await asyncio.sleep(pause_s)
+            await wait_for_event(stopping, pause_s)

@@ -43,6 +43,9 @@ STUCK_MS: Final = 10_000
 
 STORE_TIMEOUT_S: Final = 2.0
 
+LAST_S: Final = 3.0
+"""For calls under way when the drain time is over; a little more than one may take."""
+
 
 def accounts_of(settings: Settings, brokers: Mapping[AccountName, Broker]) -> dict[AccountName, Account]:
     """Return what the worker knows of each account."""
@@ -125,7 +128,7 @@ async def main(stopping: asyncio.Event) -> None:
     )
     await ops.start()
     try:
-        await _serve(settings, stopping, client, consumer, heartbeat)
+        await _serve(settings, stopping, client, leases, consumer, heartbeat)
     finally:
         await ops.stop()
         for broker in brokers.values():
@@ -138,6 +141,7 @@ async def _serve(
     settings: Settings,
     stopping: asyncio.Event,
     client: Redis,
+    leases: Leases,
     consumer: Consumer,
     heartbeat: Heartbeat,
 ) -> None:
@@ -146,9 +150,9 @@ async def _serve(
     Raises:
         ConfigError: Redis does not keep the configured promises.
     """
-    if not await _is_started(settings, stopping, client):
-        return
-    beating = asyncio.create_task(heartbeat.run())
+    await check_when_up(client, settings.redis.durability, stopping)
+    stopped = asyncio.Event()
+    beating = asyncio.create_task(heartbeat.run(stopped))
     consuming = asyncio.create_task(consumer.run())
     ending = asyncio.create_task(stopping.wait())
     await asyncio.wait([consuming, beating, ending], return_when=asyncio.FIRST_COMPLETED)
@@ -156,31 +160,15 @@ async def _serve(
     if beating.done():
         await beating  # without it every lane would be lost: end with its error
     consumer.stop()
-    try:
-        async with asyncio.timeout(settings.worker.drain_ms / 1_000):
-            await consuming
-    except TimeoutError:
+    done, _ = await asyncio.wait([consuming], timeout=settings.worker.drain_ms / 1_000)
+    if not done:
         # Leases lapse, and the lanes go on elsewhere: what was sent is looked up there.
         get_logger().error("drain_timed_out", lanes=consumer.running)
-    finally:
-        beating.cancel()
-
-
-async def _is_started(settings: Settings, stopping: asyncio.Event, client: Redis) -> bool:
-    """Wait for Redis, or for the end; tells whether it was Redis.
-
-    Raises:
-        ConfigError: Redis does not keep the configured promises.
-    """
-    checking = asyncio.create_task(check_when_up(client, settings.redis.durability))
-    ending = asyncio.create_task(stopping.wait())
-    await asyncio.wait([checking, ending], return_when=asyncio.FIRST_COMPLETED)
-    ending.cancel()
-    if not checking.done():
-        checking.cancel()
-        return False
-    await checking
-    return not stopping.is_set()
+        leases.give_up()
+    stopped.set()
+    await asyncio.wait([consuming, beating], timeout=LAST_S)
+    if consuming.done():
+        await consuming
 
 
 def _ready(consumer: Consumer) -> Check:

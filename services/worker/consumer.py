@@ -10,6 +10,7 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.domain.ids import AccountName, LaneName, Token
 from libs.common.domain.reasons import Reason
+from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.head import Held
 from libs.common.store.lanes import Lanes, Parking, Reader
 from libs.common.telemetry.worker_metrics import WorkerMetrics
@@ -105,11 +106,7 @@ class Consumer:
 
     async def _wait_for_slot(self) -> None:
         self._slot_freed.clear()
-        try:
-            async with asyncio.timeout(BLOCK_MS / 1_000):
-                await self._slot_freed.wait()
-        except TimeoutError:
-            return
+        await wait_for_event(self._slot_freed, BLOCK_MS / 1_000)
 
     async def _read_failed(self, error: BridgeError) -> None:
         if self.is_connected or isinstance(error, StoreCorrupt):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 import structlog
-from libs.common.policy.sizing import Refused, plan_order
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import (
@@ -26,6 +25,7 @@ from libs.common.domain.order import OrderPlan, OrderReport, OrderRequest
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.policy.retry import backoff_ms
+from libs.common.policy.sizing import Refused, plan_order
 from libs.common.store.head import HandedOut, Head, Held, Moved, Stale
 from libs.common.store.lanes import Lanes, Parking, Return
 from libs.common.store.orders import (

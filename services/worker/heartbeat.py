@@ -7,6 +7,7 @@ import structlog
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
+from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.lanes import Lanes
 from services.worker.leases import Leases
 
@@ -28,17 +29,17 @@ class Heartbeat:
         self.beat_at_ms = clock.monotonic_ms()
         """When the loop last came round, monotonic; liveness reads it."""
 
-    async def run(self) -> None:
-        """Beat until cancelled."""
-        while True:
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Beat until `stopped` is set: after the drain, since lanes are held until its end."""
+        while not stopped.is_set():
             self.beat_at_ms = self._clock.monotonic_ms()
             try:
                 await self.beat()
             except BridgeError as error:
                 log.warning("leases_not_renewed", error=str(error), leases=len(self._leases))
-                await asyncio.sleep(RETRY_S)
+                await wait_for_event(stopped, RETRY_S)
             else:
-                await asyncio.sleep(self._interval_s)
+                await wait_for_event(stopped, self._interval_s)
 
     async def beat(self) -> None:
         """Renew every live lease once.

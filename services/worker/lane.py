@@ -65,7 +65,9 @@ class LaneRunner:
                     case Moved():
                         moved += 1
                         if moved > MOVED_AT_MOST:
-                            raise StoreCorrupt(f"{lease.held.lane}: records of its head contradict one another")
+                            raise StoreCorrupt(
+                                f"{lease.held.lane}: records of its head contradict one another"
+                            )
                         step = await persist(lambda: self._lanes.open.submit(lease.held), lease)
                         continue
                     case Stale():

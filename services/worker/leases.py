@@ -55,6 +55,11 @@ class Leases:
         """Return the leases that are not lost."""
         return [lease for lease in self._leases.values() if not lease.is_lost]
 
+    def give_up(self) -> None:
+        """Count every lease as lost: whatever still waits for Redis stops waiting."""
+        for lease in self._leases.values():
+            lease.is_lost = True
+
     def renewed(self, leases: Iterable[Lease], answers: Iterable[bool], asked_at_ms: int) -> int:
         """Note what a renewal made at `asked_at_ms` answered; returns how many leases it found lost."""
         lost = 0

@@ -129,9 +129,10 @@ def _explain(
     keys = _resolve(document, parts[2] or "", str(error), convert_again)
     message, value = parts[1], _at(document, keys)
     if isinstance(error.__cause__, WrongValue):
-        keys = [*keys, error.__cause__.field]
-        value = value.get(error.__cause__.field) if isinstance(value, dict) else value
-        return _line(keys, value, error.__cause__.expected)
+        field, expected = error.__cause__.field, error.__cause__.expected
+        if not isinstance(value, dict) or field not in value:  # a default that does not go with another key
+            return f"{_dotted([*keys, field])}: expected {expected}"
+        return _line([*keys, field], value[field], expected)
     if (found := _UNKNOWN.fullmatch(message)) is not None:
         return f"{_dotted([*keys, found[1]])}: there is no such key{_hint(to, keys, document, found[1])}"
     if (found := _MISSING.fullmatch(message)) is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from libs.common.domain.errors import ConfigError
 
@@ -67,7 +67,8 @@ def mask_url(url: str) -> str:
         f"{key}={MASK}" if key == "password" else f"{key}{equals}{value}"
         for key, equals, value in (pair.partition("=") for pair in parts.query.split("&"))
     )
-    return urlunsplit((parts.scheme, host, parts.path, query, parts.fragment))
+    # Not urlunsplit, which drops the slashes of `unix:///`.
+    return f"{parts.scheme}://{host}{parts.path}" + (f"?{query}" if query else "")
 
 
 def _read_file(name: str, file_name: str, path: Path) -> str:

@@ -25,8 +25,13 @@ class LogBroker:
     async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
         """Write the order to the log, at debug."""
         logger.debug(
-            "order_logged", alert_id=request.alert_id, account=request.account, symbol=request.symbol,
-            client_order_id=request.client_order_id, side=request.plan.side, quantity=str(request.plan.quantity),
+            "order_logged",
+            alert_id=request.alert_id,
+            account=request.account,
+            symbol=request.symbol,
+            client_order_id=request.client_order_id,
+            side=request.plan.side,
+            quantity=str(request.plan.quantity),
         )
         return OrderReport(
             order_id=f"log-{request.client_order_id}",

@@ -1,12 +1,15 @@
 """Builds the broker of each account."""
 
 from collections.abc import Mapping
+from typing import assert_never
 
 from redis.asyncio import Redis
 
 from libs.common.domain.ids import AccountName
-from libs.common.runtime.settings import Settings
+from libs.common.runtime.secrets import read_secret
+from libs.common.runtime.settings import Account, HttpAccount, LogAccount, PaperAccount, Settings
 from libs.common.store.keys import Keys
+from services.worker.brokers.http import HttpBroker
 from services.worker.brokers.log import LogBroker
 from services.worker.brokers.port import Broker
 
@@ -19,4 +22,17 @@ def build_brokers(
     Raises:
         ConfigError: A secret is missing.
     """
-    return {name: LogBroker() for name, account in settings.accounts.items()}
+    return {name: _build(account, environ) for name, account in settings.accounts.items()}
+
+
+def _build(account: Account, environ: Mapping[str, str]) -> Broker:
+    match account:
+        case HttpAccount():
+            key = read_secret(account.secret, environ).reveal()
+            return HttpBroker(url=account.url, key=key, timeout_ms=account.timeout_ms)
+        case LogAccount():
+            return LogBroker()
+        case PaperAccount():
+            return LogBroker()
+        case _:
+            assert_never(account)

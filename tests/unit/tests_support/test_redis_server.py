@@ -69,5 +69,7 @@ def test_options_override_the_defaults():
 
 
 def test_a_server_that_does_not_start_says_why():
-    with pytest.raises(RuntimeError, match="no-such-policy"):
-        RedisServer(options={"maxmemory-policy": "no-such-policy"}).start()
+    server = RedisServer(options={"maxmemory-policy": "no-such-policy"})
+    with pytest.raises(RuntimeError, match="no-such-policy"), server:
+        pass
+    assert not server.directory.exists()

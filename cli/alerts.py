@@ -1,0 +1,191 @@
+"""`bascule alerts`: what came in and what became of it."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import Bridge, ask, find_bridge
+from cli.documents import Document, alert_document, history_document, whole_alert_document
+from cli.filters import (
+    account_option,
+    is_same,
+    json_option,
+    limit_option,
+    since_option,
+    state_option,
+    symbol_option,
+)
+from cli.output import (
+    NOTHING,
+    Failure,
+    cell,
+    local_time,
+    note,
+    painted,
+    printable,
+    table,
+    when,
+    write,
+    write_json,
+    write_table,
+)
+
+if TYPE_CHECKING:
+    from libs.common.store.journal import JournalEntry
+    from libs.common.store.readings import Found, Readings
+    from libs.common.store.records import AlertRecord
+
+STATES = ("QUEUED", "ACTIVE", "EXECUTED", "REJECTED", "SKIPPED", "EXPIRED", "DEAD")
+
+
+@click.command(name="alerts")
+@click.argument("alert_id", metavar="[ID]", required=False)
+@limit_option
+@since_option
+@state_option(*STATES)
+@symbol_option
+@account_option
+@json_option
+def command(
+    alert_id: str | None,
+    limit: int,
+    since: int | None,
+    state: str | None,
+    symbol: str | None,
+    account: str | None,
+    as_json: bool,
+) -> None:
+    """List alerts, newest first; with an ID (or its beginning) show one with its whole history."""
+    bridge = find_bridge()
+    if alert_id is not None:
+        _show(bridge, alert_id, as_json=as_json)
+        return
+
+    def matches(record: "AlertRecord") -> bool:
+        decisive = record.decisive
+        return (
+            is_same(state, None if decisive is None else decisive.state)
+            and is_same(symbol, record.alert.signal.symbol, *(one.market for one in record.instructions))
+            and is_same(account, *record.alert.accounts)
+        )
+
+    async def search(readings: "Readings") -> "tuple[Found[AlertRecord], int]":
+        now_ms = await readings.now_ms()
+        since_ms = None if since is None else now_ms - since
+        return await readings.newest_alerts(limit=limit, since_ms=since_ms, matches=matches), now_ms
+
+    found, now_ms = ask(bridge, search)
+    documents = [alert_document(record) for record in found.items]
+    if as_json:
+        write_json(documents)
+    else:
+        headers = ("ALERT", "RECEIVED", "ACTION", "SYMBOL", "QUANTITY", "ACCOUNT", "STATE", "REASON")
+        write_table(headers, [_row(document, now_ms) for document in documents])
+    if found.is_cut:
+        note("only the newest part of the journal was searched; narrow it with --since")
+
+
+async def find_alert(readings: "Readings", name: str) -> "tuple[AlertRecord, list[JournalEntry]]":
+    """Return the one alert whose id is, or begins with, `name`, and its history.
+
+    Raises:
+        Failure: There is none, or more than one.
+    """
+    from libs.common.domain.ids import AlertId
+
+    record = await readings.records.alert(AlertId(name))
+    if record is None:
+        ids = await readings.alerts_beginning(name)
+        if len(ids) > 1:
+            raise Failure(f"{name} is the beginning of several alerts: {', '.join(ids)}")
+        record = await readings.records.alert(ids[0]) if ids else None
+    if record is None:
+        raise Failure(f"no alert {name}")
+    return record, await readings.history(record)
+
+
+def show_alert(record: "AlertRecord", history: "list[JournalEntry]", now_ms: int) -> None:
+    """Write one alert for people."""
+    document = whole_alert_document(record, history)
+    for label, value in _facts(document, now_ms):
+        write(f"{label:<10}{value}")
+    headers = ("ACCOUNT", "MARKET", "STATE", "REASON", "ORDER", "FILLED", "PRICE", "ATTEMPTS", "SLIPPAGE")
+    _section(headers, [row for one in document["instructions"] for row in _fate(one)])
+    _section(("TIME", "ACCOUNT", "EVENT", "WHAT"), [_event(history_document(entry)) for entry in history])
+
+
+def _show(bridge: Bridge, name: str, *, as_json: bool) -> None:
+    async def look_up(readings: "Readings") -> "tuple[AlertRecord, list[JournalEntry], int]":
+        record, history = await find_alert(readings, name)
+        return record, history, await readings.now_ms()
+
+    record, history, now_ms = ask(bridge, look_up)
+    if as_json:
+        write_json(whole_alert_document(record, history))
+    else:
+        show_alert(record, history, now_ms)
+
+
+def _row(document: Document, now_ms: int) -> tuple[object, ...]:
+    return (
+        document["alert_id"],
+        when(document["received_at_ms"], now_ms),
+        document["action"],
+        document["symbol"],
+        document["quantity"],
+        ",".join(one["account"] for one in document["instructions"]),
+        document["state"],
+        document["reason"],
+    )
+
+
+def _facts(document: Document, now_ms: int) -> list[tuple[str, str]]:
+    wanted = [document["action"], document["quantity"], document["symbol"]]
+    if document["price"] is not None:
+        wanted += ["at", document["price"]]
+    facts = [
+        ("alert", str(document["alert_id"])),
+        ("state", f"{painted(document['state'] or NOTHING)} ({document['reason'] or NOTHING})"),
+        ("asks for", " ".join(cell(word) for word in wanted if word is not None)),
+        ("webhook", f"{document['webhook']}, dialect {document['dialect']}"),
+        ("strategy", cell(document["strategy"])),
+        ("received", when(document["received_at_ms"], now_ms)),
+        ("fired", when(document["fired_at_ms"], now_ms)),
+        # The body is shown whole: it is what people look for here.
+        ("body", printable(" ".join(document["raw"].split()))),
+    ]
+    return [(label, value) for label, value in facts if value != NOTHING]
+
+
+def _fate(document: Document) -> list[tuple[object, ...]]:
+    head = (document["account"], document["market"], document["state"], document["reason"])
+    orders = document["orders"] or [{}]
+    return [
+        (
+            *head,
+            order.get("client_order_id"),
+            order.get("filled_quantity"),
+            order.get("average_price"),
+            order.get("attempts"),
+            None if order.get("slippage_bps") is None else f"{order['slippage_bps']:g} bps",
+        )
+        for order in orders
+    ]
+
+
+def _event(document: Document) -> tuple[object, ...]:
+    attempt = None if document["attempt"] is None else f"attempt {document['attempt']}"
+    order = None if document["client_order_id"] is None else f"order {document['client_order_id']}"
+    said = [part for part in (document["reason"], order, attempt, document["detail"]) if part]
+    return (
+        local_time(document["at_ms"], is_exact=True),
+        document["account"],
+        document["event"],
+        ", ".join(said),
+    )
+
+
+def _section(headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    write()
+    for line in table(headers, rows):
+        write(line)

@@ -1,0 +1,118 @@
+"""`bascule check`: whether configuration, secrets and Redis are fit for the bridge to run."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.context import Bridge, find_bridge, run, var_directories
+from cli.filters import json_option
+from cli.findings import Finding, ok, report, wrong
+from cli.output import Failure
+from libs.common.domain.errors import ConfigError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from libs.common.runtime.settings import Settings
+    from libs.common.store.checks import ServerFacts
+    from libs.common.store.readings import Readings
+
+GENERATED_SECRET = "WEBHOOK_SECRET"  # noqa: S105 - a variable's name
+
+
+@click.command(name="check")
+@json_option
+def command(as_json: bool) -> int:
+    """Check that the configuration loads, secrets are there and Redis keeps its promises."""
+    return report(findings(), as_json=as_json)
+
+
+def findings() -> list[Finding]:
+    """Return what was found, in the order in which it would stop the bridge from starting."""
+    try:
+        bridge = find_bridge()
+    except (ConfigError, Failure) as error:
+        remedy = (
+            "correct it" if isinstance(error, ConfigError) else "set BASCULE_CONFIG to check a configuration"
+        )
+        return [wrong("configuration", str(error), remedy)]
+    found: list[Finding] = []
+    try:
+        settings = bridge.settings()
+    except ConfigError as error:
+        settings = None
+        found.append(wrong("configuration", str(error), "correct it; config/bascule.yaml explains every key"))
+    else:
+        found.append(_loaded(bridge, settings))
+    if settings is not None:
+        found += secret_findings(settings, bridge)
+    return found + _redis(bridge, "always" if settings is None else settings.redis.durability.value)
+
+
+def secret_findings(settings: "Settings", bridge: Bridge) -> list[Finding]:
+    """Return whether every secret that the configuration names is there."""
+    from libs.common.runtime.settings import HttpAccount
+
+    wanted = {webhook.secret: f"webhook {name}" for name, webhook in settings.webhooks.items()}
+    wanted |= {
+        account.secret: f"account {name}"
+        for name, account in settings.accounts.items()
+        if isinstance(account, HttpAccount)
+    }
+    return [secret_finding(name, user, bridge) for name, user in sorted(wanted.items())]
+
+
+def secret_finding(name: str, user: str, bridge: Bridge) -> Finding:
+    """Return whether one secret is there."""
+    from libs.common.runtime.secrets import has_secret, read_secret
+
+    subject = f"secret {name}"
+    if has_secret(name, os.environ):
+        try:
+            read_secret(name, os.environ)
+        except ConfigError as error:
+            return wrong(subject, str(error), f"{user} needs it")
+        return ok(subject, f"set, for {user}")
+    if bridge.record is not None:
+        # It would not have started without.
+        return ok(subject, f"not set here, but the running bridge has it, for {user}")
+    if name == GENERATED_SECRET:
+        kept = [
+            var / "webhook-secret" for var in var_directories(Path.cwd()) if (var / "webhook-secret").exists()
+        ]
+        if kept:
+            return ok(subject, f"kept in {kept[0]}, for {user}")
+        return wrong(
+            subject, f"not set, and {user} needs it", f"set {name}, or run `make up`, which generates it"
+        )
+    return wrong(
+        subject, f"not set, and {user} needs it", f"set {name}, or {name}_FILE to a file that holds it"
+    )
+
+
+def _loaded(bridge: Bridge, settings: "Settings | None") -> Finding:
+    if settings is None:
+        return wrong("configuration", "no file is named", "set BASCULE_CONFIG (config/demo.yaml is one)")
+    accounts, webhooks = ", ".join(settings.accounts), ", ".join(settings.webhooks)
+    return ok("configuration", f"{bridge.config}: accounts {accounts}; webhooks {webhooks}")
+
+
+def _redis(bridge: Bridge, durability: str) -> list[Finding]:
+    from libs.common.store.checks import promises
+
+    async def look(readings: "Readings") -> "ServerFacts":
+        return await readings.server(durability)
+
+    try:
+        facts = run(bridge.redis_url, look)
+    except StoreUnavailable as error:
+        remedy = f"start it, or correct the address (it comes from {bridge.found_by})"
+        return [wrong("redis", f"no answer from {bridge.shown_url}: {error}", remedy)]
+    found = [ok("redis", f"answers at {bridge.shown_url}")]
+    for promise in promises(facts, durability):
+        subject = f"redis {promise.name}"
+        if promise.is_kept:
+            found.append(ok(subject, promise.finding))
+        else:
+            found.append(wrong(subject, promise.finding, promise.remedy))
+    return found

@@ -1,0 +1,155 @@
+"""Finds the bridge that a command is about, and asks its store."""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from cli.output import Failure
+
+if TYPE_CHECKING:
+    from libs.common.runtime.run_record import RunRecord
+    from libs.common.runtime.settings import Settings
+    from libs.common.store.readings import Readings
+
+T = TypeVar("T")
+
+NO_BRIDGE = "no running bridge found: start one with `make up`, or set REDIS_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """Where a bridge is, as far as we could find out."""
+
+    redis_url: str
+    found_by: str
+    """What told us: `REDIS_URL`, the path of a run record, or `BASCULE_CONFIG`."""
+    config: Path | None
+    """Its configuration file."""
+    var: Path | None
+    """The directory of a `make up` that runs."""
+    record: "RunRecord | None"
+
+    def settings(self) -> "Settings | None":
+        """Return its configuration; None where we know of none.
+
+        Raises:
+            ConfigError: It cannot be read or does not fit.
+        """
+        if self.config is None:
+            return None
+        from libs.common.runtime.settings import load_settings
+
+        return load_settings(self.config)
+
+    def ingress_url(self) -> str | None:
+        """Return where it takes alerts, seen from here; None where nothing says so.
+
+        Raises:
+            ConfigError: The configuration cannot be read or does not fit.
+        """
+        if self.record is not None:
+            return self.record.ingress_url
+        settings = self.settings()
+        if settings is None:
+            return None
+        host = settings.ingress.host
+        if host in {"0.0.0.0", "::", ""}:
+            host = "127.0.0.1"
+        return (
+            f"http://[{host}]:{settings.ingress.port}"
+            if ":" in host
+            else f"http://{host}:{settings.ingress.port}"
+        )
+
+    @property
+    def shown_url(self) -> str:
+        """Return its Redis without a password."""
+        from libs.common.runtime.secrets import mask_url
+
+        return mask_url(self.redis_url)
+
+
+def find_bridge(environ: Mapping[str, str] | None = None, start: Path | None = None) -> Bridge:
+    """Return the bridge that REDIS_URL names; else the `make up` that runs here or above; else BASCULE_CONFIG's.
+
+    Args:
+        environ: The process's own by default.
+        start: Where to look for a run record first; the current directory by default.
+
+    Raises:
+        Failure: There is none.
+        ConfigError: REDIS_URL_FILE or the configuration cannot be read.
+    """
+    from libs.common.runtime.secrets import has_secret, read_secret
+
+    environ = os.environ if environ is None else environ
+    var, record = _find_record(Path.cwd() if start is None else start)
+    named = environ.get("BASCULE_CONFIG")
+    config = Path(named) if named else None
+    if has_secret("REDIS_URL", environ):
+        url = read_secret("REDIS_URL", environ).reveal()
+        if record is not None and record.redis_url != url:
+            var, record = None, None
+        return Bridge(url, "REDIS_URL", config or _config_of(record), var, record)
+    if record is not None and var is not None:
+        return Bridge(record.redis_url, str(var / "run.json"), config or _config_of(record), var, record)
+    if config is not None:
+        from libs.common.runtime.settings import load_settings
+
+        return Bridge(load_settings(config).redis.url, "BASCULE_CONFIG", config, None, None)
+    raise Failure(NO_BRIDGE)
+
+
+def ask(bridge: Bridge, question: "Callable[[Readings], Awaitable[T]]") -> T:
+    """Return what `question` makes of the bridge's store.
+
+    Raises:
+        Failure: Redis does not answer.
+        StoreCorrupt: A record cannot be used.
+    """
+    from libs.common.domain.errors import StoreUnavailable
+
+    try:
+        return run(bridge.redis_url, question)
+    except StoreUnavailable as error:
+        raise Failure(f"no answer from {bridge.shown_url} (found by {bridge.found_by}): {error}") from error
+
+
+def run(redis_url: str, question: "Callable[[Readings], Awaitable[T]]") -> T:
+    """Return what `question` makes of the store at an address.
+
+    Raises:
+        StoreUnavailable: Redis does not answer.
+        StoreCorrupt: A record cannot be used.
+    """
+    import asyncio
+
+    from libs.common.store.readings import Readings
+
+    async def asking() -> T:
+        async with Readings.at(redis_url) as readings:
+            return await question(readings)
+
+    return asyncio.run(asking())
+
+
+def var_directories(start: Path) -> list[Path]:
+    """Return where a `var/` of ours may be: here, above, and beside the virtual environment."""
+    return [directory / "var" for directory in (start, *start.parents, Path(sys.prefix).parent)]
+
+
+def _find_record(start: Path) -> "tuple[Path | None, RunRecord | None]":
+    from libs.common.runtime.run_record import read_run_record
+
+    for var in var_directories(start):
+        record = read_run_record(var)
+        if record is not None:
+            return var, record
+    return None, None
+
+
+def _config_of(record: "RunRecord | None") -> Path | None:
+    return None if record is None else Path(record.config)

@@ -1,0 +1,251 @@
+"""`bascule dead-letters`: what was given up, to be looked at, replayed or discarded."""
+
+import re
+from typing import TYPE_CHECKING, Final, assert_never
+
+import click
+
+from cli.context import ask, find_bridge
+from cli.documents import Document, history_document, letter_document
+from cli.filters import (
+    account_option,
+    duration_ms,
+    is_same,
+    json_option,
+    limit_option,
+    since_option,
+    state_option,
+    symbol_option,
+)
+from cli.output import Failure, cell, local_time, note, printable, table, when, write, write_json, write_table
+
+if TYPE_CHECKING:
+    from libs.common.store.dead_letters import DeadLetter, Discard, Replay
+    from libs.common.store.journal import JournalEntry
+    from libs.common.store.readings import Found, Readings
+
+_LETTER_ID: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
+
+
+@click.group(name="dead-letters")
+def command() -> None:
+    """List, show, replay or discard dead letters. An ID is a dead letter's own, or its alert's."""
+
+
+@command.command(name="list")
+@limit_option
+@since_option
+@state_option("REJECTED", "EXPIRED", "DEAD")
+@symbol_option
+@account_option
+@click.option("--reason", help="Only this reason, for example poison or too_old.")
+@json_option
+def list_(
+    limit: int,
+    since: int | None,
+    state: str | None,
+    symbol: str | None,
+    account: str | None,
+    reason: str | None,
+    as_json: bool,
+) -> None:
+    """List dead letters, newest first."""
+
+    def matches(letter: "DeadLetter") -> bool:
+        return (
+            is_same(state, letter.state)
+            and is_same(symbol, letter.market)
+            and is_same(account, letter.account)
+            and is_same(reason, letter.reason)
+        )
+
+    async def search(readings: "Readings") -> "tuple[Found[DeadLetter], int]":
+        now_ms = await readings.now_ms()
+        since_ms = None if since is None else now_ms - since
+        return await readings.newest_letters(limit=limit, since_ms=since_ms, matches=matches), now_ms
+
+    found, now_ms = ask(find_bridge(), search)
+    documents = [letter_document(letter) for letter in found.items]
+    if as_json:
+        write_json(documents)
+    else:
+        headers = (
+            "DEAD LETTER",
+            "GIVEN UP",
+            "ACCOUNT",
+            "SYMBOL",
+            "STATE",
+            "REASON",
+            "ATTEMPTS",
+            "ALERT",
+            "DETAIL",
+        )
+        write_table(headers, [_row(document, now_ms) for document in documents])
+    if found.is_cut:
+        note("only the newest part was searched; narrow it with --since")
+
+
+@command.command()
+@click.argument("name", metavar="ID")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show a dead letter with its instruction and history."""
+
+    async def look_up(readings: "Readings") -> "tuple[DeadLetter, list[JournalEntry], int]":
+        letter = await _find(readings, name)
+        return letter, await _history(readings, letter), await readings.now_ms()
+
+    letter, history, now_ms = ask(find_bridge(), look_up)
+    document = letter_document(letter) | {
+        "body": letter.body,
+        "history": [history_document(entry) for entry in history],
+    }
+    if as_json:
+        write_json(document)
+        return
+    facts = (
+        ("dead letter", letter.letter_id),
+        ("given up", when(letter.at_ms, now_ms)),
+        ("alert", letter.alert_id),
+        ("account", letter.account),
+        ("symbol", letter.market),
+        ("state", f"{letter.state} ({letter.reason})"),
+        ("detail", letter.detail),
+        ("attempts", letter.attempts),
+        ("body", letter.body),
+    )
+    for label, value in facts:
+        # The body is shown whole: it is the evidence.
+        write(f"{label:<13}{printable(str(value)) if label == 'body' else cell(value)}")
+    if history:
+        write()
+        rows = [
+            (
+                local_time(entry.at_ms, is_exact=True),
+                entry.event,
+                entry.reason or f"order {entry.client_order_id}",
+                entry.detail,
+            )
+            for entry in history
+        ]
+        for line in table(("TIME", "EVENT", "REASON", "DETAIL"), rows):
+            write(line)
+
+
+@command.command()
+@click.argument("name", metavar="ID")
+@click.option(
+    "--max-age",
+    default="60s",
+    show_default=True,
+    callback=duration_ms,
+    help="How long it may wait before it expires instead of trading.",
+)
+@json_option
+def replay(name: str, max_age: int, as_json: bool) -> None:
+    """Queue a dead letter again, at the end of its lane. Once: the letter is gone then."""
+
+    async def do(readings: "Readings") -> "tuple[DeadLetter, Replay]":
+        letter = await _find(readings, name)
+        return letter, await readings.dead_letters.replay(letter.letter_id, max_age_ms=max_age)
+
+    letter, outcome = ask(find_bridge(), do)
+    _say_replay(letter, outcome, as_json=as_json)
+
+
+@command.command()
+@click.argument("name", metavar="ID")
+@json_option
+def discard(name: str, as_json: bool) -> None:
+    """Drop a dead letter for good; its alert's history keeps that it was."""
+
+    async def do(readings: "Readings") -> "tuple[DeadLetter, Discard]":
+        letter = await _find(readings, name)
+        return letter, await readings.dead_letters.discard(letter.letter_id)
+
+    letter, outcome = ask(find_bridge(), do)
+    from libs.common.store.dead_letters import Gone
+
+    if isinstance(outcome, Gone):
+        raise Failure(_gone(letter.letter_id))
+    _done(letter, "discarded", as_json=as_json)
+
+
+def _say_replay(letter: "DeadLetter", outcome: "Replay", *, as_json: bool) -> None:
+    from libs.common.store.dead_letters import Gone, Malformed, NoRecord, NotDead, Replayed
+
+    match outcome:
+        case Replayed():
+            _done(letter, "replayed", as_json=as_json)
+        case Gone():
+            raise Failure(_gone(letter.letter_id))
+        case NotDead(state):
+            raise Failure(f"not replayed: its instruction is {state} by now")
+        case NoRecord():
+            raise Failure(
+                f"not replayed: {letter.attempts} attempts were made and the record of the order is gone, so whether "
+                "it traded cannot be told; look at the venue and discard the letter"
+            )
+        case Malformed():
+            raise Failure("not replayed: it holds nothing that could be executed; discard it")
+        case _:
+            assert_never(outcome)
+
+
+async def _find(readings: "Readings", name: str) -> "DeadLetter":
+    """Return the letter of an id, or the one letter of an alert."""
+    from libs.common.domain.ids import DeadLetterId
+
+    if _LETTER_ID.fullmatch(name):
+        letter = await readings.dead_letters.get(DeadLetterId(name))
+        if letter is None:
+            raise Failure(_gone(name))
+        return letter
+    found = await readings.newest_letters(limit=2, matches=lambda letter: letter.alert_id == name)
+    if not found.items:
+        raise Failure(_gone(name))
+    if len(found.items) > 1:
+        ids = ", ".join(f"{letter.letter_id} ({letter.account})" for letter in found.items)
+        raise Failure(f"alert {name} has several dead letters, name one: {ids}")
+    return found.items[0]
+
+
+async def _history(readings: "Readings", letter: "DeadLetter") -> "list[JournalEntry]":
+    from libs.common.domain.ids import AlertId
+
+    record = await readings.records.alert(AlertId(letter.alert_id)) if letter.alert_id else None
+    if record is None:
+        return []
+    return [entry for entry in await readings.history(record) if entry.account == letter.account]
+
+
+def _gone(name: str) -> str:
+    return f"no dead letter {name}: replayed or discarded already, or never there"
+
+
+def _done(letter: "DeadLetter", outcome: str, *, as_json: bool) -> None:
+    if as_json:
+        write_json(
+            {
+                "dead_letter_id": letter.letter_id,
+                "outcome": outcome,
+                "alert_id": letter.alert_id or None,
+                "account": letter.account or None,
+            }
+        )
+    else:
+        write(f"{outcome} {letter.letter_id}: alert {cell(letter.alert_id)}, account {cell(letter.account)}")
+
+
+def _row(document: Document, now_ms: int) -> tuple[object, ...]:
+    return (
+        document["dead_letter_id"],
+        when(document["at_ms"], now_ms),
+        document["account"],
+        document["symbol"],
+        document["state"],
+        document["reason"],
+        document["attempts"],
+        document["alert_id"],
+        document["detail"],
+    )

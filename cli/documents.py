@@ -1,0 +1,144 @@
+"""Records as `--json` shows them. Field names are an interface: they stay."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from libs.common.store.dead_letters import DeadLetter
+    from libs.common.store.journal import JournalEntry, RefusedPost
+    from libs.common.store.records import AlertRecord, InstructionRecord, OrderRecord
+
+Document = dict[str, Any]
+
+
+def alert_document(record: "AlertRecord") -> Document:
+    """Return an alert; with one instruction its account, market and order are repeated at the top."""
+    alert, signal, decisive = record.alert, record.alert.signal, record.decisive
+    instructions = [instruction_document(instruction) for instruction in record.instructions]
+    document: Document = {
+        "alert_id": alert.alert_id,
+        "state": None if decisive is None else decisive.state.value,
+        "reason": None if decisive is None else decisive.reason,
+        "webhook": alert.webhook,
+        "strategy": signal.strategy,
+        "action": signal.action.value,
+        "quantity": decimal(signal.quantity),
+        "symbol": signal.symbol,
+        "price": decimal(signal.price),
+        "received_at_ms": alert.received_at_ms,
+        "fired_at_ms": signal.fired_at_ms,
+        "dialect": signal.dialect,
+    }
+    if len(instructions) == 1:
+        document |= {name: instructions[0][name] for name in ("account", "market", "client_order_id")}
+    return document | {"instructions": instructions}
+
+
+def whole_alert_document(record: "AlertRecord", history: "Sequence[JournalEntry]") -> Document:
+    """Return an alert with its body and all that happened to it."""
+    document = alert_document(record)
+    instructions = document.pop("instructions")
+    return document | {
+        "raw": record.alert.raw,
+        "history": [history_document(entry) for entry in history],
+        "instructions": instructions,
+    }
+
+
+def instruction_document(record: "InstructionRecord") -> Document:
+    """Return an alert's fate on one account."""
+    return {
+        "account": record.account,
+        "market": record.market,
+        "state": record.state.value,
+        "reason": record.reason,
+        "detail": record.detail or None,
+        "client_order_id": record.orders[0].client_order_id if record.orders else None,
+        "orders": [_own_order(order) for order in record.orders],
+        "slippage_bps": record.slippage_bps,
+        "attempts": record.attempts,
+        "admitted_at_ms": record.admitted_at_ms,
+        "deadline_at_ms": record.deadline_ms,
+        "ended_at_ms": record.ended_at_ms,
+    }
+
+
+def order_document(record: "OrderRecord") -> Document:
+    """Return an order by itself."""
+    own = _own_order(record)
+    return {
+        "client_order_id": own.pop("client_order_id"),
+        "alert_id": record.alert_id,
+        "account": record.account,
+        "symbol": record.market,
+        **own,
+    }
+
+
+def history_document(entry: "JournalEntry") -> Document:
+    """Return one state change."""
+    return {
+        "at_ms": entry.at_ms,
+        "event": entry.event,
+        "account": entry.account,
+        "reason": entry.reason or None,
+        "client_order_id": entry.client_order_id,
+        "attempt": int(entry.detail) if entry.is_attempt and entry.detail.isdigit() else None,
+        "detail": None if entry.is_attempt else entry.detail or None,
+    }
+
+
+def letter_document(letter: "DeadLetter") -> Document:
+    """Return a dead letter."""
+    return {
+        "dead_letter_id": letter.letter_id,
+        "at_ms": letter.at_ms,
+        "alert_id": letter.alert_id or None,
+        "account": letter.account or None,
+        "symbol": letter.market or None,
+        "lane": letter.lane,
+        "state": letter.state,
+        "reason": letter.reason,
+        "detail": letter.detail or None,
+        "attempts": letter.attempts,
+        "deadline_at_ms": letter.deadline_ms,
+    }
+
+
+def refused_document(post: "RefusedPost") -> Document:
+    """Return a refused post."""
+    return {
+        "event_id": post.event_id,
+        "at_ms": post.at_ms,
+        "webhook": post.webhook,
+        "status": post.status,
+        "code": post.code,
+        "field": post.field or None,
+        "detail": post.detail,
+        "raw": post.raw,
+    }
+
+
+def decimal(value: Decimal | None) -> str | None:
+    """Return an exact number as text, never with an exponent."""
+    return None if value is None else f"{value:f}"
+
+
+def _own_order(record: "OrderRecord") -> Document:
+    plan, report = record.plan, record.report
+    return {
+        "client_order_id": record.client_order_id,
+        "side": None if plan is None else plan.side.value,
+        "type": None if plan is None else plan.type.value,
+        "quantity": None if plan is None else decimal(plan.quantity),
+        "state": record.state.value,
+        "attempts": record.attempts,
+        "order_id": None if report is None else report.order_id or None,
+        "filled_quantity": None if report is None else decimal(report.filled_quantity),
+        "average_price": None if report is None else decimal(report.average_price),
+        "fee": None if report is None else decimal(report.fee),
+        "slippage_bps": record.slippage_bps,
+        "signed_at_ms": record.signed_at_ms,
+        "ended_at_ms": record.ended_at_ms,
+    }

@@ -1,0 +1,210 @@
+"""`bascule status`: what runs, what waits, which promise holds; exit code 3 where something is not well."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from cli.context import Bridge, find_bridge, run
+from cli.documents import Document
+from cli.exit_codes import ExitCode
+from cli.filters import json_option
+from cli.output import NOTHING, ago, painted, size, span, table, write, write_json
+
+if TYPE_CHECKING:
+    from libs.common.store.checks import ServerFacts
+    from libs.common.store.figures import Snapshot
+    from libs.common.store.readings import Readings
+
+LATEST_REAPER_PASS_MS: Final = 5_000
+LONGEST_WAIT_MS: Final = 30_000
+HEALTH_TIMEOUT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    """What the ingress says of itself."""
+
+    url: str | None
+    """None where nothing says where it is."""
+    problem: str | None
+    """None where it is healthy, or was not asked."""
+
+
+@click.command(name="status")
+@json_option
+def command(as_json: bool) -> int:
+    """Show what runs, what waits and which promise holds. Exit code 3: something is not well."""
+    from libs.common.domain.errors import StoreUnavailable
+
+    bridge = find_bridge()
+    durability = _configured(bridge)
+    ingress = ask_ingress(bridge.ingress_url())
+
+    async def look(readings: "Readings") -> "tuple[Snapshot, ServerFacts]":
+        return await readings.figures.read(), await readings.server(durability)
+
+    try:
+        snapshot, server = run(bridge.redis_url, look)
+    except StoreUnavailable as error:
+        document = _away(bridge, ingress, str(error))
+    else:
+        document = status_document(snapshot, server, ingress, durability)
+    document["redis"] = {"url": bridge.shown_url} | document["redis"]
+    if as_json:
+        write_json(document)
+    else:
+        _show(document)
+    return ExitCode.OK if document["status"] == "ok" else ExitCode.DEGRADED
+
+
+def status_document(
+    snapshot: "Snapshot", server: "ServerFacts", ingress: Ingress, durability: str
+) -> Document:
+    """Return the status as `--json` shows it, with what is not well in words."""
+    reasons = _reasons(snapshot, server, ingress, durability)
+    return {
+        "status": "degraded" if reasons else "ok",
+        "reasons": reasons,
+        "lanes": {
+            "ready": snapshot.lanes_ready,
+            "held": snapshot.lanes_held,
+            "parked": snapshot.lanes_parked,
+        },
+        "waiting": snapshot.waiting,
+        "oldest_waiting_ms": snapshot.oldest_waiting_ms,
+        "dead_letters": snapshot.dead_letters,
+        "workers": [
+            {"name": one.name, "pending": one.pending, "idle_ms": one.idle_ms, "is_live": one.is_live}
+            for one in snapshot.workers
+        ],
+        "reaper_pass_ms": snapshot.reaper_pass_ms,
+        "breakers": [
+            {"scope": one.scope, "state": one.state, "reset_at_ms": one.reset_at_ms}
+            for one in snapshot.breakers
+        ],
+        "redis": {
+            "product": server.product,
+            "version": server.version_text,
+            "durability": _in_force(server, durability),
+            "configured_durability": durability,
+            "used_bytes": server.used_bytes,
+            "limit_bytes": server.limit_bytes or None,
+            "memory_share": server.memory_share,
+        },
+        "ingress": _ingress_document(ingress),
+        "now_ms": snapshot.now_ms,
+    }
+
+
+def ask_ingress(url: str | None) -> Ingress:
+    """Ask an ingress for its health."""
+    if url is None:
+        return Ingress(None, None)
+    import httpx
+
+    try:
+        answer = httpx.get(f"{url}/health", timeout=HEALTH_TIMEOUT_S, trust_env=False)
+    except httpx.HTTPError as error:
+        return Ingress(url, f"does not answer at {url}: {str(error) or type(error).__name__}")
+    if answer.is_success:
+        return Ingress(url, None)
+    try:
+        reason = str(answer.json().get("reason", answer.status_code))
+    except (ValueError, AttributeError):
+        reason = f"answers {answer.status_code}"
+    return Ingress(url, reason)
+
+
+def _configured(bridge: Bridge) -> str:
+    settings = bridge.settings()
+    return "always" if settings is None else settings.redis.durability.value
+
+
+def _in_force(server: "ServerFacts", durability: str) -> str:
+    return "declared" if durability == "declared" else server.durability
+
+
+def _reasons(snapshot: "Snapshot", server: "ServerFacts", ingress: Ingress, durability: str) -> list[str]:
+    from libs.common.store.checks import promises
+
+    reasons = [] if ingress.problem is None else [f"the ingress refuses alerts: {ingress.problem}"]
+    if not any(worker.is_live for worker in snapshot.workers):
+        reasons.append("no worker is alive: alerts wait")
+    if snapshot.reaper_pass_ms is None:
+        reasons.append("the reaper has not made a pass yet")
+    elif snapshot.reaper_pass_ms > LATEST_REAPER_PASS_MS:
+        reasons.append(
+            f"the reaper's last pass was {ago(snapshot.reaper_pass_ms)}: waiting lanes do not move"
+        )
+    if snapshot.oldest_waiting_ms is not None and snapshot.oldest_waiting_ms > LONGEST_WAIT_MS:
+        reasons.append(f"an instruction has waited for {span(snapshot.oldest_waiting_ms)}")
+    reasons += [
+        f"{promise.finding}: {promise.remedy}"
+        for promise in promises(server, durability)
+        if not promise.is_kept
+    ]
+    return reasons
+
+
+def _away(bridge: Bridge, ingress: Ingress, error: str) -> Document:
+    reasons = [f"no answer from {bridge.shown_url} (found by {bridge.found_by}): {error}"]
+    if ingress.problem is not None:
+        reasons.append(f"the ingress refuses alerts: {ingress.problem}")
+    return {
+        "status": "degraded",
+        "reasons": reasons,
+        "lanes": None,
+        "waiting": None,
+        "oldest_waiting_ms": None,
+        "dead_letters": None,
+        "workers": None,
+        "reaper_pass_ms": None,
+        "breakers": None,
+        "redis": {},
+        "ingress": _ingress_document(ingress),
+        "now_ms": None,
+    }
+
+
+def _ingress_document(ingress: Ingress) -> Document:
+    is_healthy = None if ingress.url is None else ingress.problem is None
+    return {"url": ingress.url, "is_healthy": is_healthy, "reason": ingress.problem}
+
+
+def _show(document: Document) -> None:
+    write(f"{painted(document['status'])}")
+    for reason in document["reasons"]:
+        write(f"  {reason}")
+    if document["lanes"] is None:
+        return
+    redis, lanes, ingress = document["redis"], document["lanes"], document["ingress"]
+    oldest, reaper = document["oldest_waiting_ms"], document["reaper_pass_ms"]
+    health = {True: "takes alerts", False: "refuses alerts", None: "not asked, its address is not known"}
+    share = "" if redis["memory_share"] is None else f", {redis['memory_share']:.1%} of"
+    bound = "" if not share else f" {size(redis['limit_bytes'])}" if redis["limit_bytes"] else " the machine"
+    at = f" at {ingress['url']}" if ingress["url"] else ""
+    facts = (
+        ("ingress", f"{health[ingress['is_healthy']]}{at}"),
+        ("lanes", f"{lanes['ready']} ready, {lanes['held']} held, {lanes['parked']} parked"),
+        ("waiting", f"{document['waiting']}{'' if oldest is None else f', the oldest for {span(oldest)}'}"),
+        ("letters", f"{document['dead_letters']} dead letters"),
+        ("reaper", NOTHING if reaper is None else f"last pass {ago(reaper)}"),
+        (
+            "redis",
+            f"{redis['product']} {redis['version']} at {redis['url']}, durability {redis['durability']}",
+        ),
+        ("memory", f"{size(redis['used_bytes'])}{share}{bound}"),
+    )
+    for label, value in facts:
+        write(f"{label:<10}{value}")
+    for one in document["breakers"]:
+        write(f"{'breaker':<10}{one['scope']} {one['state']}")
+    if document["workers"]:
+        write()
+        rows = [
+            (one["name"], "live" if one["is_live"] else "gone", one["pending"], span(one["idle_ms"]))
+            for one in document["workers"]
+        ]
+        for line in table(("WORKER", "STATE", "LANES", "IDLE"), rows):
+            write(line)

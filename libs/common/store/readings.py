@@ -1,0 +1,185 @@
+"""Everything that is read for people, behind one connection; lists are searched newest first, within bounds."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from libs.common.domain.ids import AlertId, ClientOrderId
+from libs.common.store.checks import ServerFacts, read_server
+from libs.common.store.client import connect, translate
+from libs.common.store.dead_letters import DeadLetter, DeadLetters
+from libs.common.store.figures import Figures
+from libs.common.store.journal import Journal, JournalEntry, RefusedPost
+from libs.common.store.keys import Keys
+from libs.common.store.records import AlertRecord, OrderRecord, Records
+from libs.common.store.streams import SCAN_AT_MOST
+
+T = TypeVar("T")
+
+Matches = Callable[[T], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """What a search found, newest first."""
+
+    items: list[T]
+    is_cut: bool
+    """Whether it stopped looking before the end, so that there may be more."""
+
+
+class Readings:
+    """What the command and the console read."""
+
+    def __init__(self, client: Redis, keys: Keys) -> None:
+        self._client = client
+        self.records = Records(client, keys)
+        self.journal = Journal(client, keys)
+        self.dead_letters = DeadLetters(client, keys)
+        self.figures = Figures(client, keys)
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, url: str, *, timeout_s: float = 5.0) -> AsyncIterator["Readings"]:
+        """Connect to a server and disconnect at the end; whether it answers shows at the first call."""
+        client = connect(url, timeout_s=timeout_s, connections=2)
+        try:
+            yield cls(client, Keys())
+        finally:
+            await client.aclose()
+
+    async def now_ms(self) -> int:
+        """Return Redis' time.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        try:
+            seconds, micros = await self._client.time()
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        return int(seconds) * 1_000 + int(micros) // 1_000
+
+    async def server(self, durability: str) -> ServerFacts:
+        """Return what the server says of itself; see `read_server`."""
+        return await read_server(self._client, durability)
+
+    async def history(self, alert: AlertRecord) -> list[JournalEntry]:
+        """Return all that happened to an alert, oldest first, as far as the journal still has it.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        return await self.journal.entries(alert.journal_ids)
+
+    async def newest_alerts(
+        self, *, limit: int, since_ms: int | None = None, matches: Matches[AlertRecord] = lambda _: True
+    ) -> Found[AlertRecord]:
+        """Return alerts by the time of their admission.
+
+        Raises:
+            StoreUnavailable: No answer.
+            StoreCorrupt: A record is not of this version.
+        """
+        seen: set[AlertId] = set()
+        search = _Search(limit, matches)
+        async for page in self.journal.backwards(since_ms):
+            ids = dict.fromkeys(
+                entry.alert_id for entry in page if entry.is_admission and entry.alert_id not in seen
+            )
+            seen.update(ids)
+            if search.is_over(await self.records.alerts(list(ids)), len(page)):
+                break
+        return search.found()
+
+    async def newest_orders(
+        self, *, limit: int, since_ms: int | None = None, matches: Matches[OrderRecord] = lambda _: True
+    ) -> Found[OrderRecord]:
+        """Return orders by the time of their last attempt.
+
+        Raises:
+            StoreUnavailable: No answer.
+            StoreCorrupt: A record is not of this version.
+        """
+        seen: set[ClientOrderId] = set()
+        search = _Search(limit, matches)
+        async for page in self.journal.backwards(since_ms):
+            ids = dict.fromkeys(
+                entry.client_order_id
+                for entry in page
+                if entry.is_attempt and entry.client_order_id and entry.client_order_id not in seen
+            )
+            seen.update(ids)
+            if search.is_over(await self.records.orders(list(ids)), len(page)):
+                break
+        return search.found()
+
+    async def newest_letters(
+        self, *, limit: int, since_ms: int | None = None, matches: Matches[DeadLetter] = lambda _: True
+    ) -> Found[DeadLetter]:
+        """Return dead letters.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        search = _Search(limit, matches)
+        async for page in self.dead_letters.backwards(since_ms):
+            if search.is_over(page, len(page)):
+                break
+        return search.found()
+
+    async def newest_refused(
+        self, *, limit: int, since_ms: int | None = None, matches: Matches[RefusedPost] = lambda _: True
+    ) -> Found[RefusedPost]:
+        """Return refused posts.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        search = _Search(limit, matches)
+        async for page in self.journal.refused_backwards(since_ms):
+            if search.is_over(page, len(page)):
+                break
+        return search.found()
+
+    async def alerts_beginning(self, prefix: str, *, limit: int = 5) -> list[AlertId]:
+        """Return ids of alerts that begin so, newest first, at most `limit`.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        ids: dict[AlertId, None] = {}
+        looked_at = 0
+        async for page in self.journal.backwards():
+            for entry in page:
+                if entry.is_admission and entry.alert_id.startswith(prefix):
+                    ids[entry.alert_id] = None
+            looked_at += len(page)
+            if len(ids) >= limit or looked_at >= SCAN_AT_MOST:
+                break
+        return list(ids)[:limit]
+
+
+class _Search(Generic[T]):
+    """Keeps what matches until there is enough of it or too much was looked at."""
+
+    def __init__(self, limit: int, matches: Matches[T]) -> None:
+        self._limit = limit
+        self._matches = matches
+        self._items: list[T] = []
+        self._looked_at = 0
+
+    def is_over(self, candidates: list[T], looked_at: int) -> bool:
+        """Take what matches of one page; tell whether to stop."""
+        self._looked_at += looked_at
+        self._items += [one for one in candidates if self._matches(one)]
+        return len(self._items) >= self._limit or self._looked_at >= SCAN_AT_MOST
+
+    def found(self) -> Found[T]:
+        """Return what was kept."""
+        is_cut = len(self._items) < self._limit and self._looked_at >= SCAN_AT_MOST
+        return Found(self._items[: self._limit], is_cut)
