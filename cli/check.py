@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.context import Bridge, find_bridge, run, var_directories
+from cli.context import Bridge, default_config, find_bridge, no_answer, run, var_directories
 from cli.filters import json_option
 from cli.findings import Finding, ok, report, wrong
 from cli.output import Failure
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from libs.common.store.checks import ServerFacts
     from libs.common.store.readings import Readings
 
-GENERATED_SECRET = "WEBHOOK_SECRET"  # noqa: S105 - a variable's name
+CORRECT_IT: Final = "correct it; config/bascule.yaml explains every key"
+GENERATED_SECRET: Final = "WEBHOOK_SECRET"  # noqa: S105 - a variable's name
 
 
 @click.command(name="check")
@@ -31,25 +32,38 @@ def findings() -> list[Finding]:
     """Return what was found, in the order in which it would stop the bridge from starting."""
     try:
         bridge = find_bridge()
-    except (ConfigError, Failure) as error:
-        remedy = (
-            "correct it" if isinstance(error, ConfigError) else "set BASCULE_CONFIG to check a configuration"
-        )
-        return [wrong("configuration", str(error), remedy)]
+    except ConfigError as error:
+        return [wrong("configuration", str(error), CORRECT_IT)]
+    except Failure as error:
+        return [*_unstarted(), wrong("redis", str(error), "`make up` brings a Redis of its own")]
     found: list[Finding] = []
     try:
         settings = bridge.settings()
     except ConfigError as error:
         settings = None
-        found.append(wrong("configuration", str(error), "correct it; config/bascule.yaml explains every key"))
+        found.append(wrong("configuration", str(error), CORRECT_IT))
     else:
-        found.append(_loaded(bridge, settings))
+        found.append(_loaded(bridge.config, settings))
     if settings is not None:
         found += secret_findings(settings, bridge)
     return found + _redis(bridge, "always" if settings is None else settings.redis.durability.value)
 
 
-def secret_findings(settings: "Settings", bridge: Bridge) -> list[Finding]:
+def _unstarted() -> list[Finding]:
+    """Return whether `make up` could run here."""
+    from libs.common.runtime.settings import load_settings
+
+    config = default_config(Path.cwd())
+    if config is None:
+        return [_loaded(None, None)]
+    try:
+        settings = load_settings(config)
+    except ConfigError as error:
+        return [wrong("configuration", str(error), CORRECT_IT)]
+    return [_loaded(config, settings), *secret_findings(settings, None)]
+
+
+def secret_findings(settings: "Settings", bridge: Bridge | None) -> list[Finding]:
     """Return whether every secret that the configuration names is there."""
     from libs.common.runtime.settings import HttpAccount
 
@@ -62,7 +76,7 @@ def secret_findings(settings: "Settings", bridge: Bridge) -> list[Finding]:
     return [secret_finding(name, user, bridge) for name, user in sorted(wanted.items())]
 
 
-def secret_finding(name: str, user: str, bridge: Bridge) -> Finding:
+def secret_finding(name: str, user: str, bridge: Bridge | None) -> Finding:
     """Return whether one secret is there."""
     from libs.common.runtime.secrets import has_secret, read_secret
 
@@ -73,7 +87,7 @@ def secret_finding(name: str, user: str, bridge: Bridge) -> Finding:
         except ConfigError as error:
             return wrong(subject, str(error), f"{user} needs it")
         return ok(subject, f"set, for {user}")
-    if bridge.record is not None:
+    if bridge is not None and bridge.record is not None:
         # It would not have started without.
         return ok(subject, f"not set here, but the running bridge has it, for {user}")
     if name == GENERATED_SECRET:
@@ -82,6 +96,8 @@ def secret_finding(name: str, user: str, bridge: Bridge) -> Finding:
         ]
         if kept:
             return ok(subject, f"kept in {kept[0]}, for {user}")
+        if bridge is None:
+            return ok(subject, f"not set: `make up` will generate it, for {user}")
         return wrong(
             subject, f"not set, and {user} needs it", f"set {name}, or run `make up`, which generates it"
         )
@@ -90,11 +106,11 @@ def secret_finding(name: str, user: str, bridge: Bridge) -> Finding:
     )
 
 
-def _loaded(bridge: Bridge, settings: "Settings | None") -> Finding:
+def _loaded(config: Path | None, settings: "Settings | None") -> Finding:
     if settings is None:
         return wrong("configuration", "no file is named", "set BASCULE_CONFIG (config/demo.yaml is one)")
     accounts, webhooks = ", ".join(settings.accounts), ", ".join(settings.webhooks)
-    return ok("configuration", f"{bridge.config}: accounts {accounts}; webhooks {webhooks}")
+    return ok("configuration", f"{config}: accounts {accounts}; webhooks {webhooks}")
 
 
 def _redis(bridge: Bridge, durability: str) -> list[Finding]:
@@ -106,8 +122,8 @@ def _redis(bridge: Bridge, durability: str) -> list[Finding]:
     try:
         facts = run(bridge.redis_url, look)
     except StoreUnavailable as error:
-        remedy = f"start it, or correct the address (it comes from {bridge.found_by})"
-        return [wrong("redis", f"no answer from {bridge.shown_url}: {error}", remedy)]
+        remedy = "start it, or correct its address; `make up` brings one of its own"
+        return [wrong("redis", no_answer(bridge, error), remedy)]
     found = [ok("redis", f"answers at {bridge.shown_url}")]
     for promise in promises(facts, durability):
         subject = f"redis {promise.name}"

@@ -115,7 +115,15 @@ def ask(bridge: Bridge, question: "Callable[[Readings], Awaitable[T]]") -> T:
     try:
         return run(bridge.redis_url, question)
     except StoreUnavailable as error:
-        raise Failure(f"no answer from {bridge.shown_url} (found by {bridge.found_by}): {error}") from error
+        raise Failure(no_answer(bridge, error)) from error
+
+
+def no_answer(bridge: Bridge, error: Exception) -> str:
+    """Return in words that a bridge's Redis does not answer."""
+    # The cause is redis-py's own error, which says it shortest.
+    return (
+        f"no answer from Redis at {bridge.shown_url} (found by {bridge.found_by}): {error.__cause__ or error}"
+    )
 
 
 def run(redis_url: str, question: "Callable[[Readings], Awaitable[T]]") -> T:
@@ -138,7 +146,14 @@ def run(redis_url: str, question: "Callable[[Readings], Awaitable[T]]") -> T:
 
 def var_directories(start: Path) -> list[Path]:
     """Return where a `var/` of ours may be: here, above, and beside the virtual environment."""
-    return [directory / "var" for directory in (start, *start.parents, Path(sys.prefix).parent)]
+    above = [directory for directory in (start, *start.parents) if directory != directory.parent]
+    return [directory / "var" for directory in (*above, Path(sys.prefix).parent)]
+
+
+def default_config(start: Path) -> Path | None:
+    """Return the configuration that `make up` would run here without being told; None where there is none."""
+    places = [directory / "config" / "demo.yaml" for directory in (start, Path(sys.prefix).parent)]
+    return next((path for path in places if path.exists()), None)
 
 
 def _find_record(start: Path) -> "tuple[Path | None, RunRecord | None]":

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.check import secret_finding
-from cli.context import Bridge, find_bridge, run, var_directories
+from cli.check import CORRECT_IT, secret_finding
+from cli.context import Bridge, default_config, find_bridge, no_answer, run, var_directories
 from cli.filters import json_option
 from cli.findings import Finding, ok, report, warning, wrong
 from cli.output import Failure, size
@@ -43,23 +43,42 @@ def command(as_json: bool) -> int:
 
 def findings() -> list[Finding]:
     """Return what was found."""
+    from libs.common.runtime.settings import load_settings
+
     found = [_python(), *_orphans(), _disk()]
+    bridge: Bridge | None = None
+    config = default_config(Path.cwd())
     try:
         bridge = find_bridge()
+        config = bridge.config
     except ConfigError as error:
-        return [*found, wrong("configuration", str(error), "correct it")]
+        return [*found, wrong("configuration", str(error), CORRECT_IT)]
     except Failure as error:
-        return [*found, warning("bridge", str(error), "ports, Redis and brokers were not looked at")]
+        found += [warning("bridge", str(error), "start it; until then Redis is not looked at"), _server()]
     try:
-        settings = bridge.settings()
+        settings = None if config is None else load_settings(config)
     except ConfigError as error:
         settings = None
-        found.append(wrong("configuration", str(error), "correct it; config/bascule.yaml explains every key"))
-    found += _redis(bridge)
+        found.append(wrong("configuration", str(error), CORRECT_IT))
+    if bridge is not None:
+        found += _redis(bridge)
     if settings is not None:
         found += _ports(bridge, settings)
         found += _brokers(bridge, settings)
     return found
+
+
+def _server() -> Finding:
+    """Return which Redis server `make up` would start."""
+    from libs.common.runtime.redis_server import FLOOR, read_version
+
+    for name in ("redis-server", "valkey-server"):
+        path = shutil.which(name)
+        binary = None if path is None else read_version(Path(path))
+        if binary is not None and binary.version[:2] >= FLOOR:
+            return ok("redis", f"{binary} is installed ({path})")
+    remedy = "`make up` uses one for trying where it can; install redis-server or valkey-server 6.2 or newer"
+    return warning("redis", "no redis-server or valkey-server 6.2 or newer on the PATH", remedy)
 
 
 def _python() -> Finding:
@@ -84,7 +103,7 @@ def _orphans() -> list[Finding]:
 
 
 def _disk() -> Finding:
-    var = next((var for var in var_directories(Path.cwd()) if var.is_dir()), Path.cwd())
+    var = next((var for var in var_directories(Path.cwd()) if (var / "lock").exists()), Path.cwd())
     usage = shutil.disk_usage(var)
     detail = f"{size(usage.free)} of {size(usage.total)} free at {var}"
     if usage.free < NO_SPACE:
@@ -107,8 +126,8 @@ def _redis(bridge: Bridge) -> list[Finding]:
     try:
         facts, skew_ms = run(bridge.redis_url, look)
     except StoreUnavailable as error:
-        remedy = f"start it, or correct the address (it comes from {bridge.found_by})"
-        return [wrong("redis", f"no answer from {bridge.shown_url}: {error}", remedy)]
+        remedy = "start it, or correct its address; `make up` brings one of its own"
+        return [wrong("redis", no_answer(bridge, error), remedy)]
     found = [ok("redis", f"{facts.product} {facts.version_text} at {bridge.shown_url}")]
     detail = f"Redis' clock and ours differ by {abs(skew_ms)} ms"
     if abs(skew_ms) > LARGEST_SKEW_MS:
@@ -117,7 +136,7 @@ def _redis(bridge: Bridge) -> list[Finding]:
     return [*found, ok("clock", detail)]
 
 
-def _ports(bridge: Bridge, settings: "Settings") -> list[Finding]:
+def _ports(bridge: Bridge | None, settings: "Settings") -> list[Finding]:
     ingress, worker, reaper = settings.ingress, settings.worker, settings.reaper
     wanted = [
         ("ingress", ingress.host, ingress.port, "ingress.port"),
@@ -125,7 +144,7 @@ def _ports(bridge: Bridge, settings: "Settings") -> list[Finding]:
         ("reaper", reaper.ops_host, reaper.ops_port, "reaper.ops_port"),
     ]
     names = [f"worker-{number}" for number in range(1, WORKERS_HERE + 1)]
-    if bridge.record is not None:
+    if bridge is not None and bridge.record is not None:
         names = sorted(name for name in bridge.record.ops if name.startswith("worker-"))
     wanted += [
         (name, worker.ops_host, worker.ops_port + int(name.removeprefix("worker-")), "worker.ops_port")
@@ -134,9 +153,9 @@ def _ports(bridge: Bridge, settings: "Settings") -> list[Finding]:
     return [_port(bridge, process, host, port, key) for process, host, port, key in wanted]
 
 
-def _port(bridge: Bridge, process: str, host: str, port: int, key: str) -> Finding:
+def _port(bridge: Bridge | None, process: str, host: str, port: int, key: str) -> Finding:
     subject = f"port {port}"
-    if bridge.record is not None:
+    if bridge is not None and bridge.record is not None:
         if _reaches(host, port) is None:
             return ok(subject, f"{process} listens ({key})")
         remedy = "look at the output of `make up`, which starts it again"
@@ -144,13 +163,13 @@ def _port(bridge: Bridge, process: str, host: str, port: int, key: str) -> Findi
     problem = _cannot_listen(host, port)
     if problem is None:
         return ok(subject, f"free, for {process} ({key})")
-    if bridge.found_by == "REDIS_URL":
+    if bridge is not None and bridge.found_by == "REDIS_URL":
         # A bridge whose services run by themselves: we cannot tell whose listener it is.
         return ok(subject, f"{problem}, perhaps by {process} itself ({key})")
     return wrong(subject, f"{problem}; {process} wants it", f"stop what listens there, or change {key}")
 
 
-def _brokers(bridge: Bridge, settings: "Settings") -> list[Finding]:
+def _brokers(bridge: Bridge | None, settings: "Settings") -> list[Finding]:
     from urllib.parse import urlsplit
 
     from libs.common.runtime.settings import HttpAccount

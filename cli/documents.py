@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from libs.common.domain.ids import AccountName, Market
+    from libs.common.policy.fills import Position
     from libs.common.store.dead_letters import DeadLetter
     from libs.common.store.journal import JournalEntry, RefusedPost
     from libs.common.store.records import AlertRecord, InstructionRecord, OrderRecord
@@ -117,6 +119,24 @@ def refused_document(post: "RefusedPost") -> Document:
         "field": post.field or None,
         "detail": post.detail,
         "raw": post.raw,
+    }
+
+
+def position_document(
+    account: "AccountName", market: "Market", position: "Position", account_cash: Decimal | None
+) -> Document:
+    """Return a paper position; `unrealised` is what closing it at the last price would earn, before fees."""
+    last = position.last_price
+    return {
+        "account": account,
+        "symbol": market,
+        "quantity": decimal(position.quantity),
+        "average_price": decimal(position.average_price),
+        "last_price": decimal(last),
+        "unrealised": None if last is None else decimal(position.quantity * last - position.cost),
+        "realised": decimal(position.realised),
+        "fees": decimal(position.fees),
+        "account_cash": decimal(account_cash),
     }
 
 

@@ -81,9 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo("bascule: interrupted", err=True)
         return 130
     except BrokenPipeError:
-        # The reader of our output (`| head`) has what it wanted; Python must not complain at exit.
+        # The reader of our output (`| head`) has what it wanted; Python must not complain at exit. click does the same.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
+        return ExitCode.FAILED
     return result if isinstance(result, int) else ExitCode.OK
 
 

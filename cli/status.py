@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.context import Bridge, find_bridge, run
+from cli.context import Bridge, find_bridge, no_answer, run
 from cli.documents import Document
 from cli.exit_codes import ExitCode
 from cli.filters import json_option
@@ -47,7 +47,7 @@ def command(as_json: bool) -> int:
     try:
         snapshot, server = run(bridge.redis_url, look)
     except StoreUnavailable as error:
-        document = _away(bridge, ingress, str(error))
+        document = _away(no_answer(bridge, error), ingress)
     else:
         document = status_document(snapshot, server, ingress, durability)
     document["redis"] = {"url": bridge.shown_url} | document["redis"]
@@ -147,8 +147,8 @@ def _reasons(snapshot: "Snapshot", server: "ServerFacts", ingress: Ingress, dura
     return reasons
 
 
-def _away(bridge: Bridge, ingress: Ingress, error: str) -> Document:
-    reasons = [f"no answer from {bridge.shown_url} (found by {bridge.found_by}): {error}"]
+def _away(problem: str, ingress: Ingress) -> Document:
+    reasons = [problem]
     if ingress.problem is not None:
         reasons.append(f"the ingress refuses alerts: {ingress.problem}")
     return {
@@ -188,7 +188,7 @@ def _show(document: Document) -> None:
         ("ingress", f"{health[ingress['is_healthy']]}{at}"),
         ("lanes", f"{lanes['ready']} ready, {lanes['held']} held, {lanes['parked']} parked"),
         ("waiting", f"{document['waiting']}{'' if oldest is None else f', the oldest for {span(oldest)}'}"),
-        ("letters", f"{document['dead_letters']} dead letters"),
+        ("given up", f"{document['dead_letters']} dead letters"),
         ("reaper", NOTHING if reaper is None else f"last pass {ago(reaper)}"),
         (
             "redis",

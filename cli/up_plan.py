@@ -171,6 +171,7 @@ def check_ports(uses: Sequence[PortUse], config: Path) -> None:
         if (other := taken.setdefault(use.port, use)) is not use:
             where = f"{other.process} ({other.key}) and {use.process} ({use.key})"
             raise ConfigError(f"port {use.port} is wanted by {where}; change one in {config}")
+    for use in uses:
         while (number := _try_port(use)) is not None:
             # Processes of a launcher that was just killed may take a moment to be gone.
             if number == errno.EADDRINUSE and time.monotonic() < deadline_s:

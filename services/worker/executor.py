@@ -56,6 +56,9 @@ NEWER_VERSION_MS: Final = 1_000
 HELD_MS: Final = 5_000
 """How long a lane waits whose head cannot be settled, because its order may still execute."""
 
+TOO_LATE: Final = "expired"
+"""The code of a venue that refused a request after its `expires_at_ms`. The alert itself may still be young."""
+
 BACKOFF_BASE_MS: Final = 100
 BACKOFF_CAP_MS: Final = 5_000
 
@@ -213,9 +216,18 @@ class Executor:
                     assert_never(begun)
         if begun.wait_ms:
             await asyncio.sleep(begun.wait_ms / 1_000)
-        return await self._place(work, attempt, nonce, begun)
+        return await self._place(work, attempt, nonce, begun, asked_at_ms + begun.left_ms)
 
-    async def _place(self, work: _Work, attempt: int, nonce: Nonce, go: Go) -> Step:
+    async def _place(self, work: _Work, attempt: int, nonce: Nonce, go: Go, send_by_ms: int) -> Step:
+        """Send the order, unless the lease or the request's own time is over by then.
+
+        Args:
+            send_by_ms: Monotonic; from then on the venue would refuse it as too late.
+        """
+
+        def still_ours() -> bool:
+            return work.lease.is_ours() and self._clock.monotonic_ms() < send_by_ms
+
         request = OrderRequest(
             client_order_id=work.order_id,
             account=work.head.account,
@@ -228,15 +240,17 @@ class Executor:
         self._metrics.sending(self._clock.now_ms() - work.head.admitted_at_ms)
         started_ms = self._clock.monotonic_ms()
         try:
-            report = await work.account.broker.place(request, work.lease.is_ours)
+            report = await work.account.broker.place(request, still_ours)
         except BrokerUnavailable as error:
             self._metrics.placed("unavailable", self._clock.monotonic_ms() - started_ms)
-            if work.lease.is_ours() and not isinstance(error, BrokerThrottled):
+            if still_ours() and not isinstance(error, BrokerThrottled):
                 await self._breakers.failed(_scope(work), go)
             return await self._not_executed(work, attempt, nonce, error)
         except OrderRejected as error:
             self._metrics.placed("rejected", self._clock.monotonic_ms() - started_ms)
             await self._breakers.succeeded(_scope(work), go) if go.is_probe else None
+            if error.code == TOO_LATE:
+                return await self._not_executed(work, attempt, nonce, BrokerUnavailable(str(error)))
             return await self._refused(work, attempt, error)
         except OrderOutcomeUnknown as error:
             self._metrics.placed("unknown", self._clock.monotonic_ms() - started_ms)

@@ -66,7 +66,7 @@ class Leases:
         for lease, is_ours in zip(leases, answers, strict=True):
             if is_ours:
                 lease.extend(asked_at_ms + self._lease_ms)
-            else:
+            elif lease.held in self._leases:  # else its lane was closed while the renewal was under way
                 lease.is_lost = True
                 lost += 1
         return lost

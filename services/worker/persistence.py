@@ -30,6 +30,10 @@ async def persist(call: Callable[[], Awaitable[T]], lease: Lease) -> T:
         return await call()
     except StoreUnavailable:
         pass
+
+    async def again() -> T:
+        return await call()
+
     # A copy for each call: tenacity keeps its state by thread, which all tasks share.
     retrying = _RETRYING.copy(stop=lambda _: lease.is_lost)
-    return await retrying(call)
+    return await retrying(again)

@@ -58,6 +58,7 @@ class FilledStore:
         self.upkeep = Upkeep(client, self.keys)
         self.lanes = Lanes(client, self.keys, self.holder)
         self._intake = Intake(client, self.keys)
+        self._handed_out: list[tuple[Held, Head]] = []
         self._reader = Reader(client, self.keys, self.holder)
         self._orders = Orders(
             client, self.keys, self.holder, Retention(alerts_ms=DAY_MS, dead_letters_ms=DAY_MS)
@@ -146,7 +147,9 @@ class FilledStore:
         return event_id
 
     async def take(self) -> tuple[Held, Head]:
-        """Take the next lane that has a token, as a worker does, and return its head."""
+        """Return the head that the last settlement handed out; else take the next lane that has a token."""
+        if self._handed_out:
+            return self._handed_out.pop(0)
         await self.lanes.create_group()
         [(token, lane)] = await self._reader.read(1, 1_000)
         assert lane is not None
@@ -182,7 +185,7 @@ class FilledStore:
         return intent
 
     async def execute(self, at_price: str = "100.5") -> Head:
-        """Execute the next head: filled in full at this price. The lane is left to its holder."""
+        """Execute the next head: filled in full at this price."""
         held, head = await self.take()
         intent = await self.begin(held, head)
         plan = codec.decode_plan(intent.plan)
@@ -232,7 +235,11 @@ class FilledStore:
             order = OrderOutcome(
                 intent.client_order_id, intent.attempt, report.state, codec.encode_report(report)
             )
-        await self._orders.settle.submit(Settlement(held, head.entry_id, state, reason, detail, order))
+        following = await self._orders.settle.submit(
+            Settlement(held, head.entry_id, state, reason, detail, order)
+        )
+        if isinstance(following, Head):
+            self._handed_out.append((held, following))
 
     async def park(self, held: Held, wait_ms: int = 60_000) -> None:
         """Put a lane to wait."""

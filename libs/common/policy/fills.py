@@ -114,23 +114,18 @@ def fill(
 def tidy(number: Decimal) -> Decimal:
     """Return the number without trailing zeros and exponent, rounded to `MOST_DECIMALS` decimals."""
     with _exact():
-        if _exponent(number) < -MOST_DECIMALS:
-            number = number.quantize(_STEP)
-        if not number:
-            return Decimal(0)
-        number = number.normalize()
-        return number.quantize(Decimal(1)) if _exponent(number) > 0 else number
+        return _plain(number.quantize(_STEP) if _exponent(number) < -MOST_DECIMALS else number)
 
 
-def _after(position: Position, signed: Decimal, price: Decimal, fee: Decimal, last_price: Decimal) -> Position:
+def _after(
+    position: Position, signed: Decimal, price: Decimal, fee: Decimal, last_price: Decimal
+) -> Position:
     held = position.quantity
     closed = Decimal(0)  # signed as what is held
     removed = Decimal(0)  # its cost
     if held * signed < 0:
         closed = held if abs(signed) >= abs(held) else -signed
-        removed = (
-            position.cost if closed == held else (position.cost * closed / held).quantize(_STEP)
-        )
+        removed = position.cost if closed == held else (position.cost * closed / held).quantize(_STEP)
     opened = signed + closed
     return Position(
         quantity=_plain(held + signed),
@@ -156,7 +151,7 @@ def _is_in_range(number: Decimal) -> bool:
 
 
 def _plain(number: Decimal) -> Decimal:
-    """Return the number without trailing zeros and exponent, unrounded."""
+    """Return the number without trailing zeros and exponent, unrounded; only within `_exact`."""
     if not number:
         return Decimal(0)
     number = number.normalize()

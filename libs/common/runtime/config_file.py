@@ -32,7 +32,7 @@ _NAMES: Final = {
 _SHOWN_LENGTH: Final = 60
 
 
-class WrongValue(ValueError):  # noqa: N818 - a remark on its way to becoming a ConfigError
+class WrongValue(ValueError):
     """What a check of one field has to say.
 
     Attributes:

@@ -54,6 +54,8 @@ class Go:
     wait_ms: int
     breaker_generation: int
     is_probe: bool
+    left_ms: int
+    """From Redis' answer until `expires_at_ms`; 0 or less where the answer came again after a long outage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,7 @@ class Orders:
 def _begun(answer: list[bytes]) -> Begun | BridgeError:
     word = answer[0]
     if word == b"GO":
-        return Go(int(answer[1]), int(answer[2]), int(answer[3]), answer[4] == b"1")
+        return Go(int(answer[1]), int(answer[2]), int(answer[3]), answer[4] == b"1", int(answer[5]))
     if word == b"WAIT":
         return Wait(int(answer[1]), Reason(answer[2].decode()), int(answer[3]))
     if word == b"EXPIRED":

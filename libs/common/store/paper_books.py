@@ -7,7 +7,7 @@ so that lanes of different markets never contend for one balance; an account's i
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
@@ -38,6 +38,11 @@ class Counted:
     encoded: bytes
     """As stored; empty where the market was never traded."""
 
+    @classmethod
+    def of(cls, position: Position) -> "Counted":
+        """Return a position with its encoding."""
+        return cls(position, _ENCODE(position))
+
 
 NEVER_TRADED: Final = Counted(Position(), b"")
 
@@ -51,7 +56,7 @@ class Booking:
     client_order_id: ClientOrderId
     alert_id: AlertId
     before: Counted
-    after: Position
+    after: Counted
     report: OrderReport
     expires_at_ms: int
     may_go: Callable[[], bool]
@@ -64,6 +69,7 @@ class Booked:
 
     report: OrderReport
     is_new: bool
+    """Whether this call wrote it; else the books stand as they stood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class PaperBooks:
         self._orders_kept_ms = orders_kept_ms
         self._now = "" if now_ms is None else str(now_ms)
         self._script = Script("paper_fill")
-        self.book: Final = Batch(self._send)
+        self.book: Final[Batch[Booking, Answer]] = Batch(self._send)
         """Writes fills; many share a round trip."""
 
     async def position(self, account: AccountName, market: Market) -> Counted:
@@ -124,9 +130,8 @@ class PaperBooks:
             StoreUnavailable: No answer.
             StoreCorrupt: The key or a field holds something else.
         """
-        reply = await self._ask("HGETALL", self._positions_key(account))
-        pairs = zip(reply[::2], reply[1::2], strict=True) if isinstance(reply, list) else reply.items()
-        return {Market(market.decode()): _counted(encoded).position for market, encoded in pairs}
+        reply: dict[bytes, bytes] = await self._ask("HGETALL", self._positions_key(account))
+        return {Market(market.decode()): _counted(encoded).position for market, encoded in reply.items()}
 
     async def order(self, account: AccountName, client_order_id: ClientOrderId) -> OrderReport | None:
         """Return an order's report; None where it was never filled.
@@ -153,7 +158,7 @@ class PaperBooks:
             args += (
                 booking.market,
                 booking.before.encoded,
-                _ENCODE(booking.after),
+                booking.after.encoded,
                 booking.alert_id,
                 encode_report(booking.report),
                 booking.expires_at_ms,
@@ -162,7 +167,7 @@ class PaperBooks:
         left = set(map(id, leaving))
         return [_answer(next(replies)) if id(booking) in left else Withheld() for booking in bookings]
 
-    async def _ask(self, *command: str) -> "bytes | None | list[bytes] | dict[bytes, bytes] | object":
+    async def _ask(self, *command: str) -> Any:
         try:
             return await call(self._client, *command)
         except (RedisError, OSError) as error:

@@ -8,13 +8,15 @@ from typing import Generic, TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from libs.common.domain.ids import AlertId, ClientOrderId
+from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, Market
+from libs.common.policy.fills import Position
 from libs.common.store.checks import ServerFacts, read_server
 from libs.common.store.client import connect, translate
 from libs.common.store.dead_letters import DeadLetter, DeadLetters
 from libs.common.store.figures import Figures
 from libs.common.store.journal import Journal, JournalEntry, RefusedPost
 from libs.common.store.keys import Keys
+from libs.common.store.paper_books import PaperBooks
 from libs.common.store.records import AlertRecord, OrderRecord, Records
 from libs.common.store.streams import SCAN_AT_MOST
 
@@ -37,6 +39,8 @@ class Readings:
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
+        self._keys = keys
+        self._books = PaperBooks(client, keys)
         self.records = Records(client, keys)
         self.journal = Journal(client, keys)
         self.dead_letters = DeadLetters(client, keys)
@@ -67,6 +71,24 @@ class Readings:
     async def server(self, durability: str) -> ServerFacts:
         """Return what the server says of itself; see `read_server`."""
         return await read_server(self._client, durability)
+
+    async def positions(self, account: AccountName) -> dict[Market, Position]:
+        """Return what a paper account holds, by market; see `PaperBooks.positions`."""
+        return dict(await self._books.positions(account))
+
+    async def paper_accounts(self) -> list[AccountName]:
+        """Return the paper accounts that have ever traded, found by a walk through all keys.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        pattern = self._keys.paper(AccountName("*"), "positions")
+        before, after = (len(part) for part in pattern.split("*"))
+        try:
+            found = [key.decode() async for key in self._client.scan_iter(match=pattern, count=5_000)]
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        return sorted(AccountName(key[before : len(key) - after]) for key in found)
 
     async def history(self, alert: AlertRecord) -> list[JournalEntry]:
         """Return all that happened to an alert, oldest first, as far as the journal still has it.

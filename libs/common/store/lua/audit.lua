@@ -1,6 +1,7 @@
 -- audit: find and heal lanes whose token was lost, and end what expired behind a head that waits.
 --
 -- Atomic because a token counts as lost only if fence, stream, group and pending list say so at one instant.
+-- A lane whose records cannot be used is counted and left; the others are healed all the same.
 --
 -- KEYS[9..]  none
 -- ARGV[2]    ms that ended records stay where a dead letter may be replayed
@@ -8,7 +9,7 @@
 -- ARGV[4..]  lanes with a fence; then lanes that have a stream (with or without fence); then, after an empty
 --            word, parked lanes in which to look for what expired
 --
--- Returns  {tokens issued again, instructions expired}
+-- Returns  {tokens issued again, instructions expired, lanes that cannot be looked after}
 
 write_even_when_full()
 
@@ -38,50 +39,61 @@ local function is_lost(token)
   return at_or_before(token, delivered) and #redis.call('XPENDING', READY, GROUP, token, token, 1) == 0
 end
 
+local function drop_if_token(word)
+  if string.match(word, '^%d+%-%d+$') then drop_token(word) end
+end
+
 local function reissue(lane, token)
-  if string.match(token, '^%d+%-%d+$') then drop_token(token) end
+  drop_if_token(token)
   issue_token(lane)
   write_journal('TOKEN', '', '', lane, 'reissued', token)
 end
 
-local healed, expired, a = 0, 0, 4
-while a <= 3 + fenced do
-  local lane = ARGV[a]
+local healed, expired = 0, 0
+
+local function heal_fence(lane)
   local fence = redis.call('HGET', LANES, lane)
-  if fence and is_lost(token_of(fence)) then
-    if redis.call('EXISTS', PREFIX .. 'lane:' .. lane) == 1 then
-      reissue(lane, token_of(fence))
-      healed = healed + 1
-    else
-      redis.call('HDEL', LANES, lane)
-    end
+  if not fence or not is_lost(token_of(fence)) then return end
+  if redis.call('EXISTS', PREFIX .. 'lane:' .. lane) == 1 then
+    reissue(lane, token_of(fence))
+    healed = healed + 1
+  else
+    redis.call('HDEL', LANES, lane)
+    drop_if_token(token_of(fence))
   end
-  a = a + 1
 end
-while a <= #ARGV and ARGV[a] ~= '' do
-  local lane = ARGV[a]
+
+local function heal_stream(lane)
   if redis.call('HEXISTS', LANES, lane) == 0 and not redis.call('ZSCORE', PARKED, lane)
     and redis.call('EXISTS', PREFIX .. 'lane:' .. lane) == 1 then
     issue_token(lane)
     write_journal('TOKEN', '', '', lane, 'issued', '')
     healed = healed + 1
   end
-  a = a + 1
 end
-for i = a + 1, #ARGV do
-  local lane = ARGV[i]
+
+local function expire_behind_head(lane)
   local lane_key = PREFIX .. 'lane:' .. lane
-  if redis.call('ZSCORE', PARKED, lane) then
-    local entries = redis.call('XRANGE', lane_key, '-', '+', 'COUNT', 100)
-    for n = 2, #entries do
-      local fields = fields_of(entries[n])
-      if not is_readable(fields) then
-        bury(lane, lane_key, entries[n])
-      elseif tonumber(fields.deadline) <= NOW then
-        finish(lane, lane_key, entries[n][1], fields, 'EXPIRED', 'too_old', 'behind a head that waits', keep_dead, keep_dead)
-        expired = expired + 1
-      end
+  if not redis.call('ZSCORE', PARKED, lane) then return end
+  local entries = redis.call('XRANGE', lane_key, '-', '+', 'COUNT', 100)
+  for n = 2, #entries do
+    local fields = fields_of(entries[n])
+    if not is_readable(fields) then
+      bury(lane, lane_key, entries[n])
+    elseif tonumber(fields.deadline) <= NOW then
+      finish(lane, lane_key, entries[n][1], fields, 'EXPIRED', 'too_old', 'behind a head that waits', keep_dead, keep_dead)
+      expired = expired + 1
     end
   end
 end
-return {healed, expired}
+
+local look_after, failed = heal_fence, 0
+for i = 4, #ARGV do
+  if i == 4 + fenced then look_after = heal_stream end
+  if ARGV[i] == '' then
+    look_after = expire_behind_head
+  elseif not pcall(look_after, ARGV[i]) then
+    failed = failed + 1
+  end
+end
+return {healed, expired, failed}

@@ -7,9 +7,9 @@
 -- (same attempt, same nonce) gets the same GO and is not charged again.
 --
 -- Limits are reserved, not refused: a lane that must wait is told until when, and that slot stays its own
--- (`slot` of the instruction: attempt|symbol due|account due, microseconds). A lane that comes late to its slot,
--- because its worker died, would bunch with others: so what actually leaves passes a second gate of the same
--- rate, which answers a short wait with GO or a longer one with WAIT.
+-- (`slot` of the instruction: attempt|symbol due|account due|reserved at, microseconds). A lane that comes late to
+-- its slot, because its worker died, would bunch with others: so what actually leaves passes a second gate of the
+-- same rate, which answers a short wait with GO or a longer one with WAIT.
 --
 -- KEYS[9..]  per item: lane stream, order HASH, symbol's bucket, account's bucket
 -- ARGV[2..]  per item: lane, token, holder, entry id, client order id, attempt, nonce, window ms, encoded plan,
@@ -17,7 +17,7 @@
 --            breaker scope, longest wait in place ms, probe ms
 --
 -- Returns per item:
---   {'GO', expires at ms, wait ms, breaker generation, is probe 1|0}   the intent is on disk
+--   {'GO', expires at ms, wait ms, breaker generation, is probe 1|0, ms left until it expires}   the intent is on disk
 --   {'WAIT', until ms, reason, now ms}       nothing was written but reservations
 --   {'EXPIRED'}                              past its deadline
 --   {'STATE'}                                not the head, or the order moved on: open again
@@ -26,21 +26,23 @@
 write_even_when_full()
 
 -- A bucket is `tat|gate|seen`: theoretical arrival time of the reservations, the same of what left, and the
--- last time it was used, all microseconds. When the clock has stepped back, both move back with it.
+-- last time it was written, all microseconds.
+local function save_bucket(bucket)
+  local full_in = math.max(bucket.tat, bucket.gate) - NOW_US
+  redis.call('SET', bucket.key, text(bucket.tat) .. '|' .. text(bucket.gate) .. '|' .. text(NOW_US),
+    'PX', text(math.max(0, math.ceil(full_in / 1000)) + 60000))
+end
+
+-- When the clock has stepped back, both times move back with it; at once on disk, or they would recede as it goes.
 local function load_bucket(key)
   local tat, gate, seen = string.match(redis.call('GET', key) or '', '^(%d+)|(%d+)|(%d+)$')
   local bucket = {key = key, tat = tonumber(tat) or 0, gate = tonumber(gate) or 0}
   local step = (tonumber(seen) or NOW_US) - NOW_US
   if step > 0 then
     bucket.tat, bucket.gate = math.max(0, bucket.tat - step), math.max(0, bucket.gate - step)
+    save_bucket(bucket)
   end
   return bucket
-end
-
-local function save_bucket(bucket)
-  local full_in = math.max(bucket.tat, bucket.gate) - NOW_US
-  redis.call('SET', bucket.key, text(bucket.tat) .. '|' .. text(bucket.gate) .. '|' .. text(NOW_US),
-    'PX', text(math.max(0, math.ceil(full_in / 1000)) + 60000))
 end
 
 -- Reserves a slot and returns when it is due, us; nil where that would be past `latest`.
@@ -57,7 +59,8 @@ local function gate_wait(bucket, interval, burst)
   return math.max(0, bucket.gate - (burst - 1) * interval - NOW_US)
 end
 
-local function pass_gate(bucket, interval) bucket.gate = math.max(bucket.gate, NOW_US) + interval end
+-- Counts what leaves by when it leaves: after the longest wait of all its gates.
+local function pass_gate(bucket, interval, leaves_at) bucket.gate = math.max(bucket.gate, leaves_at) + interval end
 
 -- Asks the breaker: nil to go on, else the time to wait for, ms. Grants the one probe of a half-open breaker.
 local function ask_breaker(scope, probe_ms)
@@ -88,8 +91,8 @@ return answer_each((#KEYS - 8) / 4, function(i)
   local known = redis.call('HMGET', order_key, 'state', 'attempt', 'nonce', 'expires_at', 'granted')
   if known[1] == 'SENDING' and known[2] == attempt and known[3] == nonce then
     local wait, generation, is_probe = string.match(known[5], '^([^|]*)|([^|]*)|([^|]*)$')
-    redis.call('XCLAIM', READY, GROUP, holder, 0, token, 'JUSTID')
-    return {'GO', known[4], wait, generation, is_probe}
+    renew_lease(token, holder)
+    return {'GO', known[4], wait, generation, is_probe, text(tonumber(known[4]) - NOW)}
   end
   local may_send = (not known[1] or known[1] == 'NOT_EXECUTED') and (tonumber(known[2]) or 0) == tonumber(attempt) - 1
   if not may_send then return {'STATE'} end
@@ -105,21 +108,27 @@ return answer_each((#KEYS - 8) / 4, function(i)
   local reset_at, generation, is_probe, granted = ask_breaker(scope, probe_ms)
   if reset_at then return wait_until(reset_at, 'breaker_open') end
 
-  local slot_attempt, symbol_due, account_due = string.match(
-    redis.call('HGET', key, 'slot') or '', '^([^|]*)|([^|]*)|([^|]*)$')
-  local due = slot_attempt == attempt and {tonumber(symbol_due), tonumber(account_due)} or {}
+  local slot_attempt, symbol_due, account_due, reserved_at = string.match(
+    redis.call('HGET', key, 'slot') or '', '^([^|]*)|([^|]*)|([^|]*)|(%d+)$')
+  -- A slot from before the clock stepped back would be due far too late.
+  local is_reserved = slot_attempt == attempt and tonumber(reserved_at) <= NOW_US
+  local due = is_reserved and {tonumber(symbol_due), tonumber(account_due)} or {}
+  local function keep_slot()
+    redis.call('HSET', key, 'slot', attempt .. '|' .. text(due[1] or 0) .. '|' .. (due[2] and text(due[2]) or '')
+      .. '|' .. text(NOW_US))
+  end
   local leaves_in, buckets = 0, {}
   for n, limit in ipairs(limits) do
+    if limit.interval > 0 then buckets[n] = load_bucket(limit.key) end
+  end
+  for n, limit in ipairs(limits) do
     if limit.interval > 0 then
-      local bucket = load_bucket(limit.key)
-      buckets[n] = bucket
+      local bucket = buckets[n]
       if not due[n] then
         due[n] = reserve(bucket, limit.interval, limit.burst, deadline * 1000)
         if not due[n] then return wait_until(deadline, 'rate_limit') end
         save_bucket(bucket)
-        if due[n] > NOW_US then
-          redis.call('HSET', key, 'slot', attempt .. '|' .. text(due[1] or 0) .. '|' .. (due[2] and text(due[2]) or ''))
-        end
+        if due[n] > NOW_US then keep_slot() end
       end
       if due[n] > NOW_US then return wait_until(math.ceil(due[n] / 1000), 'rate_limit') end
       leaves_in = math.max(leaves_in, gate_wait(bucket, limit.interval, limit.burst))
@@ -127,17 +136,17 @@ return answer_each((#KEYS - 8) / 4, function(i)
       due[n] = 0
     end
   end
-  if leaves_in > longest_wait then
-    redis.call('HSET', key, 'slot', attempt .. '|' .. text(due[1]) .. '|' .. text(due[2]))
-    return wait_until(NOW + math.ceil(leaves_in / 1000), 'rate_limit')
+  local wait = math.ceil(leaves_in / 1000)
+  if leaves_in > longest_wait or NOW + wait >= deadline then
+    keep_slot()
+    return wait_until(NOW + wait, 'rate_limit')
   end
   for n, bucket in pairs(buckets) do
-    pass_gate(bucket, limits[n].interval)
+    pass_gate(bucket, limits[n].interval, NOW_US + wait * 1000)
     save_bucket(bucket)
   end
   if granted then redis.call('HSET', BREAKERS, scope, granted) end
 
-  local wait = math.ceil(leaves_in / 1000)
   local expires_at = text(math.min(NOW + wait + window, deadline))
   redis.call('HSET', order_key, 'state', 'SENDING', 'attempt', attempt, 'nonce', nonce, 'signed_at', text(NOW),
     'expires_at', expires_at, 'misses', '0', 'alert', fields.alert, 'account', fields.account, 'lane', lane,
@@ -150,6 +159,6 @@ return answer_each((#KEYS - 8) / 4, function(i)
     extra = {'attempts', attempt, 'running', token, 'plan', plan, 'orders', orders and (orders .. ' ' .. order) or order}
   end
   record(key, 'SENDING', fields.alert, fields.account, lane, order, attempt, extra)
-  redis.call('XCLAIM', READY, GROUP, holder, 0, token, 'JUSTID')
-  return {'GO', expires_at, text(wait), generation, is_probe}
+  renew_lease(token, holder)
+  return {'GO', expires_at, text(wait), generation, is_probe, text(tonumber(expires_at) - NOW)}
 end)

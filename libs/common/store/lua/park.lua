@@ -20,13 +20,14 @@ return answer_each(#KEYS - 8, function(i)
   local head, fields = head_of(lane, KEYS[8 + i])
   if not head then return close_lane(lane, KEYS[8 + i], token) end
   due = string.sub(due, 1, 1) == '=' and tonumber(string.sub(due, 2)) or NOW + tonumber(due)
+  local key = instruction_key(fields.alert, fields.account)
+  local waits_for = redis.call('HGET', key, 'waits_for')
   redis.call('HDEL', LANES, lane)
   drop_token(token)
   redis.call('ZADD', PARKED, text(due), lane)
-  local key = instruction_key(fields.alert, fields.account)
   if is_to_blame then redis.call('HINCRBY', key, 'lost_holders', 1) end
   -- One journal entry per reason, not one per wait: a long outage is one line of history.
-  if reason ~= '' and (is_to_blame or redis.call('HGET', key, 'waits_for') ~= reason) then
+  if reason ~= '' and (is_to_blame or waits_for ~= reason) then
     record(key, 'PARKED', fields.alert, fields.account, lane, reason, detail, {'running', '', 'waits_for', reason})
   else
     redis.call('HSET', key, 'running', '')

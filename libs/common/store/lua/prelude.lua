@@ -60,6 +60,15 @@ local function issue_token(lane)
   return token
 end
 
+-- Starts a lease afresh, as far as there is one: with the token, the group or the stream gone there is nothing to
+-- renew, which the audit heals; what its caller has to say stays true.
+local function renew_lease(token, holder) redis.pcall('XCLAIM', READY, GROUP, holder, 0, token, 'JUSTID') end
+
+-- Whether tokens can be pending at all: the group may have been destroyed by hand, until the audit creates it again.
+local function has_group()
+  return redis.call('EXISTS', READY) == 1 and not redis.pcall('XPENDING', READY, GROUP).err
+end
+
 local function write_journal(event, alert, account, lane, reason, detail)
   return redis.call('XADD', JOURNAL, '*', 'event', event, 'alert', alert, 'account', account,
     'lane', lane, 'reason', reason, 'detail', detail)
@@ -81,8 +90,13 @@ local function fields_of(entry)
   return fields
 end
 
+-- Strict, since names become keys and a number that only Lua can read would fail whoever gets it.
 local function is_readable(fields)
-  return fields.version and fields.alert and fields.account and fields.body and tonumber(fields.deadline)
+  return fields.version and string.find(fields.version, '^%d+$') and #fields.version < 10
+    and fields.alert and string.find(fields.alert, '^[%w_%-]+$')
+    and fields.account and string.find(fields.account, '^[%w_.%-]+$')
+    and fields.deadline and string.find(fields.deadline, '^%d+$') and #fields.deadline < 16
+    and fields.body
 end
 
 local SEVERITY = {EXECUTED = 1, SKIPPED = 2, REJECTED = 3, EXPIRED = 4, DEAD = 5}
@@ -91,7 +105,10 @@ local SEVERITY = {EXECUTED = 1, SKIPPED = 2, REJECTED = 3, EXPIRED = 4, DEAD = 5
 -- keep: ms that ended records stay; keep_dead: the same where a dead letter may be replayed.
 local function finish(lane, lane_key, entry_id, fields, state, reason, detail, keep, keep_dead)
   local key = instruction_key(fields.alert, fields.account)
+  local alert_key = PREFIX .. 'alert:' .. fields.alert
+  -- Every read comes first: a key of a wrong type fails here, before anything is written.
   local known = redis.call('HMGET', key, 'orders', 'attempts')
+  local worst = redis.call('HGET', alert_key, 'worst') or state
   local leaves_letter = SEVERITY[state] > SEVERITY.SKIPPED
   local stays = leaves_letter and keep_dead or keep
   record(key, state, fields.alert, fields.account, lane, reason, detail,
@@ -99,9 +116,7 @@ local function finish(lane, lane_key, entry_id, fields, state, reason, detail, k
   redis.call('PEXPIRE', key, stays)
   -- An order record outlives every dead letter that could send it again.
   for order in string.gmatch(known[1] or '', '%S+') do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep_dead) end
-  local alert_key = PREFIX .. 'alert:' .. fields.alert
   local open = redis.call('HINCRBY', alert_key, 'open', -1)
-  local worst = redis.call('HGET', alert_key, 'worst') or state
   if SEVERITY[state] > (SEVERITY[worst] or 0) then worst = state end
   if open > 0 then
     redis.call('HSET', alert_key, 'worst', worst)

@@ -1,7 +1,7 @@
 -- promote: give parked lanes that are due a token again, at the tail of those that are ready.
 --
 -- Atomic because a lane that is neither parked nor has a token would wait for ever. When the clock has stepped
--- back since the last pass, due times move back with it.
+-- back since the last pass, due times move back with it, those of open breakers too.
 --
 -- ARGV[2]  the most in one pass
 --
@@ -14,6 +14,14 @@ local step = past - NOW
 if step > 0 then
   local all = redis.call('ZRANGE', PARKED, 0, -1)
   for _, lane in ipairs(all) do redis.call('ZINCRBY', PARKED, -step, lane) end
+  local breakers = redis.call('HGETALL', BREAKERS)
+  for i = 1, #breakers, 2 do
+    local generation, reset_at, probe_until = string.match(breakers[i + 1], '^open|(%d+)|(%d+)|(%d+)$')
+    if generation then
+      redis.call('HSET', BREAKERS, breakers[i], 'open|' .. generation .. '|' .. text(math.max(0, reset_at - step))
+        .. '|' .. text(math.max(0, probe_until - step)))
+    end
+  end
 end
 if step > 0 or NOW - past >= 100 then redis.call('HSET', META, 'promoted_at', text(NOW)) end
 

@@ -2,20 +2,21 @@
 --
 -- XAUTOCLAIM and reissue are one script, so that a renewal cannot come between them. After time went back, or
 -- when more than half a lease passed since the last pass, Redis was down or frozen and every lease aged without
--- a chance to be renewed: all leases then start afresh.
+-- a chance to be renewed: all leases then start afresh. A lane whose records cannot be used keeps its own token
+-- pending, to be tried again after a lease; it must not keep the others from being reclaimed.
 --
 -- ARGV[2]  lease ms
 -- ARGV[3]  the reaper's consumer name
 -- ARGV[4]  the most in one pass
 --
--- Returns  {'OK', lanes reclaimed, tokens dropped} | {'GRACE', leases started afresh}
+-- Returns  {'OK', lanes reclaimed, tokens dropped, lanes that cannot be} | {'GRACE', leases started afresh}
 
 write_even_when_full()
 
 local lease, reaper, most = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-if redis.call('EXISTS', READY) == 0 then
+if not has_group() then
   redis.call('HSET', META, 'reclaimed_at', text(NOW))
-  return {'OK', 0, 0}
+  return {'OK', 0, 0, 0}
 end
 local past = tonumber(redis.call('HGET', META, 'reclaimed_at'))
 redis.call('HSET', META, 'reclaimed_at', text(NOW))
@@ -33,31 +34,36 @@ if not past or NOW < past or NOW - past > lease / 2 then
   return {'GRACE', afresh}
 end
 
-local reclaimed, dropped, cursor = 0, 0, '0-0'
+local reclaimed, dropped, failed, cursor = 0, 0, 0, '0-0'
+
+local function reissue(token)
+  local entry = redis.call('XRANGE', READY, token, token)[1]
+  local lane = entry and fields_of(entry).lane
+  if not lane or token_of(redis.call('HGET', LANES, lane)) ~= token then
+    drop_token(token)
+    dropped = dropped + 1
+    return
+  end
+  local head, fields = head_of(lane, PREFIX .. 'lane:' .. lane)
+  if not head then
+    close_lane(lane, PREFIX .. 'lane:' .. lane, token)
+    return
+  end
+  local key = instruction_key(fields.alert, fields.account)
+  if redis.call('HGET', key, 'running') == token then
+    redis.call('HINCRBY', key, 'lost_holders', 1)
+    record(key, 'RECLAIMED', fields.alert, fields.account, lane, 'lost_holder', token, {'running', ''})
+  end
+  drop_token(token)
+  issue_token(lane)
+  reclaimed = reclaimed + 1
+end
+
 repeat
   local answer = redis.call('XAUTOCLAIM', READY, GROUP, reaper, lease, cursor, 'COUNT', 100, 'JUSTID')
   cursor = answer[1]
   for _, token in ipairs(answer[2]) do
-    local entry = redis.call('XRANGE', READY, token, token)[1]
-    local lane = entry and fields_of(entry).lane
-    if lane and token_of(redis.call('HGET', LANES, lane)) == token then
-      local head, fields = head_of(lane, PREFIX .. 'lane:' .. lane)
-      if head then
-        local key = instruction_key(fields.alert, fields.account)
-        if redis.call('HGET', key, 'running') == token then
-          redis.call('HINCRBY', key, 'lost_holders', 1)
-          record(key, 'RECLAIMED', fields.alert, fields.account, lane, 'lost_holder', token, {'running', ''})
-        end
-        drop_token(token)
-        issue_token(lane)
-        reclaimed = reclaimed + 1
-      else
-        close_lane(lane, PREFIX .. 'lane:' .. lane, token)
-      end
-    else
-      drop_token(token)
-      dropped = dropped + 1
-    end
+    if not pcall(reissue, token) then failed = failed + 1 end
   end
 until cursor == '0-0' or reclaimed + dropped >= most
-return {'OK', reclaimed, dropped}
+return {'OK', reclaimed, dropped, failed}

@@ -12,6 +12,6 @@ return answer_each((#ARGV - 1) / 3, function(i)
   local a = 2 + (i - 1) * 3
   local lane, token, holder = ARGV[a], ARGV[a + 1], ARGV[a + 2]
   if not is_held(lane, token, holder) then return {'STALE'} end
-  redis.call('XCLAIM', READY, GROUP, holder, 0, token, 'JUSTID')
+  renew_lease(token, holder)
   return {'OK'}
 end)

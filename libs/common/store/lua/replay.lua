@@ -15,8 +15,11 @@ write_even_when_full()
 local letter = redis.call('XRANGE', DEAD, ARGV[2], ARGV[2])[1]
 if not letter then return {'GONE'} end
 local fields = fields_of(letter)
-if not is_readable(fields) or fields.alert == '' or fields.body == '' then return {'MALFORMED'} end
+if not is_readable(fields) or fields.body == '' or not fields.lane or not tonumber(fields.attempts) then
+  return {'MALFORMED'}
+end
 local lane = fields.lane
+redis.call('XLEN', KEYS[9]) -- a stream of a wrong type fails here, before anything is written
 local key = instruction_key(fields.alert, fields.account)
 local known = redis.call('HMGET', key, 'state', 'orders')
 if known[1] and known[1] ~= fields.state then return {'STATE', known[1]} end

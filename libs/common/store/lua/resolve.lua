@@ -7,7 +7,8 @@
 -- KEYS[9..]  per item: order HASH
 -- ARGV[2..]  per item: lane, token, holder, client order id, attempt, new state, nonce or '', margin ms, detail
 --
--- New state MISSED counts a look-up that found nothing and answers how many there were.
+-- New state MISSED counts a look-up that found nothing and answers how many there were; its nonce names the
+-- look-up, so that one that is told twice counts once.
 --
 -- Returns per item: {'OK', misses} | {'EARLY', ms to wait} | {'STATE'} | {'STALE'} | {'ERROR', text}
 
@@ -19,7 +20,8 @@ return answer_each(#KEYS - 8, function(i)
   local attempt, state, nonce, margin, detail = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6], tonumber(ARGV[a + 7]), ARGV[a + 8]
   local order_key = KEYS[8 + i]
   if not is_held(lane, token, holder) then return {'STALE'} end
-  local known = redis.call('HMGET', order_key, 'state', 'attempt', 'nonce', 'expires_at', 'alert', 'account', 'misses')
+  local known = redis.call('HMGET', order_key, 'state', 'attempt', 'nonce', 'expires_at', 'alert', 'account', 'misses',
+    'missed')
   if known[2] ~= attempt then return {'STATE'} end
   if known[1] == state then return {'OK', known[7] or '0'} end
   if known[1] ~= 'SENDING' and known[1] ~= 'UNKNOWN' then return {'STATE'} end
@@ -29,10 +31,12 @@ return answer_each(#KEYS - 8, function(i)
     if early >= 0 then return {'EARLY', text(early + 1)} end
   end
   if state == 'MISSED' then
+    if nonce ~= '' and nonce == known[8] then return {'OK', known[7]} end
+    redis.call('HSET', order_key, 'missed', nonce)
     return {'OK', text(redis.call('HINCRBY', order_key, 'misses', 1))}
   end
-  redis.call('HSET', order_key, 'state', state)
   local key = instruction_key(known[5], known[6])
+  redis.call('HSET', order_key, 'state', state)
   record(key, state, known[5], known[6], lane, order, detail, {'running', ''})
   return {'OK', '0'}
 end)

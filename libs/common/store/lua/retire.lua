@@ -9,7 +9,7 @@
 write_even_when_full()
 
 local gone = 0
-if redis.call('EXISTS', READY) == 0 then return 0 end
+if not has_group() then return 0 end
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', READY, GROUP)) do
   local facts = {}
   for i = 1, #consumer, 2 do facts[consumer[i]] = consumer[i + 1] end

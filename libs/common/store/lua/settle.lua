@@ -27,14 +27,12 @@ return answer_each((#KEYS - 8) / 2, function(i)
   if not is_held(lane, token, holder) then return {'STALE'} end
   local head, fields = head_of(lane, lane_key)
   if head ~= entry then return hand_out(lane, lane_key, token) end
+  local ends_order = false
   if order ~= '' and order_state ~= '' then
     local known = redis.call('HMGET', order_key, 'state', 'attempt')
     if known[2] ~= attempt then return {'STATE'} end
-    if known[1] == 'SENDING' or known[1] == 'UNKNOWN' then
-      redis.call('HSET', order_key, 'state', order_state, 'answer', answer, 'ended_at', text(NOW))
-    elseif known[1] ~= order_state then
-      return {'STATE'}
-    end
+    ends_order = known[1] == 'SENDING' or known[1] == 'UNKNOWN'
+    if not ends_order and known[1] ~= order_state then return {'STATE'} end
   end
   local orders = redis.call('HGET', instruction_key(fields.alert, fields.account), 'orders')
   for one in string.gmatch(orders or '', '%S+') do
@@ -44,5 +42,6 @@ return answer_each((#KEYS - 8) / 2, function(i)
     end
   end
   finish(lane, lane_key, entry, fields, state, reason, detail, KEEP, KEEP_DEAD)
+  if ends_order then redis.call('HSET', order_key, 'state', order_state, 'answer', answer, 'ended_at', text(NOW)) end
   return hand_out(lane, lane_key, token)
 end)

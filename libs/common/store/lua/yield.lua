@@ -17,8 +17,8 @@ return answer_each(#KEYS - 8, function(i)
   if fence ~= token .. '|' .. holder and fence ~= token .. '|' then return {'STALE'} end
   local head, fields = head_of(lane, KEYS[8 + i])
   if not head then return close_lane(lane, KEYS[8 + i], token) end
+  redis.call('HSET', instruction_key(fields.alert, fields.account), 'running', '')
   drop_token(token)
   issue_token(lane)
-  redis.call('HSET', instruction_key(fields.alert, fields.account), 'running', '')
   return {'OK'}
 end)

@@ -6,6 +6,7 @@ import sys
 from libs.common.runtime import pdeathsig
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
+from tests.support.liveness import is_alive
 
 CHILD = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 PARENT = """
@@ -14,14 +15,6 @@ from libs.common.runtime import pdeathsig
 subprocess.Popen(pdeathsig.wrap([sys.executable, "-c", sys.argv[1]], 9), start_new_session=True)
 time.sleep(60)
 """
-
-
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_a_program_dies_with_a_killed_parent():

@@ -1,0 +1,69 @@
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from libs.common.telemetry.logs import configure_logs, get_logger
+from libs.common.wire.masking import Masker
+
+SECRET = "demo-secret-01"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    out = io.StringIO()
+    configure_logs("ingress", mask=Masker([SECRET]).mask_text, stream=out)
+    return out
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_one_json_object_with_its_service(stream: io.StringIO) -> None:
+    get_logger().info("post_refused", status=422, code="wrong_type")
+    (line,) = lines(stream)
+    assert line["event"] == "post_refused"
+    assert (line["service"], line["level"], line["status"]) == ("ingress", "info", 422)
+
+
+def test_the_standard_library_logs_the_same_way(stream: io.StringIO) -> None:
+    logging.getLogger("somebody").warning("careful: %s", "odd")
+    (line,) = lines(stream)
+    assert (line["event"], line["service"], line["level"]) == ("careful: odd", "ingress", "warning")
+
+
+def test_no_field_shows_a_secret(stream: io.StringIO) -> None:
+    log = get_logger()
+    log.warning("post_refused", detail=f"got {SECRET}", fields={"raw": [SECRET]}, error=ValueError(SECRET))
+    logging.getLogger("somebody").warning("got %s", SECRET)
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        log.exception("post_failed")
+    assert SECRET not in stream.getvalue()
+    assert len(lines(stream)) == 3
+
+
+def test_libraries_are_quiet_below_warnings(stream: io.StringIO) -> None:
+    logging.getLogger("uvicorn.error").info("Started server process")
+    logging.getLogger("httpx").info("HTTP Request")
+    assert lines(stream) == []
+
+
+def test_what_json_cannot_hold_is_written_as_text(stream: io.StringIO) -> None:
+    get_logger().info("thing_seen", thing=io.StringIO, numbers={1, 2}, big=2**70)
+    assert len(lines(stream)) == 1
