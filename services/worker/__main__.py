@@ -53,7 +53,7 @@ def accounts_of(settings: Settings, brokers: Mapping[AccountName, Broker]) -> di
         name: Account(
             name=name,
             broker=brokers[name],
-            window_ms=account.request_expiry_ms,
+            window_ms=settings.request_expiry_of(name),
             default_quantity=account.default_quantity,
             limits_of=_limits_of(settings, name),
         )

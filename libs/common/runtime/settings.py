@@ -27,6 +27,9 @@ BasisPoints = Annotated[float, msgspec.Meta(ge=0, le=10_000)]
 REQUEST_MARGIN_MS: Final = 1_000
 """How much sooner than its lane's lease a broker request must be dead."""
 
+DEFAULT_REQUEST_EXPIRY_MS: Final = 5_000
+SHORTEST_LEASE_MS: Final = 1_500
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _NAME_FORM: Final = "a name of at most 64 letters, digits, '_', '-' and '.', the first a letter or digit"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -154,11 +157,20 @@ class WebhookSettings(Section, frozen=True, kw_only=True):
 
 
 class LimitSettings(Section, frozen=True, kw_only=True):
-    """How fast orders may be sent."""
+    """How fast orders may be sent in one market."""
 
-    rate: Rate | None
+    rate: Rate | None = Rate(5, 1_000)
     """Orders in a time. None: no limit."""
-    burst: Count
+    burst: Count = 10
+    """Orders that may go at once after a pause."""
+
+
+class AccountLimitSettings(LimitSettings, frozen=True, kw_only=True):
+    """The same for all markets of an account together."""
+
+    rate: Rate | None = Rate(10, 1_000)
+    """Orders in a time. None: no limit."""
+    burst: Count = 20
     """Orders that may go at once after a pause."""
 
 
@@ -174,9 +186,9 @@ class LimitOverride(Section, frozen=True, kw_only=True):
 class LimitsSettings(Section, frozen=True, kw_only=True):
     """The limits that hold where an account sets none. `paper` and `log` accounts have none unless they set one."""
 
-    symbol: LimitSettings = LimitSettings(rate=Rate(5, 1_000), burst=10)
+    symbol: LimitSettings = LimitSettings()
     """For each symbol of an account. Low: bursts wait, and may expire. High: the venue refuses."""
-    account: LimitSettings = LimitSettings(rate=Rate(10, 1_000), burst=20)
+    account: AccountLimitSettings = AccountLimitSettings()
     """For all symbols of an account together."""
 
 
@@ -200,8 +212,9 @@ class AccountSettings(Section, frozen=True, kw_only=True):
     """Base units to trade where an alert names no quantity. None: such an alert is refused."""
     lane_by: LaneBy = LaneBy.SYMBOL
     """What keeps its order of arrival."""
-    request_expiry_ms: DurationMs = msgspec.field(default=DurationMs(5_000), name="request_expiry")
-    """Time after sending in which the venue may still execute an order. At most the lease less 1 s."""
+    request_expiry_ms: DurationMs | None = msgspec.field(default=None, name="request_expiry")
+    """Time after sending in which the venue may still execute an order; at most the lease less 1 s. None: 5 s, or
+    that much where the lease is shorter."""
     limits: AccountLimits = AccountLimits()
     """Rate limits of its own."""
 
@@ -245,6 +258,8 @@ class HttpAccount(AccountSettings, frozen=True, kw_only=True, tag_field="broker"
     """The environment variable (or its `_FILE` twin) with the key that requests are signed with."""
     timeout_ms: DurationMs = msgspec.field(default=DurationMs(2_000), name="timeout")
     """Time to wait for an answer; after it the order's outcome is unknown and is looked up."""
+    verify_answers: bool = False
+    """Whether an answer without a valid signature over its body counts as none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -310,6 +325,16 @@ class Settings(Section, frozen=True, kw_only=True):
     limits: LimitsSettings = LimitsSettings()
     breaker: BreakerSettings = BreakerSettings()
     retention: RetentionSettings = RetentionSettings()
+
+    def request_expiry_of(self, account: AccountName) -> int:
+        """Return how long after sending an account's venue may still execute an order, ms.
+
+        Raises:
+            KeyError: There is no such account.
+        """
+        longest_ms = self.worker.lease_ms - REQUEST_MARGIN_MS
+        own_ms = self.accounts[account].request_expiry_ms
+        return min(DEFAULT_REQUEST_EXPIRY_MS, longest_ms) if own_ms is None else own_ms
 
     def limits_for(self, account: AccountName, market: Market) -> Limits:
         """Return the limits of an account's orders in a market.
@@ -451,9 +476,14 @@ def _check(settings: Settings, path: Path) -> None:
                     f"webhooks.{webhook_name}.accounts", f'there is no account "{name}"; there are {known}'
                 )
     venues: dict[tuple[str, str], str] = {}
+    if settings.worker.lease_ms < SHORTEST_LEASE_MS:
+        raise refuse(
+            "worker.lease",
+            f"got {format_duration(settings.worker.lease_ms)}, expected at least {format_duration(SHORTEST_LEASE_MS)}",
+        )
     longest_ms = settings.worker.lease_ms - REQUEST_MARGIN_MS
     for name, account in settings.accounts.items():
-        if account.request_expiry_ms > longest_ms:
+        if account.request_expiry_ms is not None and account.request_expiry_ms > longest_ms:
             raise refuse(
                 f"accounts.{name}.request_expiry",
                 f"got {format_duration(account.request_expiry_ms)}, expected at most worker.lease "

@@ -58,6 +58,7 @@ def build_brokers(
                     read_secret(account.secret, environ),
                     timeout_ms=account.timeout_ms,
                     connections=settings.worker.concurrency + 8,
+                    verify_answers=account.verify_answers,
                 )
             case _:
                 assert_never(account)

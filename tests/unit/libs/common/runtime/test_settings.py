@@ -186,13 +186,12 @@ def test_an_account_has_no_limits_of_its_own_unless_set():
         ("redis: {url: 'http://x'}", 'redis.url: got "http://x", expected a redis://, rediss:// or unix:// address'),
         ("breaker: {rate: off}", 'breaker.rate: got "off", expected a number'),
         ("breaker: {rate: 2}", "breaker.rate: got 2, expected a number <= 1"),
-        ("limits: {symbol: {rate: 5/s}}", "limits.symbol.burst: this key is required"),
         ("limits: {symbol: {rate: x, burst: 1}}", 'limits.symbol.rate: got "x", expected a rate such as 5/s'),
         ("limits: {symbol: {rate: , burst: 1}}", "limits.symbol.rate: got"),
         ("ingress: {port: 80800}", "ingress.port: got 80800, expected a whole number <= 65535"),
         ("ingress: {port: 9101}", "ingress.ops_port: expected another port than `port`"),
         ("ingress: {public_url: hooks.example.com}", "ingress.public_url: got"),
-        ("worker: {lease: 5s}", "accounts.desk.request_expiry: got 5s, expected at most worker.lease (5s) less 1s"),
+        ("worker: {lease: 1s}", "worker.lease: got 1s, expected at least 1500ms"),
         ("webhooks: {}", "line 4, column 1: the key 'webhooks' stands twice in one section"),
         ("reaper: {interval: 1s, interval: 2s}", "line 4, column 24: the key 'interval' stands twice in one section"),
         ("reaper: {1: 2}", "line 4, column 10: the key 1 is not a text; put it in quotes"),
@@ -272,3 +271,14 @@ def test_the_environment_names_the_file(tmp_path):
         settings_from_environment({"BASCULE_CONFIG": str(path)})
     path.write_text(BASE)
     assert isinstance(settings_from_environment({"BASCULE_CONFIG": str(path)}), Settings)
+
+
+def test_a_limit_that_is_partly_set_keeps_the_rest_of_its_default(load):
+    settings = load(f'{BASE}limits: {{symbol: {{rate: 100/s}}, account: {{rate: "off"}}}}\n')
+    limits = settings.limits_for("desk", "BTCUSDT")
+    assert (limits.symbol.interval_us, limits.symbol.burst, limits.account) == (10_000, 10, None)
+
+
+@pytest.mark.parametrize(("lease", "expiry_ms"), [("6s", 5_000), ("30s", 5_000), ("2s", 1_000)])
+def test_a_request_is_dead_before_its_lane_moves(load, lease, expiry_ms):
+    assert load(f"{BASE}worker: {{lease: {lease}}}\n").request_expiry_of("desk") == expiry_ms

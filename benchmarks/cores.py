@@ -1,0 +1,53 @@
+"""Which core runs what, and how much of its time a process used."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The one core under measurement, and those of everything else."""
+
+    server: int
+    others: frozenset[int]
+
+
+def share_out() -> Cores:
+    """Give the last core to the process under measurement, and the others to Redis and the load.
+
+    Raises:
+        SystemExit: There is only one core: the load would be measured too.
+    """
+    found = sorted(os.sched_getaffinity(0))
+    if len(found) < 2:
+        raise SystemExit("benchmarks need two cores: one for what is measured, one for Redis and the load")
+    return Cores(found[-1], frozenset(found[:-1]))
+
+
+@contextmanager
+def running_on(cores: frozenset[int]) -> Iterator[None]:
+    """Start what is started meanwhile on these cores: children inherit them."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time a process has used so far, in steps of 10 ms."""
+    # The command's name, in brackets, may hold blanks; user and system time are the 12th and 13th field after it.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def resident_mb(pid: int) -> float:
+    """Return the memory a process holds."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -1,0 +1,102 @@
+"""Figures of repeated runs: their median and spread, as a table and as a file."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+DIRECTORY = Path(__file__).parents[1] / "var" / "bench"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of some runs, and the worst and best of them."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        """Return the spread of at least one value."""
+        known = list(values)
+        return cls(statistics.median(known), min(known), max(known))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    what: str
+    value: Spread
+    unit: str = ""
+    target: float | None = None
+    """The least it should be."""
+    digits: int = 0
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the median reaches the target."""
+        if self.target is None:
+            return ""
+        return "reached" if self.value.median >= self.target else "MISSED"
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Return lines for people."""
+    rows = [("what", "median", "low", "high", "unit", "target", "")]
+    for figure in figures:
+        digits = figure.digits
+        numbers = (figure.value.median, figure.value.low, figure.value.high)
+        target = "" if figure.target is None else f"{figure.target:,.{digits}f}"
+        rows.append(
+            (figure.what, *(f"{number:,.{digits}f}" for number in numbers), figure.unit, target, figure.verdict)
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column in (0, 4, 6) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "-" * max(map(len, lines)))
+    return "\n".join(lines)
+
+
+def write(name: str, figures: Sequence[Figure], runs: Any, **circumstances: Any) -> Path:
+    """Keep the figures, every single run and the circumstances in `var/bench/`, and return the file."""
+    now = datetime.now(UTC)
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    path = DIRECTORY / f"{name}-{now:%Y%m%dT%H%M%S}.json"
+    document = {
+        "benchmark": name,
+        "at": now.isoformat(timespec="seconds"),
+        "machine": machine(),
+        **circumstances,
+        "figures": [asdict(figure) | {"verdict": figure.verdict} for figure in figures],
+        "runs": runs,
+    }
+    path.write_text(json.dumps(document, indent=1) + "\n")
+    return path
+
+
+def machine() -> dict[str, Any]:
+    """Describe what the figures were seen on."""
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "processor": models[0] if models else platform.machine(),
+        "cores": os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "system": platform.release(),
+    }

@@ -1,0 +1,144 @@
+"""The ingress against bare Starlette: same core, same load, turn by turn."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.cores import Cores, cpu_s, resident_mb, running_on, share_out
+from benchmarks.figures import Figure, Spread
+from benchmarks.load import SECRET, Load, client_name, post
+from benchmarks.redis import private_redis
+from tests.support.eventually import eventually_sync
+from tests.support.ports import free_port, takes_connections
+from tests.support.processes import ROOT, Service
+from tests.support.redis_server import RedisServer
+
+CONNECTIONS = 64
+WARM_UP_S = 1.0
+RATIO = 0.5
+"""Of bare Starlette's throughput, with every feature on and an fsync on every write."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One turn of one server."""
+
+    server: str
+    load: Load
+    per_s: float
+    cpu_us: float
+    """Processor time of the server per request, microseconds: what other processes on the machine disturb least."""
+    server_share: float
+    """Of its core."""
+    redis_share: float
+
+
+def measure(runs: int, seconds: float) -> tuple[list[Figure], dict[str, object]]:
+    """Return the figures, and every run behind them."""
+    cores = share_out()
+    with (
+        tempfile.TemporaryDirectory(prefix="bascule-bench-") as directory,
+        private_redis(cores) as redis,
+        _bare(cores) as (bare_pid, bare_port),
+        _ingress(cores, redis, Path(directory)) as ingress,
+    ):
+        servers = {"bare": (bare_pid, bare_port), "ingress": (ingress.pid, ingress.config["ingress"]["port"])}
+        found: dict[str, list[Run]] = {name: [] for name in servers}
+        for turn in range(runs + 1):
+            for name, (pid, port) in servers.items():
+                duration_s = seconds if turn else WARM_UP_S
+                run = _run(name, pid, port, f"{name}{turn}", redis, cores, duration_s)
+                if turn:
+                    found[name].append(run)
+                    print(f"  {turn}/{runs} {name:8} {run.per_s:9,.0f}/s {run.cpu_us:7.1f} us each", flush=True)
+        memory_mb = resident_mb(ingress.pid)
+        version = ".".join(map(str, redis.version))
+    return _figures(found, memory_mb), {
+        "redis": version,
+        "client": client_name(),
+        "connections": CONNECTIONS,
+        "runs": {name: [asdict(run) for run in some] for name, some in found.items()},
+    }
+
+
+def _run(name: str, pid: int, port: int, run: str, redis: RedisServer, cores: Cores, seconds: float) -> Run:
+    client = redis.client(socket_timeout=60.0)
+    client.flushall()
+    before_s, redis_before_s = cpu_s(pid), cpu_s(redis.pid)
+    with running_on(cores.others):
+        load = post(port, run, connections=CONNECTIONS, seconds=seconds)
+    used_s, redis_used_s = cpu_s(pid) - before_s, cpu_s(redis.pid) - redis_before_s
+    if load.failures:
+        raise RuntimeError(f"{load.failures} of {load.requests} posts to {name} were not answered with 2xx")
+    # Every answer must be an alert on disk; those under way at the end are there without an answer.
+    kept = client.xlen("bascule:{s0}:journal")
+    if name == "ingress" and not 0 <= kept - load.requests <= CONNECTIONS:
+        raise RuntimeError(f"{load.requests} alerts were answered, {kept} are in the journal")
+    return Run(
+        server=name,
+        load=load,
+        per_s=load.per_s,
+        cpu_us=used_s / load.requests * 1e6,
+        server_share=used_s / load.seconds,
+        redis_share=redis_used_s / load.seconds,
+    )
+
+
+def _figures(found: dict[str, list[Run]], memory_mb: float) -> list[Figure]:
+    bare, ingress = found["bare"], found["ingress"]
+    pairs = list(zip(ingress, bare, strict=True))
+    by_time = Spread.of([own.per_s / other.per_s for own, other in pairs])
+    by_cpu = Spread.of([other.cpu_us / own.cpu_us for own, other in pairs])
+    shares = [run.load.client_share + run.redis_share for run in ingress]
+    return [
+        Figure("ingress / bare Starlette", by_time, "", RATIO, 3),
+        Figure("the same, by processor time", by_cpu, "", None, 3),
+        Figure("ingress", Spread.of([run.per_s for run in ingress]), "alerts/s"),
+        Figure("bare Starlette", Spread.of([run.per_s for run in bare]), "posts/s"),
+        Figure("ingress, processor time", Spread.of([run.cpu_us for run in ingress]), "us/alert", None, 1),
+        Figure("bare, processor time", Spread.of([run.cpu_us for run in bare]), "us/post", None, 1),
+        Figure("ingress, share of its core", Spread.of([run.server_share for run in ingress]), "", None, 2),
+        Figure("bare, share of its core", Spread.of([run.server_share for run in bare]), "", None, 2),
+        Figure("client + Redis, share of theirs", Spread.of(shares), "", None, 2),
+        Figure("client, while posting to bare", Spread.of([run.load.client_share for run in bare]), "", None, 2),
+        Figure("ingress, p50 at full load", Spread.of([run.load.p50_ms for run in ingress]), "ms", None, 1),
+        Figure("ingress, p99 at full load", Spread.of([run.load.p99_ms for run in ingress]), "ms", None, 1),
+        Figure("ingress, resident memory", Spread.of([memory_mb]), "MB"),
+    ]
+
+
+@contextmanager
+def _bare(cores: Cores) -> Iterator[tuple[int, int]]:
+    """Run the bare endpoint; give its process id and port."""
+    port = free_port()
+    with running_on(frozenset({cores.server})):
+        process = subprocess.Popen([sys.executable, "-m", "benchmarks.bare", str(port)], cwd=ROOT)
+    try:
+        eventually_sync(lambda: takes_connections(port), 20, 0.05, "the bare endpoint listens")
+        yield process.pid, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _ingress(cores: Cores, redis: RedisServer, directory: Path) -> Iterator[Service]:
+    """Run the real ingress, with one `paper` account."""
+    config = {
+        "redis": {"url": redis.url, "durability": "always"},
+        "ingress": {"port": free_port()},
+        "webhooks": {"default": {"secret": "WEBHOOK_SECRET", "accounts": ["paper"], "rate": "off"}},
+        "accounts": {"paper": {"broker": "paper", "default_quantity": 1}},
+    }
+    environment = {"WEBHOOK_SECRET": SECRET, "REDIS_URL": redis.url}
+    service = Service("ingress", config, directory, environment=environment)
+    try:
+        with running_on(frozenset({cores.server})):
+            service.start()
+        yield service.wait_ready()
+    finally:
+        service.kill()
