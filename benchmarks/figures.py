@@ -55,7 +55,13 @@ def table(figures: Sequence[Figure]) -> str:
         numbers = (figure.value.median, figure.value.low, figure.value.high)
         target = "" if figure.target is None else f"{figure.target:,.{digits}f}"
         rows.append(
-            (figure.what, *(f"{number:,.{digits}f}" for number in numbers), figure.unit, target, figure.verdict)
+            (
+                figure.what,
+                *(f"{number:,.{digits}f}" for number in numbers),
+                figure.unit,
+                target,
+                figure.verdict,
+            )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []

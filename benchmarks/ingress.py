@@ -1,6 +1,6 @@
 """The ingress against bare Starlette: same core, same load, turn by turn."""
 
-import subprocess
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,9 +11,10 @@ from pathlib import Path
 from benchmarks.cores import Cores, cpu_s, resident_mb, running_on, share_out
 from benchmarks.figures import Figure, Spread
 from benchmarks.load import SECRET, Load, client_name, post
-from benchmarks.redis import private_redis
+from benchmarks.private_redis import private_redis
+from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
-from tests.support.ports import free_port, takes_connections
+from tests.support.ports import free_port
 from tests.support.processes import ROOT, Service
 from tests.support.redis_server import RedisServer
 
@@ -54,7 +55,9 @@ def measure(runs: int, seconds: float) -> tuple[list[Figure], dict[str, object]]
                 run = _run(name, pid, port, f"{name}{turn}", redis, cores, duration_s)
                 if turn:
                     found[name].append(run)
-                    print(f"  {turn}/{runs} {name:8} {run.per_s:9,.0f}/s {run.cpu_us:7.1f} us each", flush=True)
+                    print(
+                        f"  {turn}/{runs} {name:8} {run.per_s:9,.0f}/s {run.cpu_us:7.1f} us each", flush=True
+                    )
         memory_mb = resident_mb(ingress.pid)
         version = ".".join(map(str, redis.version))
     return _figures(found, memory_mb), {
@@ -104,7 +107,9 @@ def _figures(found: dict[str, list[Run]], memory_mb: float) -> list[Figure]:
         Figure("ingress, share of its core", Spread.of([run.server_share for run in ingress]), "", None, 2),
         Figure("bare, share of its core", Spread.of([run.server_share for run in bare]), "", None, 2),
         Figure("client + Redis, share of theirs", Spread.of(shares), "", None, 2),
-        Figure("client, while posting to bare", Spread.of([run.load.client_share for run in bare]), "", None, 2),
+        Figure(
+            "client, while posting to bare", Spread.of([run.load.client_share for run in bare]), "", None, 2
+        ),
         Figure("ingress, p50 at full load", Spread.of([run.load.p50_ms for run in ingress]), "ms", None, 1),
         Figure("ingress, p99 at full load", Spread.of([run.load.p99_ms for run in ingress]), "ms", None, 1),
         Figure("ingress, resident memory", Spread.of([memory_mb]), "MB"),
@@ -116,13 +121,18 @@ def _bare(cores: Cores) -> Iterator[tuple[int, int]]:
     """Run the bare endpoint; give its process id and port."""
     port = free_port()
     with running_on(frozenset({cores.server})):
-        process = subprocess.Popen([sys.executable, "-m", "benchmarks.bare", str(port)], cwd=ROOT)
+        process = spawn([sys.executable, "-m", "benchmarks.bare", str(port)], stderr=None, directory=ROOT)
     try:
-        eventually_sync(lambda: takes_connections(port), 20, 0.05, "the bare endpoint listens")
+        eventually_sync(lambda: _listens(port), 20, 0.05, "the bare endpoint listens")
         yield process.pid, port
     finally:
         process.kill()
         process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager

@@ -53,7 +53,16 @@ def post(port: int, run: str, *, connections: int, seconds: float) -> Load:
     """
     words = ["/webhook", run, SECRET, str(SYMBOLS)]
     if wrk := shutil.which("wrk"):
-        command = [wrk, "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "10s", "-s", str(WRK_SCRIPT)]
+        command = [
+            wrk,
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds:g}s",
+            "--timeout",
+            "10s",
+            "-s",
+            str(WRK_SCRIPT),
+        ]
         command += [f"http://127.0.0.1:{port}", "--", *words]
     else:
         command = [sys.executable, "-m", "benchmarks.load", str(port), str(connections), str(seconds), *words]

@@ -93,6 +93,8 @@ async def find_alert(readings: "Readings", name: str) -> "tuple[AlertRecord, lis
     """
     from libs.common.domain.ids import AlertId
 
+    if not name.isascii():  # none of ours; and what is not UTF-8 at all could not even be asked for
+        raise Failure(f"no alert {name}")
     record = await readings.records.alert(AlertId(name))
     if record is None:
         ids = await readings.alerts_beginning(name)

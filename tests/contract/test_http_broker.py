@@ -57,7 +57,11 @@ async def bench(signing_venue: Venue, request: pytest.FixtureRequest) -> AsyncIt
     # A book of its own for each test; the path is signed with it.
     prefix = request.node.name.partition("[")[0]
     broker = HttpBroker(
-        f"{signing_venue.url}/{prefix}/", Secret(SECRET), timeout_ms=2_000, connections=16, verify_answers=True
+        f"{signing_venue.url}/{prefix}/",
+        Secret(SECRET),
+        timeout_ms=2_000,
+        connections=16,
+        verify_answers=True,
     )
     yield HttpBench(broker, signing_venue)
     await broker.aclose()
@@ -83,7 +87,7 @@ async def test_an_order_keeps_its_connection_for_the_next(bench: HttpBench) -> N
 
 async def test_a_wrong_secret_trades_nothing_and_says_so(bench: HttpBench) -> None:
     broker = HttpBroker(bench.venue.url, Secret("another"), timeout_ms=2_000, connections=1)
-    with pytest.raises(BrokerUnavailable, match="401: .*bad_signature"):
+    with pytest.raises(BrokerUnavailable, match=r"401: .*bad_signature"):
         await broker.place(order(), ours)
     with pytest.raises(LookUpUnavailable, match="401"):
         await broker.position(order().symbol)

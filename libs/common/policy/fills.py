@@ -45,7 +45,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def average_price(self) -> Decimal | None:
         """What one unit of the open quantity cost; None where nothing is open."""
-        return tidy(self.cost / self.quantity) if self.quantity else None
+        with _exact():
+            return tidy(self.cost / self.quantity) if self.quantity else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from libs.common.domain.errors import BridgeError, StoreUnavailable
+from libs.common.domain.errors import BridgeError, StoreCorrupt, StoreUnavailable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -64,6 +64,9 @@ class Batch(Generic[Item, Answer]):
                 await self._carry(boarding)
         finally:
             self._flight = None
+            # Empty, unless this task was cancelled: nobody else would carry what still waits.
+            while self._queue:
+                _fail([self._queue.popleft()], StoreUnavailable("the flight was cancelled"))
 
     def _board(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
         boarding: list[tuple[Item, asyncio.Future[Answer]]] = []
@@ -77,15 +80,17 @@ class Batch(Generic[Item, Answer]):
         try:
             answers = await self._send([item for item, _ in boarding])
         except BridgeError as error:
-            for _, future in boarding:
-                if not future.done():
-                    future.set_exception(type(error)(*error.args))
+            _fail(boarding, error)
             return
-        except BaseException as error:
-            for _, future in boarding:
-                if not future.done():
-                    future.set_exception(StoreUnavailable(f"the flight failed: {error!r}"))
+        except asyncio.CancelledError:
+            _fail(boarding, StoreUnavailable("the flight was cancelled"))
             raise
+        except Exception as error:  # noqa: BLE001 - its callers get it; the flights after it must go on
+            _fail(boarding, StoreCorrupt(f"the flight failed: {error!r}"))
+            return
+        if len(answers) != len(boarding):
+            _fail(boarding, StoreCorrupt(f"{len(answers)} answers to {len(boarding)} items"))
+            return
         for (_, future), answer in zip(boarding, answers, strict=True):
             if future.done():
                 continue
@@ -93,3 +98,10 @@ class Batch(Generic[Item, Answer]):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+
+
+def _fail(boarding: Sequence[tuple[Item, asyncio.Future[Answer]]], error: BridgeError) -> None:
+    for _, future in boarding:
+        if not future.done():
+            # One exception for each: they get a traceback each.
+            future.set_exception(type(error)(*error.args))

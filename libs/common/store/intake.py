@@ -12,7 +12,7 @@ from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.store.batch import Batch
 from libs.common.store.client import translate_text
 from libs.common.store.keys import Keys
-from libs.common.store.scripts import Script
+from libs.common.store.scripts import Script, read_each
 
 REFUSED_KEPT: Final = 10_000
 """Refused posts kept; what comes beyond pushes the oldest out."""
@@ -141,9 +141,9 @@ class Intake:
                 )
                 args += (routed.account, routed.market, routed.lane, routed.body)
         reply = await self._admit.run(self._client, keys, args)
-        return [_verdict(answer) for answer in reply]
+        return read_each(reply, _verdict)
 
-    async def _send_refusals(self, items: Sequence[Refusal]) -> Sequence[None | BridgeError]:
+    async def _send_refusals(self, items: Sequence[Refusal]) -> Sequence[BridgeError | None]:
         args: list[str | bytes | int] = [self._now, REFUSED_KEPT]
         for item in items:
             args += (item.event_id, item.webhook, item.status, item.code, item.field, item.detail, item.raw)

@@ -14,7 +14,7 @@ from libs.common.store.batch import Batch
 from libs.common.store.client import call, translate
 from libs.common.store.head import Closed, HandedOut, Held, Stale, failure, handed_out
 from libs.common.store.keys import GROUP, Keys
-from libs.common.store.scripts import Script
+from libs.common.store.scripts import Script, read_each
 
 READ_AT_MOST: Final = 16
 """Tokens in one read: more would let one worker take what another has free slots for."""
@@ -84,17 +84,17 @@ class Lanes:
         for one in held:
             args += (one.lane, one.token, self._holder)
         reply = await self._scripts["renew"].run(self._client, self._keys.fixed, args)
-        return [answer[0] != b"STALE" for answer in reply]
+        return [answer[0] == b"OK" for answer in reply]
 
     async def drop(self, tokens: Sequence[Token]) -> None:
         """Remove entries of the ready stream that name no lane."""
         await self._scripts["drop"].run(self._client, self._keys.fixed, [self._now, *tokens])
 
     async def _send_open(self, items: Sequence[Held]) -> Sequence[HandedOut | BridgeError]:
-        return [handed_out(answer) for answer in await self._run("open", items)]
+        return read_each(await self._run("open", items), handed_out)
 
     async def _send_yield(self, items: Sequence[Held]) -> Sequence[Return | BridgeError]:
-        return [_return(answer) for answer in await self._run("yield", items)]
+        return read_each(await self._run("yield", items), _return)
 
     async def _run(self, script: str, items: Sequence[Held]) -> list[list[bytes]]:
         keys = [*self._keys.fixed]
@@ -120,7 +120,7 @@ class Lanes:
                 one.detail,
             )
         reply = await self._scripts["park"].run(self._client, keys, args)
-        return [_return(answer) for answer in reply]
+        return read_each(reply, _return)
 
 
 class Reader:

@@ -1,7 +1,8 @@
 """One instruction's orders: the intent before the call, what became of it, the end."""
 
+import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from redis.asyncio import Redis
@@ -13,7 +14,7 @@ from libs.common.domain.reasons import Reason
 from libs.common.store.batch import Batch
 from libs.common.store.head import HandedOut, Held, Moved, Stale, failure, handed_out
 from libs.common.store.keys import Keys
-from libs.common.store.scripts import Script
+from libs.common.store.scripts import Script, read_each
 
 LONGEST_WAIT_IN_PLACE_MS: Final = 250
 """A shorter wait keeps the lane; a longer one parks it."""
@@ -89,6 +90,8 @@ class Finding:
     margin_ms: int
     """How long after its expiry a request may still show up."""
     detail: str = ""
+    look_up: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Names this look-up: the same finding, told again after a lost reply, counts once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +217,7 @@ class Orders:
                 one.probe_ms,
             )
         reply = await self._scripts["begin"].run(self._client, keys, args)
-        return [_begun(answer) for answer in reply]
+        return read_each(reply, _begun)
 
     async def _send_resolve(self, items: Sequence[Finding]) -> Sequence[Resolved | BridgeError]:
         keys = [*self._keys.fixed]
@@ -228,12 +231,12 @@ class Orders:
                 one.client_order_id,
                 one.attempt,
                 "MISSED" if one.state is None else one.state,
-                one.nonce or "",
+                one.look_up if one.state is None else one.nonce or "",
                 one.margin_ms,
                 one.detail,
             )
         reply = await self._scripts["resolve"].run(self._client, keys, args)
-        return [_resolved(answer) for answer in reply]
+        return read_each(reply, _resolved)
 
     async def _send_settle(self, items: Sequence[Settlement]) -> Sequence[HandedOut | BridgeError]:
         keys = [*self._keys.fixed]
@@ -257,7 +260,7 @@ class Orders:
                 keys.append(self._keys.order(order.client_order_id))
                 args += (order.client_order_id, order.attempt, order.state, order.answer)
         reply = await self._scripts["settle"].run(self._client, keys, args)
-        return [handed_out(answer) for answer in reply]
+        return read_each(reply, handed_out)
 
 
 def _begun(answer: list[bytes]) -> Begun | BridgeError:

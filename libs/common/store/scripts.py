@@ -1,15 +1,18 @@
 """Runs the Lua scripts of `store/lua/`."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
+from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.store.client import call, translate
+
+Answer = TypeVar("Answer")
 
 
 class Script:
@@ -40,6 +43,20 @@ class Script:
                 return await call(client, "EVAL", self.source, len(keys), *keys, *args)
         except (RedisError, OSError) as error:
             raise translate(error) from error
+
+
+def read_each(
+    reply: Sequence[Any], read: Callable[[Any], Answer | BridgeError]
+) -> list[Answer | BridgeError]:
+    """Return what each item's answer says; one that cannot be read, as its records hold junk, fails alone."""
+    return [_read_one(answer, read) for answer in reply]
+
+
+def _read_one(answer: Any, read: Callable[[Any], Answer | BridgeError]) -> Answer | BridgeError:
+    try:
+        return read(answer)
+    except (ValueError, ArithmeticError, IndexError, TypeError) as error:
+        return StoreCorrupt(f"an answer that cannot be read, {error}: {answer!r}"[:500])
 
 
 @cache

@@ -30,6 +30,8 @@ class Reclamation:
     lanes: int
     dropped: int
     """Tokens that were not current any more."""
+    failed: int
+    """Lanes that were not reclaimed, since their records cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class AuditFindings:
     """Lanes whose token was lost and issued again."""
     expired: int
     """Instructions that ended EXPIRED behind a head that waits."""
+    failed: int
+    """Lanes that were left, since their records cannot be used."""
 
 
 class Upkeep:
@@ -70,7 +74,7 @@ class Upkeep:
         reply = await self._run("reclaim", lease_ms, REAPER, at_most)
         if reply[0] == b"GRACE":
             return Grace(int(reply[1]))
-        return Reclamation(int(reply[1]), int(reply[2]))
+        return Reclamation(int(reply[1]), int(reply[2]), int(reply[3]))
 
     async def audit(self, *, keep_dead_ms: int, scan: int = 1_000) -> AuditFindings:
         """Heal lanes whose token was lost, and expire what waits behind held heads.
@@ -90,7 +94,7 @@ class Upkeep:
         cut = len(f"{self._keys.prefix}lane:".encode())
         found = [key[cut:] for key in cast("list[bytes]", streams)]
         reply = await self._run("audit", keep_dead_ms, len(fences), *fences, *found, "", *parked)
-        return AuditFindings(int(reply[0]), int(reply[1]))
+        return AuditFindings(int(reply[0]), int(reply[1]), int(reply[2]))
 
     async def retire(self, *, idle_ms: int) -> int:
         """Delete consumers without pending entries that have been idle for this long; returns how many."""

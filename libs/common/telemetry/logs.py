@@ -5,6 +5,7 @@ A log event is a fixed `noun_verb` name plus fields, never prose:
     log.info("alert_refused", code="invalid_action", status=422)
 """
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -106,4 +107,8 @@ def _masking(mask: Callable[[str], str]) -> Processor:
 
 
 def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        # Half a surrogate pair or a very long number: a log call must not fail for it.
+        return json.dumps(event, default=str)

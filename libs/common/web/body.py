@@ -9,7 +9,7 @@ from libs.common.domain.errors import AdmissionError, BridgeError
 _MAX_LENGTH_DIGITS: Final = 18
 
 
-class SenderGone(BridgeError):  # noqa: N818 - it names the condition
+class SenderGone(BridgeError):
     """The other side closed the connection before its request was complete: nobody waits for an answer."""
 
 

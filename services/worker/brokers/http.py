@@ -30,6 +30,8 @@ KEEP_ALIVE_S: Final = 4.0
 LONGEST_ANSWER: Final = 65_536
 """Bytes; a longer answer counts as broken."""
 
+_NOT_OURS: Final = "the lane is no longer ours: no order was sent"
+
 _FAILURES: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
 _Headers = list[tuple[bytes, bytes]]
@@ -77,6 +79,8 @@ class HttpBroker:
 
     async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
         """Post one order."""
+        if not still_ours():
+            raise BrokerUnavailable(_NOT_OURS)
         encoded = _encode(request)
         body = _Body(encoded, still_ours)
         headers = [
@@ -167,7 +171,7 @@ class _Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         # Making a connection may have taken longer than the lease.
         if not self._still_ours():
-            raise BrokerUnavailable("the lane is no longer ours: no order was sent")
+            raise BrokerUnavailable(_NOT_OURS)
         self.has_left = True
         yield self._encoded
 

@@ -1,5 +1,7 @@
 """Trading on paper: every market order fills at once, on books that all workers share."""
 
+import asyncio
+from collections import defaultdict
 from decimal import Decimal
 from typing import Final, assert_never
 
@@ -28,8 +30,9 @@ from libs.common.store.paper_books import (
 )
 from services.worker.brokers.port import Capabilities, Deduplication, LookUp, StillOurs
 
-MOST_TRIES: Final = 20
-"""Fills of the same market that may come first before an attempt gives up; one is the rule, lanes being serial."""
+MOST_TRIES: Final = 100
+"""Fills of the same market by other processes that may come first before an attempt gives up. None is the rule: only
+an account with `lane_by: strategy` trades one market from several lanes."""
 
 
 class PaperBroker:
@@ -65,10 +68,35 @@ class PaperBroker:
         self._fee_bps = fee_bps
         self._seen: dict[Market, Counted] = {}
         """What the last answer said, to count from; the books say so where it is out of date."""
+        self._turns: defaultdict[Market, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Orders of one market count one after the other: side by side, all but one would count in vain."""
 
     async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
         """Fill an order, or answer as the first time where the books know its id."""
         _check_supported(request.plan)
+        async with self._turns[request.symbol]:
+            return await self._fill(request, still_ours)
+
+    async def find(self, client_order_id: ClientOrderId, symbol: Market) -> OrderReport | None:  # noqa: ARG002
+        """Return the fill of an order."""
+        try:
+            return await self._books.order(self._account, client_order_id)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise LookUpUnavailable(str(error)) from error
+
+    async def position(self, symbol: Market) -> Decimal:
+        """Return the signed position."""
+        return (await self._look_up(symbol)).position.quantity
+
+    async def price(self, symbol: Market) -> Decimal | None:
+        """Return the price that an order without one would fill at."""
+        return market_price(None, (await self._look_up(symbol)).position, self._default_price)
+
+    async def aclose(self) -> None:
+        """Wait until what was submitted has its answer; the connection is the caller's."""
+        await self._books.book.drain()
+
+    async def _fill(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
         before = self._seen.get(request.symbol, NEVER_TRADED)
         for _ in range(MOST_TRIES):
             booking = self._count(request, before, still_ours)
@@ -94,25 +122,6 @@ class PaperBroker:
                 case _ as never:
                     assert_never(never)
         raise BrokerUnavailable(f"{MOST_TRIES} other fills of {request.symbol} came first")
-
-    async def find(self, client_order_id: ClientOrderId, symbol: Market) -> OrderReport | None:  # noqa: ARG002
-        """Return the fill of an order."""
-        try:
-            return await self._books.order(self._account, client_order_id)
-        except (StoreUnavailable, StoreCorrupt) as error:
-            raise LookUpUnavailable(str(error)) from error
-
-    async def position(self, symbol: Market) -> Decimal:
-        """Return the signed position."""
-        return (await self._look_up(symbol)).position.quantity
-
-    async def price(self, symbol: Market) -> Decimal | None:
-        """Return the price that an order without one would fill at."""
-        return market_price(None, (await self._look_up(symbol)).position, self._default_price)
-
-    async def aclose(self) -> None:
-        """Wait until what was submitted has its answer; the connection is the caller's."""
-        await self._books.book.drain()
 
     async def _write(self, booking: Booking) -> Answer:
         try:

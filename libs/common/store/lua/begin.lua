@@ -7,9 +7,10 @@
 -- (same attempt, same nonce) gets the same GO and is not charged again.
 --
 -- Limits are reserved, not refused: a lane that must wait is told until when, and that slot stays its own
--- (`slot` of the instruction: attempt|symbol due|account due|reserved at, microseconds). A lane that comes late to
--- its slot, because its worker died, would bunch with others: so what actually leaves passes a second gate of the
--- same rate, which answers a short wait with GO or a longer one with WAIT.
+-- (`slot` of the instruction: attempt|symbol due|account due|kept at|is late, microseconds). A lane that comes late
+-- to its slot, because its worker died, would bunch with others: so what actually leaves passes a second gate of the
+-- same rate, which answers a short wait with GO, and a longer one with WAIT and a slot among those that came late:
+-- without one, all that were late together would ask again together.
 --
 -- KEYS[9..]  per item: lane stream, order HASH, symbol's bucket, account's bucket
 -- ARGV[2..]  per item: lane, token, holder, entry id, client order id, attempt, nonce, window ms, encoded plan,
@@ -25,42 +26,52 @@
 
 write_even_when_full()
 
--- A bucket is `tat|gate|seen`: theoretical arrival time of the reservations, the same of what left, and the
--- last time it was written, all microseconds.
+-- A bucket is `tat|gate|late|seen`: theoretical arrival time of the reservations, of what left, and of what is to
+-- leave late, and the last time it was written, all microseconds.
 local function save_bucket(bucket)
-  local full_in = math.max(bucket.tat, bucket.gate) - NOW_US
-  redis.call('SET', bucket.key, text(bucket.tat) .. '|' .. text(bucket.gate) .. '|' .. text(NOW_US),
-    'PX', text(math.max(0, math.ceil(full_in / 1000)) + 60000))
+  local full_in = math.max(bucket.tat, bucket.gate, bucket.late) - NOW_US
+  redis.call('SET', bucket.key, text(bucket.tat) .. '|' .. text(bucket.gate) .. '|' .. text(bucket.late) .. '|'
+    .. text(NOW_US), 'PX', text(math.max(0, math.ceil(full_in / 1000)) + 60000))
 end
 
--- When the clock has stepped back, both times move back with it; at once on disk, or they would recede as it goes.
-local function load_bucket(key)
-  local tat, gate, seen = string.match(redis.call('GET', key) or '', '^(%d+)|(%d+)|(%d+)$')
-  local bucket = {key = key, tat = tonumber(tat) or 0, gate = tonumber(gate) or 0}
+-- When the clock has stepped back, all times move back with it; at once on disk, or they would recede as it goes.
+local function load_bucket(limit)
+  local tat, gate, late, seen = string.match(redis.call('GET', limit.key) or '', '^(%d+)|(%d+)|(%d+)|(%d+)$')
+  local bucket = {key = limit.key, interval = limit.interval, burst = limit.burst,
+    tat = tonumber(tat) or 0, gate = tonumber(gate) or 0, late = tonumber(late) or 0}
   local step = (tonumber(seen) or NOW_US) - NOW_US
   if step > 0 then
-    bucket.tat, bucket.gate = math.max(0, bucket.tat - step), math.max(0, bucket.gate - step)
+    for _, time in ipairs({'tat', 'gate', 'late'}) do bucket[time] = math.max(0, bucket[time] - step) end
     save_bucket(bucket)
   end
   return bucket
 end
 
 -- Reserves a slot and returns when it is due, us; nil where that would be past `latest`.
-local function reserve(bucket, interval, burst, latest)
+local function reserve(bucket, latest)
   local tat = math.max(bucket.tat, NOW_US)
-  local due = math.max(NOW_US, tat - (burst - 1) * interval)
+  local due = math.max(NOW_US, tat - (bucket.burst - 1) * bucket.interval)
   if due > latest then return nil end
-  bucket.tat = tat + interval
+  bucket.tat = tat + bucket.interval
   return due
 end
 
--- How long what leaves now must still wait, us.
-local function gate_wait(bucket, interval, burst)
-  return math.max(0, bucket.gate - (burst - 1) * interval - NOW_US)
+-- How long what would leave now must still wait, us: for what left, and unless it has its own slot among those that
+-- are late, for these.
+local function gate_wait(buckets, is_late)
+  local wait = 0
+  for _, bucket in pairs(buckets) do
+    local full_at = is_late and bucket.gate or math.max(bucket.gate, bucket.late)
+    wait = math.max(wait, full_at - (bucket.burst - 1) * bucket.interval - NOW_US)
+  end
+  return wait
 end
 
--- Counts what leaves by when it leaves: after the longest wait of all its gates.
-local function pass_gate(bucket, interval, leaves_at) bucket.gate = math.max(bucket.gate, leaves_at) + interval end
+-- Counts one by when it leaves: after the longest wait of all its gates.
+local function count_in(bucket, time, leaves_at)
+  bucket[time] = math.max(bucket.gate, bucket[time], leaves_at) + bucket.interval
+  save_bucket(bucket)
+end
 
 -- Asks the breaker: nil to go on, else the time to wait for, ms. Grants the one probe of a half-open breaker.
 local function ask_breaker(scope, probe_ms)
@@ -108,43 +119,49 @@ return answer_each((#KEYS - 8) / 4, function(i)
   local reset_at, generation, is_probe, granted = ask_breaker(scope, probe_ms)
   if reset_at then return wait_until(reset_at, 'breaker_open') end
 
-  local slot_attempt, symbol_due, account_due, reserved_at = string.match(
-    redis.call('HGET', key, 'slot') or '', '^([^|]*)|([^|]*)|([^|]*)|(%d+)$')
+  local slot_attempt, symbol_due, account_due, kept_at, late = string.match(
+    redis.call('HGET', key, 'slot') or '', '^([^|]*)|([^|]*)|([^|]*)|(%d+)|([01])$')
   -- A slot from before the clock stepped back would be due far too late.
-  local is_reserved = slot_attempt == attempt and tonumber(reserved_at) <= NOW_US
+  local is_reserved = slot_attempt == attempt and tonumber(kept_at) <= NOW_US
+  local is_late = is_reserved and late == '1'
   local due = is_reserved and {tonumber(symbol_due), tonumber(account_due)} or {}
-  local function keep_slot()
+  local function keep_slot(is_late_now)
     redis.call('HSET', key, 'slot', attempt .. '|' .. text(due[1] or 0) .. '|' .. (due[2] and text(due[2]) or '')
-      .. '|' .. text(NOW_US))
+      .. '|' .. text(NOW_US) .. '|' .. (is_late_now and '1' or '0'))
   end
-  local leaves_in, buckets = 0, {}
+  local buckets = {}
   for n, limit in ipairs(limits) do
-    if limit.interval > 0 then buckets[n] = load_bucket(limit.key) end
+    if limit.interval > 0 then buckets[n] = load_bucket(limit) end
   end
-  for n, limit in ipairs(limits) do
-    if limit.interval > 0 then
-      local bucket = buckets[n]
+  for n = 1, 2 do
+    local bucket = buckets[n]
+    if bucket then
       if not due[n] then
-        due[n] = reserve(bucket, limit.interval, limit.burst, deadline * 1000)
+        due[n] = reserve(bucket, deadline * 1000)
         if not due[n] then return wait_until(deadline, 'rate_limit') end
         save_bucket(bucket)
-        if due[n] > NOW_US then keep_slot() end
+        if due[n] > NOW_US then keep_slot(false) end
       end
       if due[n] > NOW_US then return wait_until(math.ceil(due[n] / 1000), 'rate_limit') end
-      leaves_in = math.max(leaves_in, gate_wait(bucket, limit.interval, limit.burst))
     elseif not due[n] then
       due[n] = 0
     end
   end
+  local leaves_in = gate_wait(buckets, is_late)
+  local is_too_late = leaves_in > longest_wait
+  if is_too_late then leaves_in = gate_wait(buckets, false) end
   local wait = math.ceil(leaves_in / 1000)
-  if leaves_in > longest_wait or NOW + wait >= deadline then
-    keep_slot()
-    return wait_until(NOW + wait, 'rate_limit')
+  local leaves_at = NOW_US + wait * 1000
+  if leaves_at >= deadline * 1000 then return wait_until(deadline, 'rate_limit') end
+  if is_too_late then
+    for n, bucket in pairs(buckets) do
+      count_in(bucket, 'late', leaves_at)
+      due[n] = leaves_at
+    end
+    keep_slot(true)
+    return wait_until(math.ceil(leaves_at / 1000), 'rate_limit')
   end
-  for n, bucket in pairs(buckets) do
-    pass_gate(bucket, limits[n].interval, NOW_US + wait * 1000)
-    save_bucket(bucket)
-  end
+  for _, bucket in pairs(buckets) do count_in(bucket, 'gate', leaves_at) end
   if granted then redis.call('HSET', BREAKERS, scope, granted) end
 
   local expires_at = text(math.min(NOW + wait + window, deadline))

@@ -8,7 +8,9 @@ def test_each_of_the_secrets_is_accepted(presented: str) -> None:
     assert Credentials(["alpha-secret", "beta-secret"]).accept(presented)
 
 
-@pytest.mark.parametrize("presented", ["", "alpha", "alpha-secret ", "ALPHA-SECRET", "alpha-secretbeta", "\ud800"])
+@pytest.mark.parametrize(
+    "presented", ["", "alpha", "alpha-secret ", "ALPHA-SECRET", "alpha-secretbeta", "\ud800"]
+)
 def test_nothing_else_is_accepted(presented: str) -> None:
     assert not Credentials(["alpha-secret"]).accept(presented)
 

@@ -65,5 +65,5 @@ def test_libraries_are_quiet_below_warnings(stream: io.StringIO) -> None:
 
 
 def test_what_json_cannot_hold_is_written_as_text(stream: io.StringIO) -> None:
-    get_logger().info("thing_seen", thing=io.StringIO, numbers={1, 2}, big=2**70)
+    get_logger().info("thing_seen", thing=io.StringIO, numbers={1, 2}, big=2**70, half="\ud800")
     assert len(lines(stream)) == 1

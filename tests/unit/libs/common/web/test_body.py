@@ -61,6 +61,8 @@ async def test_reading_stops_where_the_limit_is_passed(messages: list[dict[str, 
 
 
 @pytest.mark.parametrize("messages", [[], [part(b"a", more=True)]])
-async def test_a_sender_that_leaves_is_told_from_one_that_sent_nothing(messages: list[dict[str, Any]]) -> None:
+async def test_a_sender_that_leaves_is_told_from_one_that_sent_nothing(
+    messages: list[dict[str, Any]],
+) -> None:
     with pytest.raises(SenderGone):
         await read_body(scope(), Sender([*messages, {"type": "http.disconnect"}]), 3)

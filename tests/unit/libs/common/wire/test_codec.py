@@ -99,7 +99,9 @@ def test_a_report_comes_back_as_it_was(report: OrderReport) -> None:
 @pytest.mark.parametrize(
     "decode", [codec.decode_alert, codec.decode_instruction, codec.decode_plan, codec.decode_report]
 )
-@pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b"nonsense", b"\xff", b"[" * 100_000, b'{"action":"hold"}'])
+@pytest.mark.parametrize(
+    "raw", [b"", b"{}", b"[]", b"nonsense", b"\xff", b"[" * 100_000, b'{"action":"hold"}']
+)
 def test_what_cannot_be_decoded_is_one_corrupt_record(decode: Callable[[bytes], object], raw: bytes) -> None:
     with pytest.raises(StoreCorrupt):
         decode(raw)

@@ -12,7 +12,9 @@ SECRET = "demo-secret-01"
 SECRETS = st.text(st.characters(exclude_characters="*", exclude_categories=["Cs"]), min_size=4, max_size=20)
 VALUES = st.recursive(
     st.none() | st.integers() | st.text(st.characters(exclude_categories=["Cs"]), max_size=10),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=3), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 

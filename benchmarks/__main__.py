@@ -1,0 +1,28 @@
+"""Runs the benchmarks: `python -m benchmarks [ingress|worker|all]`."""
+
+import argparse
+import os
+
+from benchmarks import figures, ingress, worker
+
+BENCHMARKS = {"ingress": ingress.measure, "worker": worker.measure}
+
+
+def main() -> None:
+    """Measure, print a table and keep a file for each benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("which", nargs="?", default="all", choices=[*BENCHMARKS, "all"])
+    parser.add_argument("--runs", type=int, default=5, help="of each kind, turn by turn (default: 5)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each run, about (default: 5)")
+    chosen = parser.parse_args()
+    for name in BENCHMARKS if chosen.which == "all" else [chosen.which]:
+        print(
+            f"{name}: {chosen.runs} runs of {chosen.seconds:g} s; load of the machine {os.getloadavg()[0]:.2f}"
+        )
+        found, details = BENCHMARKS[name](chosen.runs, chosen.seconds)
+        path = figures.write(name, found, **details)
+        print(f"\n{figures.table(found)}\n\nevery run: {path}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What end-to-end tests do to a running bridge, and how they watch what follows."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tests.e2e.ledger import journal, lane_of
+from tests.support.eventually import eventually
+from tests.support.processes import ACCOUNT, Bridge, Service, merge
+from tests.support.proxy import Proxy
+from tests.support.venue import Venue
+
+SHORT_LEASE: Final[Mapping[str, object]] = {
+    "worker": {"lease": "2s"},
+    "accounts": {ACCOUNT: {"request_expiry": "1s"}},
+    "webhooks": {"default": {"max_age": "600s"}},
+}
+"""Configuration for tests in which many leases lapse."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A worker that died with leases."""
+
+    at_ms: int
+    """Once it was dead."""
+    lanes: frozenset[str]
+    """That it held as it died."""
+
+
+def now_ms() -> int:
+    """Return the time that Redis and the venue stamp with: they run on this machine."""
+    return time.time_ns() // 1_000_000
+
+
+async def wait_orders(venue: Venue, count: int, timeout_s: float = 30.0) -> int:
+    """Wait until the venue has executed so many orders in all; return how many it has."""
+
+    def executed() -> int:
+        found = venue.stats()["executed"]
+        assert found >= count, f"{found} of {count} orders"
+        return found
+
+    return await eventually(executed, timeout_s, message=f"{count} orders")
+
+
+async def wait_until(monotonic_s: float) -> None:
+    """Wait for a moment: faults that last longer than a lease are measured by the clock."""
+    await eventually(lambda: time.monotonic() >= monotonic_s, timeout_s=60.0, message="the time has come")
+
+
+def name_workers_at(bridge: Bridge, venue: Venue | Proxy) -> None:
+    """Give each worker not yet started a book of its own at the venue: `book` in the ledger is then its label."""
+    for worker in bridge.workers:
+        if not worker.is_running:
+            send_to(worker, venue)
+
+
+def send_to(worker: Service, venue: Venue | Proxy) -> None:
+    """Let a worker send its orders there from its next start on, into a book named like it."""
+    worker.config = merge(worker.config, {"accounts": {ACCOUNT: {"url": f"{venue.url}/{worker.label}"}}})
+
+
+async def kill_holding(bridge: Bridge, worker: Service) -> Kill | None:
+    """Kill a worker that holds leases; None where it had just handed its last lane back as it died."""
+    await eventually(lambda: bridge.lanes_held_by(worker), 30.0, message=f"{worker.label} holds lanes")
+    worker.kill()
+    at_ms = now_ms()
+    # Read after its death, so these are what it died with.
+    lanes = frozenset(bridge.lanes_held_by(worker))
+    return Kill(at_ms, lanes) if lanes else None
+
+
+def takeovers_ms(bridge: Bridge, venue: Venue, kill: Kill) -> dict[str, int]:
+    """Return for each lane of a dead worker how long it stood still: until its next order reached the venue.
+
+    A lane whose last order had reached the venue before the kill counts until that order's instruction ended.
+    """
+    executed = {entry["alert_id"]: entry["executed_at_ms"] for entry in venue.ledger()}
+    found: dict[str, int] = {}
+    for event in journal(bridge):
+        if event.lane not in kill.lanes or event.at_ms < kill.at_ms:
+            continue
+        if event.event == "SENDING":
+            at_ms = executed.get(event.alert_id, 0)
+            if at_ms >= kill.at_ms:
+                found[event.lane] = min(found.get(event.lane, at_ms), at_ms)
+    ends: dict[str, int] = {}
+    for event in journal(bridge):
+        if event.lane in kill.lanes - found.keys() and event.at_ms >= kill.at_ms and event.event == "EXECUTED":
+            ends.setdefault(event.lane, event.at_ms)
+    standing = kill.lanes - found.keys() - ends.keys()
+    assert not standing, f"these lanes never went on: {sorted(standing)}"
+    return {lane: at_ms - kill.at_ms for lane, at_ms in {**ends, **found}.items()}
+
+
+def next_orders_ms(
+    venue: Venue, symbols: Iterable[str], after_ms: int, *, but_from: str = ""
+) -> dict[str, int]:
+    """Return how long after a moment each symbol traded next, but for orders of one worker; those that did not lack."""
+    found: dict[str, int] = {}
+    wanted = set(symbols)
+    for entry in venue.ledger():
+        if entry["symbol"] in wanted and entry["executed_at_ms"] >= after_ms and entry["book"] != but_from:
+            found.setdefault(entry["symbol"], entry["executed_at_ms"] - after_ms)
+    return found
+
+
+def symbols_of(lanes: Iterable[str]) -> set[str]:
+    """Return the symbols of lanes of the one account."""
+    return {lane.removeprefix(lane_of("")) for lane in lanes}

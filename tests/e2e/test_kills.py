@@ -1,0 +1,61 @@
+"""Workers that die in the middle of it."""
+
+import asyncio
+import random
+from collections import Counter
+
+from tests.e2e.faults import SHORT_LEASE, Kill, kill_holding, takeovers_ms, wait_orders
+from tests.e2e.ledger import all_accepted, assert_whole_run, lost_holders
+
+TAKEOVER_MS = 10_000
+
+
+async def test_thirty_killed_workers_lose_nothing_double_nothing_and_keep_the_order(
+    private_redis, venue, bridge_factory
+):
+    bridge = bridge_factory(private_redis, venue=venue, workers=3, config=SHORT_LEASE)
+    venue.control(delay_ms=30)
+    alerts = [bridge.alert(symbol=f"S{number % 40}") for number in range(2_000)]
+    dice = random.Random(30)
+    kills: list[Kill] = []
+
+    sending = asyncio.create_task(bridge.send_many(alerts, 32, rate_per_s=130))
+    while len(kills) < 30:
+        await wait_orders(venue, venue.stats()["executed"] + 40)
+        victim = dice.choice([worker for worker in bridge.workers if bridge.lanes_held_by(worker)])
+        kill = await kill_holding(bridge, victim)
+        kills += [kill] if kill is not None else []
+        victim.start()
+    alert_ids = all_accepted(await sending)
+    await bridge.wait_ended(2_000, 60)
+
+    await assert_whole_run(bridge, venue, alert_ids)
+    assert venue.stats()["lookups"] > 0, "no worker died between its request and the record of its answer"
+    slowest = max(max(takeovers_ms(bridge, venue, kill).values()) for kill in kills)
+    assert slowest <= TAKEOVER_MS, f"a dead worker's lane stood still for {slowest} ms"
+    print("kills", len(kills), "slowest takeover", slowest, "lost holders", Counter(lost_holders(bridge).values()))
+    print("held at death", [len(kill.lanes) for kill in kills])
+
+
+async def test_the_lanes_of_dead_workers_trade_again_within_ten_seconds_on_the_default_lease(
+    private_redis, venue, bridge_factory
+):
+    bridge = bridge_factory(private_redis, venue=venue, workers=4)
+    venue.control(delay_ms=100)
+    alerts = [bridge.alert(symbol=f"S{number % 40}") for number in range(1_200)]
+    kills: list[Kill] = []
+
+    sending = asyncio.create_task(bridge.send_many(alerts, 40))
+    for victim in bridge.workers[:3]:
+        await wait_orders(venue, venue.stats()["executed"] + 40)
+        kill = await kill_holding(bridge, victim)
+        assert kill is not None, "it handed its last lane back in that very moment"
+        kills.append(kill)
+    alert_ids = all_accepted(await sending)
+    await bridge.wait_ended(1_200, 30)
+
+    for kill in kills:
+        stood_ms = takeovers_ms(bridge, venue, kill)
+        assert max(stood_ms.values()) <= TAKEOVER_MS, f"lanes stood still: {stood_ms}"
+        print(len(stood_ms), min(stood_ms.values()), max(stood_ms.values()))
+    await assert_whole_run(bridge, venue, alert_ids)

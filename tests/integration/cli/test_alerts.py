@@ -1,0 +1,194 @@
+import pytest
+
+from libs.common.domain.ids import AlertId
+from tests.integration.cli.conftest import CommandLine
+from tests.support.filled_store import FilledStore
+
+pytestmark = [pytest.mark.redis, pytest.mark.integration]
+
+FIELDS = {
+    "alert_id",
+    "state",
+    "reason",
+    "webhook",
+    "strategy",
+    "action",
+    "quantity",
+    "symbol",
+    "price",
+    "received_at_ms",
+    "fired_at_ms",
+    "dialect",
+    "raw",
+    "history",
+    "instructions",
+}
+INSTRUCTION_FIELDS = {
+    "account",
+    "market",
+    "state",
+    "reason",
+    "client_order_id",
+    "orders",
+    "slippage_bps",
+}
+
+
+async def executed(store: FilledStore) -> AlertId:
+    alert_id = await store.admit("ETHUSDT", quantity="0.10", price="100")
+    await store.execute(at_price="100.5")
+    return alert_id
+
+
+async def three(store: FilledStore) -> list[AlertId]:
+    """One executed, one refused by its venue, one waiting."""
+    ids = [await store.admit("AAA")]
+    await store.execute()
+    ids.append(await store.admit("BBB"))
+    await store.reject()
+    ids.append(await store.admit("CCC", accounts=("other",)))
+    return ids
+
+
+def test_an_alerts_document_has_every_promised_field(bascule: CommandLine) -> None:
+    alert_id = bascule.fill(executed)
+
+    document = bascule("alerts", alert_id, "--json").json
+
+    assert document.keys() >= FIELDS
+    [instruction] = document["instructions"]
+    assert instruction.keys() >= INSTRUCTION_FIELDS
+    assert (document["state"], document["reason"]) == ("EXECUTED", "filled")
+    assert (document["quantity"], document["price"]) == ("0.10", "100")
+    assert (document["symbol"], document["action"], document["webhook"]) == ("ETHUSDT", "buy", "default")
+    assert document["raw"] == '{"secret":"***","symbol":"ETHUSDT"}'
+    assert instruction["slippage_bps"] == 50
+    [order] = instruction["orders"]
+    assert order["state"] == "FILLED"
+    assert [entry["event"] for entry in document["history"]] == ["QUEUED", "SENDING", "EXECUTED"]
+
+
+def test_with_one_instruction_the_top_repeats_where_it_went(bascule: CommandLine) -> None:
+    alert_id = bascule.fill(executed)
+
+    document = bascule("alerts", alert_id, "--json").json
+
+    [instruction] = document["instructions"]
+    assert (document["account"], document["market"]) == ("paper", "ETHUSDT")
+    assert document["client_order_id"] == instruction["client_order_id"] is not None
+
+
+def test_with_several_instructions_the_state_is_the_worst(bascule: CommandLine) -> None:
+    async def two_accounts(store: FilledStore) -> AlertId:
+        alert_id = await store.admit(accounts=("one", "two"))
+        await store.execute()
+        await store.reject()
+        return alert_id
+
+    document = bascule("alerts", bascule.fill(two_accounts), "--json").json
+
+    assert (document["state"], document["reason"]) == ("REJECTED", "venue_rejected")
+    assert [one["state"] for one in document["instructions"]] == ["EXECUTED", "REJECTED"]
+    assert "account" not in document
+
+
+def test_people_see_an_alert_with_its_history(bascule: CommandLine) -> None:
+    alert_id = bascule.fill(executed)
+
+    outcome = bascule("alerts", alert_id)
+
+    assert outcome.code == 0
+    for word in (alert_id, "EXECUTED", "buy 0.10 ETHUSDT at 100", "QUEUED", "SENDING", "50 bps", "attempt 1"):
+        assert word in outcome.out
+    assert outcome.err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("nothing", "nothing"), ("\udcff", "\\udcff"), ("a b:c", "a b:c")]
+)
+def test_an_unknown_alert_is_one_line_and_exit_code_1(bascule: CommandLine, name: str, shown: str) -> None:
+    outcome = bascule("alerts", name, "--json")
+
+    assert (outcome.code, outcome.out, outcome.err) == (1, "", f"bascule: no alert {shown}\n")
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_is_unique(bascule: CommandLine) -> None:
+    ids = bascule.fill(three)
+
+    assert bascule("alerts", ids[1][:-2], "--json").json["alert_id"] == ids[1]
+
+    ambiguous = bascule("alerts", ids[0][:2])
+    assert ambiguous.code == 1
+    assert "several alerts" in ambiguous.err
+
+
+def test_the_list_is_newest_first_and_limited(bascule: CommandLine) -> None:
+    ids = bascule.fill(three)
+
+    assert [one["alert_id"] for one in bascule("alerts", "--json").json] == ids[::-1]
+    assert [one["alert_id"] for one in bascule("alerts", "--json", "--limit", "1").json] == ids[-1:]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--state", "EXECUTED"), [0]),
+        (("--state", "rejected"), [1]),
+        (("--symbol", "ccc"), [2]),
+        (("--account", "paper"), [1, 0]),
+        (("--since", "1h"), [2, 1, 0]),
+        (("--symbol", "nothing"), []),
+    ],
+)
+def test_the_list_is_filtered(bascule: CommandLine, options: tuple[str, ...], expected: list[int]) -> None:
+    ids = bascule.fill(three)
+
+    listed = [one["alert_id"] for one in bascule("alerts", "--json", *options).json]
+
+    assert listed == [ids[index] for index in expected]
+
+
+def test_the_table_has_a_line_for_each(bascule: CommandLine) -> None:
+    ids = bascule.fill(three)
+
+    lines = bascule("alerts").out.splitlines()
+
+    assert lines[0].startswith("ALERT ")
+    assert [line.split()[0] for line in lines[1:]] == ids[::-1]
+
+
+def test_a_wrong_duration_is_a_usage_error(bascule: CommandLine) -> None:
+    outcome = bascule("alerts", "--since", "yesterday")
+
+    assert outcome.code == 2
+    assert "a duration such as" in outcome.err
+
+
+def test_a_redis_that_is_away_is_one_line_and_exit_code_1(
+    bascule: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")
+
+    outcome = bascule("alerts", "--json")
+
+    assert (outcome.code, outcome.out) == (1, "")
+    assert len(outcome.err.splitlines()) == 1
+    assert "no answer from Redis at unix:///nowhere/redis.sock" in outcome.err
+
+
+def test_without_a_bridge_one_line_says_what_to_do(
+    bascule: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setattr("sys.prefix", "/nowhere/venv")
+
+    outcome = bascule("alerts")
+
+    assert outcome.code == 1
+    assert outcome.err == ("bascule: no running bridge found: start one with `make up`, or set REDIS_URL\n")
+
+
+def test_what_an_alert_carries_cannot_drive_the_terminal(bascule: CommandLine) -> None:
+    bascule.fill(lambda store: store.refuse(detail='"action" is "\x1b]0;owned\x07"'))
+
+    assert "\x1b" not in bascule("events").out

@@ -1,0 +1,230 @@
+"""`bascule status`, `check` and `doctor`."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import CommandLine
+from tests.support.filled_store import FilledStore
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
+
+pytestmark = [pytest.mark.redis, pytest.mark.integration]
+
+
+async def at_work(store: FilledStore) -> None:
+    """A worker holds a lane, and the reaper has just gone round."""
+    await store.admit()
+    await store.take()
+    await store.upkeep.promote()
+    await store.upkeep.reclaim(lease_ms=6_000)
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def write_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    monkeypatch.setenv("BASCULE_CONFIG", str(path))
+
+
+def findings(bascule: CommandLine, command: str) -> tuple[int, dict[str, tuple[str, str]]]:
+    outcome = bascule(command, "--json")
+    return outcome.code, {
+        one["subject"]: (one["verdict"], f"{one['detail']} {one['remedy']}")
+        for one in outcome.json["findings"]
+    }
+
+
+def test_status_of_a_bridge_at_work_is_ok(bascule: CommandLine) -> None:
+    bascule.fill(at_work)
+
+    outcome = bascule("status", "--json")
+
+    document = outcome.json
+    assert (outcome.code, document["status"], document["reasons"]) == (0, "ok", [])
+    assert document["lanes"] == {"ready": 0, "held": 1, "parked": 0}
+    assert document["waiting"] == 1
+    assert [worker["pending"] for worker in document["workers"]] == [1]
+    assert document["redis"]["durability"] == "always"
+    assert document["ingress"]["is_healthy"] is None
+
+
+def test_people_see_the_status(bascule: CommandLine) -> None:
+    bascule.fill(at_work)
+
+    outcome = bascule("status")
+
+    assert outcome.code == 0
+    for words in ("0 ready, 1 held, 0 parked", "worker-a", "durability always", "last pass"):
+        assert words in outcome.out
+
+
+def test_status_without_worker_and_reaper_is_degraded(bascule: CommandLine) -> None:
+    outcome = bascule("status", "--json")
+
+    assert outcome.code == 3
+    assert outcome.json["status"] == "degraded"
+    assert len(outcome.json["reasons"]) == 2
+
+
+def test_status_with_an_ingress_that_is_away_is_degraded(
+    bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bascule.fill(at_work)
+    write_config(
+        tmp_path,
+        monkeypatch,
+        f"""
+ingress: {{port: {free_port()}}}
+webhooks: {{default: {{secret: WEBHOOK_SECRET, accounts: [paper]}}}}
+accounts: {{paper: {{broker: paper}}}}
+""",
+    )
+
+    outcome = bascule("status", "--json")
+
+    assert outcome.code == 3
+    [reason] = outcome.json["reasons"]
+    assert "the ingress refuses alerts" in reason
+
+
+def test_status_with_redis_away_is_degraded(bascule: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")
+
+    outcome = bascule("status", "--json")
+
+    assert outcome.code == 3
+    assert "no answer from Redis" in outcome.json["reasons"][0]
+    assert "no answer from Redis" in bascule("status").out
+
+
+def test_a_check_of_what_is_well_is_ok(
+    bascule: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBHOOK_SECRET", "one-secret")
+    monkeypatch.setenv("DESK_SECRET", "another")
+
+    code, found = findings(bascule, "check")
+
+    assert code == 0
+    assert {verdict for verdict, _ in found.values()} == {"ok"}
+    assert found.keys() >= {
+        "configuration",
+        "secret WEBHOOK_SECRET",
+        "secret DESK_SECRET",
+        "redis",
+        "redis version",
+        "redis eviction",
+        "redis durability",
+    }
+
+
+def test_a_check_names_each_missing_secret_and_what_to_do(bascule: CommandLine, config: Path) -> None:
+    code, found = findings(bascule, "check")
+
+    assert code == 1
+    verdict, words = found["secret DESK_SECRET"]
+    assert verdict == "wrong"
+    assert "set DESK_SECRET, or DESK_SECRET_FILE" in words
+    assert "account desk" in words
+
+
+def test_a_check_refuses_a_server_that_promises_too_little(
+    bascule: CommandLine, config: Path, redis_server: RedisServer
+) -> None:
+    with redis_server.client() as client:
+        client.config_set("appendfsync", "everysec")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+
+    code, found = findings(bascule, "check")
+
+    assert code == 1
+    assert found["redis durability"][0] == "wrong"
+    assert "appendfsync always" in found["redis durability"][1]
+    assert found["redis eviction"][0] == "wrong"
+
+
+def test_a_check_names_the_key_that_is_wrong(
+    bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(tmp_path, monkeypatch, "webhoks: {}\n")
+
+    code, found = findings(bascule, "check")
+
+    assert code == 1
+    assert "webhoks" in found["configuration"][1]
+    assert found["redis"][0] == "ok"
+
+
+def test_people_see_what_to_do(bascule: CommandLine, config: Path) -> None:
+    outcome = bascule("check")
+
+    assert outcome.code == 1
+    assert "-> set DESK_SECRET" in outcome.out
+
+
+def test_the_doctor_finds_ports_in_use_and_brokers_that_are_away(
+    bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: int
+) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setattr("sys.prefix", "/nowhere/venv")
+    monkeypatch.setenv("DESK_SECRET", "x")
+    away = free_port()
+    write_config(
+        tmp_path,
+        monkeypatch,
+        f"""
+redis: {{url: "{bascule.redis.url}"}}
+ingress: {{port: {listener}, ops_port: {free_port()}}}
+worker: {{ops_port: {free_port()}}}
+reaper: {{ops_port: {free_port()}}}
+webhooks: {{default: {{secret: WEBHOOK_SECRET, accounts: [desk]}}}}
+accounts: {{desk: {{broker: http, url: "http://127.0.0.1:{away}", secret: DESK_SECRET}}}}
+""",
+    )
+
+    code, found = findings(bascule, "doctor")
+
+    assert code == 1
+    assert found[f"port {listener}"][0] == "wrong"
+    assert "ingress.port" in found[f"port {listener}"][1]
+    assert found["account desk"][0] == "wrong"
+    assert "not reachable" in found["account desk"][1]
+    assert (found["clock"][0], found["redis"][0], found["python"][0]) == ("ok", "ok", "ok")
+
+
+def test_the_doctor_reaches_a_broker_that_listens(
+    bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: int
+) -> None:
+    monkeypatch.setenv("DESK_SECRET", "x")
+    write_config(
+        tmp_path,
+        monkeypatch,
+        f"""
+webhooks: {{default: {{secret: WEBHOOK_SECRET, accounts: [desk]}}}}
+accounts: {{desk: {{broker: http, url: "http://127.0.0.1:{listener}", secret: DESK_SECRET}}}}
+""",
+    )
+
+    code, found = findings(bascule, "doctor")
+
+    assert found["account desk"][0] == "ok"
+    assert found["secret DESK_SECRET"][0] == "ok"
+    assert code in {0, 3}  # 3 where the machine's disk is nearly full
+
+
+def test_the_doctor_finds_the_record_of_a_bridge_that_is_gone(bascule: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "run.json").write_text("{}")
+
+    code, found = findings(bascule, "doctor")
+
+    assert code == 3
+    assert found["run record"][0] == "warning"

@@ -1,0 +1,93 @@
+"""When the bridge counts as degraded, and in which words."""
+
+import dataclasses
+
+import pytest
+
+from cli.status import Ingress, status_document
+from libs.common.store.checks import ServerFacts
+from libs.common.store.figures import Snapshot, WorkerFigures
+
+SERVER = ServerFacts(
+    product="Redis",
+    version=(7, 2, 4),
+    eviction="noeviction",
+    durability="always",
+    used_bytes=50,
+    limit_bytes=100,
+    machine_bytes=1_000,
+)
+WELL = Snapshot(
+    now_ms=1_780_000_000_000,
+    lanes_ready=1,
+    lanes_held=2,
+    lanes_parked=3,
+    waiting=7,
+    oldest_waiting_ms=30_000,
+    dead_letters=4,
+    workers=(WorkerFigures("a", 1, 10), WorkerFigures("b", 0, 60_000)),
+    reaper_pass_ms=500,
+    breakers=(),
+)
+HEALTHY = Ingress("http://127.0.0.1:8080", None)
+
+
+def test_a_bridge_that_is_well_is_ok() -> None:
+    document = status_document(WELL, SERVER, HEALTHY, "always")
+
+    assert (document["status"], document["reasons"]) == ("ok", [])
+    assert document["lanes"] == {"ready": 1, "held": 2, "parked": 3}
+    assert document["redis"]["memory_share"] == 0.5
+    assert [worker["is_live"] for worker in document["workers"]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"workers": ()}, "no worker"),
+        ({"workers": (WorkerFigures("a", 0, 5_000),)}, "no worker"),
+        ({"reaper_pass_ms": 5_001}, "reaper's last pass"),
+        ({"reaper_pass_ms": None}, "reaper has not"),
+        ({"oldest_waiting_ms": 30_001}, "has waited for 30 s"),
+    ],
+)
+def test_each_ailment_is_named(change: dict[str, object], words: str) -> None:
+    snapshot = dataclasses.replace(WELL, **change)  # type: ignore[arg-type]
+
+    document = status_document(snapshot, SERVER, HEALTHY, "always")
+
+    assert document["status"] == "degraded"
+    [reason] = document["reasons"]
+    assert words in reason
+
+
+def test_an_ingress_that_refuses_is_named_with_its_reason() -> None:
+    document = status_document(WELL, SERVER, Ingress("http://x", "memory is full"), "always")
+
+    assert document["reasons"] == ["the ingress refuses alerts: memory is full"]
+    assert document["ingress"]["is_healthy"] is False
+
+
+def test_an_ingress_whose_address_is_not_known_is_no_ailment() -> None:
+    document = status_document(WELL, SERVER, Ingress(None, None), "always")
+
+    assert document["status"] == "ok"
+    assert document["ingress"]["is_healthy"] is None
+
+
+def test_a_durability_that_became_weaker_than_configured_is_named() -> None:
+    weaker = dataclasses.replace(SERVER, durability="everysec")
+
+    document = status_document(WELL, weaker, HEALTHY, "always")
+
+    assert document["redis"]["durability"] == "everysec"
+    [reason] = document["reasons"]
+    assert "appendfsync always" in reason
+
+
+def test_a_declared_durability_is_shown_as_such() -> None:
+    unknown = dataclasses.replace(SERVER, durability="unknown")
+
+    document = status_document(WELL, unknown, HEALTHY, "declared")
+
+    assert (document["status"], document["redis"]["durability"]) == ("ok", "declared")

@@ -1,0 +1,204 @@
+"""Fills on paper, by properties and by example."""
+
+from collections.abc import Iterator
+from decimal import Decimal, localcontext
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.common.domain.order import Side
+from libs.common.policy.fills import LARGEST, Fill, Position, Unfillable, fill, market_price, tidy
+
+ZERO = Decimal(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _exact_sums() -> Iterator[None]:
+    """Lets the tests' own sums keep every digit; Python's default keeps 28."""
+    with localcontext(prec=200):
+        yield
+
+
+def numbers(decimals: int = 9) -> st.SearchStrategy[Decimal]:
+    return st.decimals(
+        min_value=Decimal("1e-9"), max_value=Decimal(10) ** 9, places=decimals, allow_nan=False
+    ).filter(lambda number: number > 0)
+
+
+TRADES = st.lists(st.tuples(st.sampled_from(Side), numbers(), numbers()), min_size=1, max_size=12)
+BPS = st.decimals(min_value=0, max_value=500, places=2)
+
+
+def trade(
+    position: Position,
+    side: Side,
+    quantity: str | Decimal,
+    price: str | Decimal,
+    slippage: str | Decimal = "0",
+    fee: str | Decimal = "0",
+) -> Fill:
+    filled = fill(
+        position,
+        side,
+        Decimal(quantity),
+        Decimal(price),
+        slippage_bps=Decimal(slippage),
+        fee_bps=Decimal(fee),
+    )
+    assert isinstance(filled, Fill)
+    return filled
+
+
+@given(TRADES, BPS, BPS)
+def test_cash_is_profit_less_fees_less_what_the_open_quantity_cost(
+    trades: list[tuple[Side, Decimal, Decimal]], slippage: Decimal, fee: Decimal
+) -> None:
+    position = Position()
+    for side, quantity, price in trades:
+        position = trade(position, side, quantity, price, slippage, fee).position
+        assert position.cash == position.realised - position.fees - position.cost
+
+
+@given(TRADES, BPS, BPS)
+def test_no_trade_makes_or_loses_money_but_for_the_fee(
+    trades: list[tuple[Side, Decimal, Decimal]], slippage: Decimal, fee: Decimal
+) -> None:
+    position = Position()
+    for side, quantity, price in trades:
+        filled = trade(position, side, quantity, price, slippage, fee)
+        worth_before = position.cash + position.quantity * filled.price
+        worth_after = filled.position.cash + filled.position.quantity * filled.price
+        assert worth_after == worth_before - filled.fee
+        position = filled.position
+
+
+@given(TRADES)
+def test_the_quantity_is_the_signed_sum_to_the_last_digit(
+    trades: list[tuple[Side, Decimal, Decimal]],
+) -> None:
+    position = Position()
+    for side, quantity, price in trades:
+        position = trade(position, side, quantity, price).position
+    assert position.quantity == sum(q if side is Side.BUY else -q for side, q, _ in trades)
+
+
+@given(TRADES, BPS)
+def test_a_flat_position_has_no_cost_and_all_its_cash_is_profit_less_fees(
+    trades: list[tuple[Side, Decimal, Decimal]], fee: Decimal
+) -> None:
+    position = Position()
+    for side, quantity, price in trades:
+        position = trade(position, side, quantity, price, fee=fee).position
+    if position.quantity:
+        side = Side.SELL if position.quantity > 0 else Side.BUY
+        position = trade(position, side, abs(position.quantity), Decimal(7), fee=fee).position
+    assert (position.quantity, position.cost, position.average_price) == (0, 0, None)
+    assert position.cash == position.realised - position.fees
+
+
+@given(TRADES)
+def test_cost_has_the_sign_of_what_is_held(trades: list[tuple[Side, Decimal, Decimal]]) -> None:
+    position = Position()
+    for side, quantity, price in trades:
+        position = trade(position, side, quantity, price).position
+        assert position.cost * position.quantity >= 0
+        assert (position.quantity == 0) <= (position.cost == 0)
+
+
+@given(numbers(), BPS)
+def test_slippage_is_never_to_the_traders_advantage(price: Decimal, slippage: Decimal) -> None:
+    assert trade(Position(), Side.BUY, "1", price, slippage).price >= price
+    assert trade(Position(), Side.SELL, "1", price, slippage).price <= price
+
+
+def test_a_buy_pays_slippage_on_top_and_a_sale_gets_less() -> None:
+    assert str(trade(Position(), Side.BUY, "1", "100", "5").price) == "100.05"
+    assert str(trade(Position(), Side.SELL, "1", "100", "5").price) == "99.95"
+
+
+def test_the_fee_is_a_share_of_the_value_at_the_fill_price() -> None:
+    filled = trade(Position(), Side.BUY, "2", "100", "100", "10")
+    assert (filled.price, filled.fee) == (101, Decimal("0.202"))
+
+
+def test_adding_to_a_position_averages_its_price() -> None:
+    position = trade(trade(Position(), Side.BUY, "1", "100").position, Side.BUY, "3", "200").position
+    assert (position.quantity, position.average_price, position.realised) == (4, 175, 0)
+
+
+def test_reducing_a_long_realises_a_share_and_keeps_the_average() -> None:
+    position = trade(trade(Position(), Side.BUY, "4", "100").position, Side.SELL, "1", "110").position
+    assert (position.quantity, position.average_price, position.realised) == (3, 100, 10)
+
+
+def test_reducing_a_short_realises_what_it_was_bought_back_cheaper() -> None:
+    position = trade(trade(Position(), Side.SELL, "2", "100").position, Side.BUY, "1", "90").position
+    assert (position.quantity, position.average_price, position.realised) == (-1, 100, 10)
+
+
+def test_a_flip_closes_at_a_profit_and_opens_at_the_new_price() -> None:
+    position = trade(trade(Position(), Side.BUY, "2", "100").position, Side.SELL, "5", "120").position
+    assert (position.quantity, position.average_price, position.realised) == (-3, 120, 40)
+    assert position.cash == -200 + 600
+
+
+def test_the_last_price_is_the_markets_without_slippage() -> None:
+    assert trade(Position(), Side.BUY, "1", "100", "50").position.last_price == 100
+
+
+def test_numbers_carry_neither_exponents_nor_trailing_zeros() -> None:
+    position = trade(Position(), Side.BUY, "1000.00", "10.0", fee="10").position
+    assert [str(n) for n in (position.quantity, position.cost, position.cash)] == ["1000", "10000", "-10010"]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("0E-30", "0"),
+        ("-0.0", "0"),
+        ("1E+3", "1000"),
+        ("1.500", "1.5"),
+        ("0.1234567890123456789012345678", None),
+    ],
+)
+def test_tidy_numbers_are_plain(number: str, text: str | None) -> None:
+    assert str(tidy(Decimal(number))) == (text or "0.123456789012345678901235")
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "NaN", "Infinity", "1E-25", str(LARGEST + 1), "1E+400"])
+def test_a_quantity_or_price_out_of_range_is_refused(number: str) -> None:
+    for quantity, price in ((Decimal(number), Decimal(1)), (Decimal(1), Decimal(number))):
+        refused = fill(Position(), Side.BUY, quantity, price, slippage_bps=ZERO, fee_bps=ZERO)
+        assert isinstance(refused, Unfillable)
+        assert refused.code == "out_of_range"
+
+
+def test_the_largest_and_finest_numbers_stay_exact() -> None:
+    fine = Decimal("1E-24")
+    long = trade(Position(), Side.BUY, LARGEST, LARGEST).position
+    after = trade(trade(long, Side.SELL, fine, fine).position, Side.BUY, fine, fine).position
+    assert after.quantity == LARGEST
+    assert after.cash == long.cash == -(LARGEST * LARGEST)
+
+
+def test_a_sale_that_would_slip_to_nothing_is_refused() -> None:
+    refused = fill(
+        Position(), Side.SELL, Decimal(1), Decimal(100), slippage_bps=Decimal(10_000), fee_bps=ZERO
+    )
+    assert isinstance(refused, Unfillable)
+
+
+@pytest.mark.parametrize(
+    ("reference", "last", "default", "expected"),
+    [("1", "2", "3", "1"), (None, "2", "3", "2"), (None, None, "3", "3"), (None, None, None, None)],
+)
+def test_the_price_is_the_alerts_else_the_last_else_the_accounts(
+    reference: str | None, last: str | None, default: str | None, expected: str | None
+) -> None:
+    def decimal(text: str | None) -> Decimal | None:
+        return None if text is None else Decimal(text)
+
+    assert market_price(decimal(reference), Position(last_price=decimal(last)), decimal(default)) == decimal(
+        expected
+    )

@@ -1,0 +1,72 @@
+"""Every account of the configuration gets the broker it names."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from libs.common.domain.errors import ConfigError
+from libs.common.domain.ids import AccountName
+from libs.common.runtime.settings import HttpAccount, LogAccount, PaperAccount, RetentionSettings, Settings
+from libs.common.store.client import connect
+from libs.common.store.keys import Keys
+from services.worker.brokers.http import HttpBroker
+from services.worker.brokers.log import LogBroker
+from services.worker.brokers.paper import PaperBroker
+from services.worker.brokers.port import Broker
+from services.worker.brokers.registry import DAY_MS, build_brokers
+
+HTTP = HttpAccount(url="http://127.0.0.1:9", secret="DESK_SECRET")
+
+
+async def build(settings: Settings, **environ: str) -> dict[AccountName, Broker]:
+    client = connect("redis://127.0.0.1:9/0", timeout_s=1)  # nothing listens there, and nothing asks
+    return build_brokers(settings, client, Keys(), environ)
+
+
+async def test_each_account_gets_its_broker() -> None:
+    settings = Settings(
+        accounts={
+            AccountName("a"): PaperAccount(),
+            AccountName("b"): LogAccount(),
+            AccountName("c"): HTTP,
+        }
+    )
+    brokers = await build(settings, DESK_SECRET="secret")
+    assert {name: type(broker) for name, broker in brokers.items()} == {
+        "a": PaperBroker,
+        "b": LogBroker,
+        "c": HttpBroker,
+    }
+    for broker in brokers.values():
+        await broker.aclose()
+
+
+async def test_a_secret_is_read_from_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "desk").write_text("from a file\n")
+    settings = Settings(accounts={AccountName("c"): HTTP})
+    brokers = await build(settings, DESK_SECRET_FILE=str(tmp_path / "desk"))
+    assert isinstance(brokers[AccountName("c")], HttpBroker)
+
+
+async def test_a_missing_secret_keeps_the_worker_from_starting() -> None:
+    with pytest.raises(ConfigError, match="DESK_SECRET"):
+        await build(Settings(accounts={AccountName("c"): HTTP}))
+
+
+async def test_basis_points_are_what_was_written() -> None:
+    settings = Settings(accounts={AccountName("a"): PaperAccount(slippage_bps=2.3, fee_bps=0.1)})
+    broker = (await build(settings))[AccountName("a")]
+    assert isinstance(broker, PaperBroker)
+    assert (broker._slippage_bps, broker._fee_bps) == (Decimal("2.3"), Decimal("0.1"))
+
+
+async def test_paper_orders_outlive_whatever_could_send_them_again() -> None:
+    year_ms = 365 * DAY_MS
+    settings = Settings(
+        accounts={AccountName("a"): PaperAccount()},
+        retention=RetentionSettings(dead_letters_ms=year_ms),  # type: ignore[arg-type]
+    )
+    broker = (await build(settings))[AccountName("a")]
+    assert isinstance(broker, PaperBroker)
+    assert broker._books._orders_kept_ms > year_ms
