@@ -6,6 +6,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Final
 
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
 from libs.common.domain.clock import Clock
+from libs.common.domain.errors import BridgeError
 from libs.common.domain.ids import AccountName, Holder, Market
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.redis_check import check_when_up
@@ -128,7 +130,7 @@ async def main(stopping: asyncio.Event) -> None:
     )
     await ops.start()
     try:
-        await _serve(settings, stopping, client, leases, consumer, heartbeat)
+        await _serve(settings, stopping, client, lanes, leases, consumer, heartbeat)
     finally:
         await ops.stop()
         for broker in brokers.values():
@@ -141,6 +143,7 @@ async def _serve(
     settings: Settings,
     stopping: asyncio.Event,
     client: Redis,
+    lanes: Lanes,
     leases: Leases,
     consumer: Consumer,
     heartbeat: Heartbeat,
@@ -167,6 +170,8 @@ async def _serve(
         leases.give_up()
     stopped.set()
     await asyncio.wait([consuming, beating], timeout=LAST_S)
+    with suppress(BridgeError):
+        await lanes.check_out()
     if consuming.done():
         await consuming
 

@@ -296,7 +296,8 @@ class Executor:
             if found is not None and found.state is not OrderState.REJECTED:
                 return await self._end(work, attempt, found)
         report = OrderReport(order_id="", state=OrderState.REJECTED, detail=str(error))
-        return await self._end(work, attempt, report)
+        reason = Reason.NO_PRICE if error.code == Reason.NO_PRICE else Reason.VENUE_REJECTED
+        return await self._end(work, attempt, report, refused_for=reason)
 
     async def _resolve(self, work: _Work, attempt: int, *, asked: int) -> Step:
         resolution = await self._resolver.resolve(
@@ -314,7 +315,9 @@ class Executor:
             case _:
                 assert_never(resolution)
 
-    async def _end(self, work: _Work, attempt: int, report: OrderReport) -> Step:
+    async def _end(
+        self, work: _Work, attempt: int, report: OrderReport, *, refused_for: Reason = Reason.VENUE_REJECTED
+    ) -> Step:
         """Settle by what the venue said."""
         outcome = OrderOutcome(work.order_id, attempt, report.state, codec.encode_report(report))
         match report.state:
@@ -323,7 +326,7 @@ class Executor:
             case OrderState.ACCEPTED | OrderState.PARTIAL:
                 state, reason = InstructionState.EXECUTED, Reason.ACCEPTED
             case _:
-                state, reason = InstructionState.REJECTED, Reason.VENUE_REJECTED
+                state, reason = InstructionState.REJECTED, refused_for
         return await self._settle(work.lease, work.head, state, reason, report.detail or "", outcome)
 
     async def _end_unplanned(

@@ -12,6 +12,9 @@ from libs.common.store.lanes import Lanes
 from services.worker.leases import Leases
 
 RENEWALS_PER_LEASE: Final = 3
+LONGEST_PAUSE_S: Final = 2.0
+"""However long the lease: a worker that has not checked in for a few seconds counts as gone."""
+
 CHUNK: Final = 256
 RETRY_S: Final = 0.1
 
@@ -25,7 +28,7 @@ class Heartbeat:
         self._lanes = lanes
         self._leases = leases
         self._clock = clock
-        self._interval_s = lease_ms / 1_000 / RENEWALS_PER_LEASE
+        self._interval_s = min(lease_ms / 1_000 / RENEWALS_PER_LEASE, LONGEST_PAUSE_S)
         self.beat_at_ms = clock.monotonic_ms()
         """When the loop last came round, monotonic; liveness reads it."""
 
@@ -42,11 +45,12 @@ class Heartbeat:
                 await wait_for_event(stopped, self._interval_s)
 
     async def beat(self) -> None:
-        """Renew every live lease once.
+        """Check in, and renew every live lease once.
 
         Raises:
             StoreUnavailable: Redis did not answer; what was renewed before stays renewed.
         """
+        await self._lanes.check_in()
         live = self._leases.live()
         for start in range(0, len(live), CHUNK):
             chunk = live[start : start + CHUNK]

@@ -134,7 +134,7 @@ async def test_an_order_that_takes_too_long_is_unknown_and_then_found(bench: Htt
 async def test_a_resting_order_is_reported_as_accepted(bench: HttpBench) -> None:
     bench.venue.control(order_status="accepted")
     report = await bench.broker.place(order(), ours)
-    assert (report.state, report.filled_quantity) == (OrderState.ACCEPTED, 0)
+    assert (report.state, report.filled_quantity) == (OrderState.ACCEPTED, Decimal(0))
 
 
 async def test_a_partial_fill_is_reported_with_its_share(bench: HttpBench) -> None:

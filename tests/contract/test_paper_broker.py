@@ -30,7 +30,7 @@ class PaperBench(Bench[PaperBroker]):
 
     async def executions(self) -> Counter[str]:
         # A double would not show as a second record, so the ids are held against what was traded: 1 each.
-        found = [key async for key in self._client.scan_iter(Keys().paper(ACCOUNT, "order:*"))]
+        found = [key async for key in self._client.scan_iter(Keys().paper_order(ACCOUNT, ClientOrderId("*")))]
         counts = Counter({key.decode().rpartition(":")[2]: 1 for key in found})
         books = await PaperBooks(self._client, Keys()).positions(ACCOUNT)
         assert sum(position.quantity for position in books.values()) == counts.total()

@@ -62,14 +62,25 @@ def send_to(worker: Service, venue: Venue | Proxy) -> None:
     worker.config = merge(worker.config, {"accounts": {ACCOUNT: {"url": f"{venue.url}/{worker.label}"}}})
 
 
-async def kill_holding(bridge: Bridge, worker: Service) -> Kill | None:
+async def kill_holding(bridge: Bridge, worker: Service, lanes_at_least: int = 1) -> Kill | None:
     """Kill a worker that holds leases; None where it had just handed its last lane back as it died."""
-    await eventually(lambda: bridge.lanes_held_by(worker), 30.0, message=f"{worker.label} holds lanes")
+    await wait_holding(bridge, worker, lanes_at_least)
     worker.kill()
     at_ms = now_ms()
     # Read after its death, so these are what it died with.
     lanes = frozenset(bridge.lanes_held_by(worker))
     return Kill(at_ms, lanes) if lanes else None
+
+
+async def wait_holding(bridge: Bridge, worker: Service, lanes_at_least: int) -> list[str]:
+    """Wait until a worker holds so many lanes, and return them."""
+
+    def held() -> list[str]:
+        lanes = bridge.lanes_held_by(worker)
+        assert len(lanes) >= lanes_at_least, f"it holds {len(lanes)}"
+        return lanes
+
+    return await eventually(held, 30.0, 0.005, f"{worker.label} holds {lanes_at_least} lanes")
 
 
 def takeovers_ms(bridge: Bridge, venue: Venue, kill: Kill) -> dict[str, int]:

@@ -11,8 +11,8 @@ from libs.common.store.keys import GROUP, Keys
 from libs.common.store.streams import at_ms
 from libs.common.store.upkeep import REAPER
 
-LIVE_MS: Final = 5_000
-"""A worker that runs reads every second, or renews leases every two."""
+LIVE_MS: Final = 7_000
+"""A worker that runs checks in every two seconds."""
 
 _CHUNK: Final = 500
 
@@ -25,7 +25,7 @@ class WorkerFigures:
     pending: int
     """Lanes it holds."""
     idle_ms: int
-    """Since it last spoke to the group."""
+    """Since it last checked in, or was given a lane."""
 
     @property
     def is_live(self) -> bool:
@@ -102,7 +102,7 @@ class Figures:
             waiting=waiting,
             oldest_waiting_ms=None if oldest_at_ms is None else max(0, now_ms - oldest_at_ms),
             dead_letters=int(await self._client.xlen(self._keys.dead)),
-            workers=await self._workers(),
+            workers=await self._workers(now_ms),
             reaper_pass_ms=max(0, now_ms - min(passes)) if passes else None,
             breakers=_breakers(breakers, now_ms),
         )
@@ -130,19 +130,25 @@ class Figures:
                     oldest_at_ms = at if oldest_at_ms is None else min(oldest_at_ms, at)
         return waiting, oldest_at_ms
 
-    async def _workers(self) -> tuple[WorkerFigures, ...]:
+    async def _workers(self, now_ms: int) -> tuple[WorkerFigures, ...]:
+        """Return who checked in lately, and who holds lanes without having done so."""
+        consumers: dict[str, WorkerFigures] = {}
         try:
-            consumers = await self._client.xinfo_consumers(self._keys.ready, GROUP)
+            for consumer in await self._client.xinfo_consumers(self._keys.ready, GROUP):
+                name = consumer["name"].decode()
+                consumers[name] = WorkerFigures(name, int(consumer["pending"]), int(consumer["idle"]))
         except ResponseError as error:
             # No work has come yet, or the group was destroyed and the audit is about to make it again.
-            if "no such key" in str(error).lower() or str(error).startswith("NOGROUP"):
-                return ()
-            raise
-        found = [
-            WorkerFigures(consumer["name"].decode(), int(consumer["pending"]), int(consumer["idle"]))
-            for consumer in consumers
-        ]
-        return tuple(sorted((one for one in found if one.name != REAPER), key=lambda one: one.name))
+            if "no such key" not in str(error).lower() and not str(error).startswith("NOGROUP"):
+                raise
+        found = {name: one for name, one in consumers.items() if one.pending and name != REAPER}
+        members: Any = await self._client.zrange(self._keys.workers, 0, -1, withscores=True)
+        for holder, checked_in_at in members:
+            # The consumer's idle time alone does not do: before Redis 7.2 one that waits for work looks gone.
+            name, idle_ms = holder.decode(), max(0, now_ms - int(checked_in_at))
+            known = consumers.get(name, WorkerFigures(name, 0, idle_ms))
+            found[name] = WorkerFigures(name, known.pending, min(idle_ms, known.idle_ms))
+        return tuple(sorted(found.values(), key=lambda one: one.name))
 
 
 def _breakers(fields: dict[bytes, bytes], now_ms: int) -> tuple[BreakerFigures, ...]:

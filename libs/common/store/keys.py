@@ -3,6 +3,7 @@
 All keys of a shard carry its hash tag, so that one script may touch them together on Redis Cluster.
 """
 
+import re
 from typing import Final
 
 from libs.common.domain.ids import (
@@ -18,19 +19,21 @@ from libs.common.domain.ids import (
 GROUP: Final = "workers"
 """The consumer group on the ready stream; created at id 0."""
 
-_PERMANENT: Final = frozenset({"ready", "lanes", "parked", "dead", "journal", "refused", "breakers", "meta"})
-_PERMANENT_FAMILIES: Final = ("lane:", "paper:")
+_PERMANENT: Final = frozenset(
+    {"ready", "lanes", "parked", "dead", "journal", "refused", "breakers", "meta", "workers"}
+)
+_PERMANENT_FAMILY: Final = re.compile(r"lane:.+|paper:[^:]+:positions")
 
 
 def is_permanent(key: str) -> bool:
     """Tell whether a key may live without an expiry.
 
-    Lane streams are deleted when they are empty; the paper broker's books are balances.
+    Lane streams are deleted when they are empty; the paper broker's positions are balances.
     """
     prefix, tag, name = key.partition("}:")
     if not tag or not prefix.startswith("bascule:{s"):
         return False
-    return name in _PERMANENT or name.startswith(_PERMANENT_FAMILIES)
+    return name in _PERMANENT or _PERMANENT_FAMILY.fullmatch(name) is not None
 
 
 class Keys:
@@ -55,6 +58,8 @@ class Keys:
         """HASH scope -> `state|generation|reset_at_ms|probe_until_ms`. Written by report and begin."""
         self.meta: Final = f"{self.prefix}meta"
         """HASH of the reaper's last time and the shard's facts."""
+        self.workers: Final = f"{self.prefix}workers"
+        """ZSET holder -> when the worker last checked in, ms. Written by check_in, cleaned by retire."""
         self.probe: Final = f"{self.prefix}probe"
         """STRING, TTL 10 s: what the health check writes to see that Redis takes writes."""
         self.fixed: Final = (
@@ -100,3 +105,7 @@ class Keys:
     def paper(self, account: AccountName, book: str) -> str:
         """One of the paper broker's shared books; see `store/paper_books.py`."""
         return f"{self.prefix}paper:{account}:{book}"
+
+    def paper_order(self, account: AccountName, client_order_id: ClientOrderId) -> str:
+        """HASH of an order on paper; TTL from its fill on, longer than any replay. Written by paper_fill."""
+        return f"{self.prefix}paper_order:{account}:{client_order_id}"

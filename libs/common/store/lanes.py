@@ -56,7 +56,7 @@ class Lanes:
         self._keys = keys
         self._holder = holder
         self._now = "" if now_ms is None else str(now_ms)
-        self._scripts = {name: Script(name) for name in ("open", "renew", "yield", "park", "drop")}
+        self._scripts = {name: Script(name) for name in ("open", "renew", "yield", "park", "drop", "check_in")}
         self.open: Batch[Held, HandedOut] = Batch(self._send_open)
         """Submit a lane whose token was read; get its head."""
         self.yield_: Batch[Held, Return] = Batch(self._send_yield)
@@ -85,6 +85,26 @@ class Lanes:
             args += (one.lane, one.token, self._holder)
         reply = await self._scripts["renew"].run(self._client, self._keys.fixed, args)
         return [answer[0] == b"OK" for answer in reply]
+
+    async def check_in(self) -> None:
+        """Note that this worker is alive.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        keys = [*self._keys.fixed, self._keys.workers]
+        await self._scripts["check_in"].run(self._client, keys, [self._now, self._holder])
+
+    async def check_out(self) -> None:
+        """Note that this worker ends.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        try:
+            await call(self._client, "ZREM", self._keys.workers, self._holder)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
 
     async def drop(self, tokens: Sequence[Token]) -> None:
         """Remove entries of the ready stream that name no lane."""

@@ -2,7 +2,7 @@
 
 `paper:<account>:positions` is a HASH market -> `Position`, permanent: its sums are balances. Cash is kept by market,
 so that lanes of different markets never contend for one balance; an account's is what it started with and the sum.
-`paper:<account>:order:<client order id>` is a HASH with the order's report, and expires: it outlives every replay.
+`paper_order:<account>:<client order id>` is a HASH with the order's report, and expires: it outlives every replay.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -177,7 +177,7 @@ class PaperBooks:
         return self._keys.paper(account, "positions")
 
     def _order_key(self, account: AccountName, client_order_id: ClientOrderId) -> str:
-        return self._keys.paper(account, f"order:{client_order_id}")
+        return self._keys.paper_order(account, client_order_id)
 
 
 def _answer(reply: list[bytes]) -> Answer | BridgeError:

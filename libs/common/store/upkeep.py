@@ -98,7 +98,8 @@ class Upkeep:
 
     async def retire(self, *, idle_ms: int) -> int:
         """Delete consumers without pending entries that have been idle for this long; returns how many."""
-        return int(await self._run("retire", idle_ms))
+        keys = [*self._keys.fixed, self._keys.workers]
+        return int(await self._scripts["retire"].run(self._client, keys, [self._now, idle_ms]))
 
     async def trim(self, *, journal_ms: int, dead_letters_ms: int, now_ms: int) -> int:
         """Drop journal entries and dead letters older than their retention; returns how many."""

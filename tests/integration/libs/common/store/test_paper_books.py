@@ -119,14 +119,14 @@ async def test_what_may_not_go_any_more_is_withheld_alone(books: PaperBooks) -> 
     held = replace(booking("o1"), may_go=lambda: False)
     other = booking("o2", market=Market("ETH/USDT"))
     answers = await asyncio.gather(books.book.submit(held), books.book.submit(other))
-    assert answers == [Withheld(), Booked(other.report, is_new=True)]
+    assert list(answers) == [Withheld(), Booked(other.report, is_new=True)]
     assert await books.order(ACCOUNT, held.client_order_id) is None
     assert await books.book.submit(held) == Withheld()
 
 
 async def test_orders_expire_and_positions_stay(books: PaperBooks, client: Redis) -> None:
     await books.book.submit(booking())
-    kept = await client.pttl(Keys().paper(ACCOUNT, "order:o1"))
+    kept = await client.pttl(Keys().paper_order(ACCOUNT, ClientOrderId("o1")))
     assert ORDERS_KEPT_MS - 60_000 < kept <= ORDERS_KEPT_MS
     assert await client.pttl(Keys().paper(ACCOUNT, "positions")) == -1
 
@@ -140,7 +140,7 @@ async def test_fills_are_written_at_the_memory_limit(books: PaperBooks, client: 
 
 
 async def test_a_bad_item_of_a_batch_fails_alone(books: PaperBooks, client: Redis) -> None:
-    await client.set(Keys().paper(ACCOUNT, "order:bad"), "no hash")
+    await client.set(Keys().paper_order(ACCOUNT, ClientOrderId("bad")), "no hash", ex=60)
     items = [
         booking("o1", market=Market("A")),
         booking("bad", market=Market("B")),

@@ -56,6 +56,14 @@ async def test_three_workers_on_one_market_lose_no_fill(make: Make) -> None:
     assert position.fees == sum(values) / 1_000
 
 
+async def test_a_market_traded_from_many_lanes_of_several_workers_fills_every_order(make: Make) -> None:
+    brokers = [make(), make(), make()]
+    requests = [order(Side.BUY, Decimal(f"1.{i:09d}")) for i in range(150)]
+    placing = [brokers[i % 3].place(request, ours) for i, request in enumerate(requests)]
+    await asyncio.gather(*placing)
+    assert await brokers[0].position(MARKET) == sum(request.plan.quantity for request in requests)
+
+
 async def test_the_same_order_from_two_workers_fills_once(make: Make) -> None:
     first, second = make(), make()
     request = order(quantity=Decimal(3))

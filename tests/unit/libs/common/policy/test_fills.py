@@ -2,13 +2,23 @@
 
 from collections.abc import Iterator
 from decimal import Decimal, localcontext
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.domain.order import Side
-from libs.common.policy.fills import LARGEST, Fill, Position, Unfillable, fill, market_price, tidy
+from libs.common.policy.fills import (
+    LARGEST,
+    MOST_DECIMALS,
+    Fill,
+    Position,
+    Unfillable,
+    fill,
+    market_price,
+    tidy,
+)
 
 ZERO = Decimal(0)
 
@@ -50,6 +60,11 @@ def trade(
     return filled
 
 
+def shown(position: Position) -> tuple[str, str, str]:
+    """Return quantity, average price and realised profit."""
+    return str(position.quantity), str(position.average_price), str(position.realised)
+
+
 @given(TRADES, BPS, BPS)
 def test_cash_is_profit_less_fees_less_what_the_open_quantity_cost(
     trades: list[tuple[Side, Decimal, Decimal]], slippage: Decimal, fee: Decimal
@@ -83,6 +98,45 @@ def test_the_quantity_is_the_signed_sum_to_the_last_digit(
     assert position.quantity == sum(q if side is Side.BUY else -q for side, q, _ in trades)
 
 
+@given(TRADES)
+def test_quantity_average_and_profit_are_those_of_exact_fractions(
+    trades: list[tuple[Side, Decimal, Decimal]],
+) -> None:
+    position, held, average, realised = Position(), Fraction(0), Fraction(0), Fraction(0)
+    for side, quantity, price in trades:
+        position = trade(position, side, quantity, price).position
+        signed, paid = Fraction(quantity if side is Side.BUY else -quantity), Fraction(price)
+        if held * signed >= 0:
+            average = (held * average + signed * paid) / (held + signed)
+        else:
+            closed = min(abs(signed), abs(held)) * (1 if held > 0 else -1)
+            realised += closed * (paid - average)
+            average = paid if abs(signed) > abs(held) else average
+        held += signed
+    # Each reduction may round the cost of what it closes in the last decimal.
+    rounding = len(trades) * Fraction(1, 10**MOST_DECIMALS)
+    assert Fraction(position.quantity) == held
+    assert abs(Fraction(position.realised) - realised) <= rounding
+    if position.average_price is None:
+        assert held == position.cost == 0
+    else:
+        assert abs(Fraction(position.average_price) - average) <= rounding * (1 + 1 / abs(held))
+
+
+@given(TRADES, BPS, BPS)
+def test_the_callers_own_decimal_context_changes_nothing(
+    trades: list[tuple[Side, Decimal, Decimal]], slippage: Decimal, fee: Decimal
+) -> None:
+    outcomes = []
+    for digits in (5, 200):
+        position = Position()
+        with localcontext(prec=digits):
+            for side, quantity, price in trades:
+                position = trade(position, side, quantity, price, slippage, fee).position
+            outcomes.append((position, position.average_price))
+    assert outcomes[0] == outcomes[1]
+
+
 @given(TRADES, BPS)
 def test_a_flat_position_has_no_cost_and_all_its_cash_is_profit_less_fees(
     trades: list[tuple[Side, Decimal, Decimal]], fee: Decimal
@@ -93,7 +147,9 @@ def test_a_flat_position_has_no_cost_and_all_its_cash_is_profit_less_fees(
     if position.quantity:
         side = Side.SELL if position.quantity > 0 else Side.BUY
         position = trade(position, side, abs(position.quantity), Decimal(7), fee=fee).position
-    assert (position.quantity, position.cost, position.average_price) == (0, 0, None)
+    assert not position.quantity
+    assert not position.cost
+    assert position.average_price is None
     assert position.cash == position.realised - position.fees
 
 
@@ -119,27 +175,27 @@ def test_a_buy_pays_slippage_on_top_and_a_sale_gets_less() -> None:
 
 def test_the_fee_is_a_share_of_the_value_at_the_fill_price() -> None:
     filled = trade(Position(), Side.BUY, "2", "100", "100", "10")
-    assert (filled.price, filled.fee) == (101, Decimal("0.202"))
+    assert (str(filled.price), str(filled.fee)) == ("101", "0.202")
 
 
 def test_adding_to_a_position_averages_its_price() -> None:
     position = trade(trade(Position(), Side.BUY, "1", "100").position, Side.BUY, "3", "200").position
-    assert (position.quantity, position.average_price, position.realised) == (4, 175, 0)
+    assert shown(position) == ("4", "175", "0")
 
 
 def test_reducing_a_long_realises_a_share_and_keeps_the_average() -> None:
     position = trade(trade(Position(), Side.BUY, "4", "100").position, Side.SELL, "1", "110").position
-    assert (position.quantity, position.average_price, position.realised) == (3, 100, 10)
+    assert shown(position) == ("3", "100", "10")
 
 
 def test_reducing_a_short_realises_what_it_was_bought_back_cheaper() -> None:
     position = trade(trade(Position(), Side.SELL, "2", "100").position, Side.BUY, "1", "90").position
-    assert (position.quantity, position.average_price, position.realised) == (-1, 100, 10)
+    assert shown(position) == ("-1", "100", "10")
 
 
 def test_a_flip_closes_at_a_profit_and_opens_at_the_new_price() -> None:
     position = trade(trade(Position(), Side.BUY, "2", "100").position, Side.SELL, "5", "120").position
-    assert (position.quantity, position.average_price, position.realised) == (-3, 120, 40)
+    assert shown(position) == ("-3", "120", "40")
     assert position.cash == -200 + 600
 
 
