@@ -13,8 +13,8 @@ class Post:
 
     __slots__ = ("_task", "body", "expires_at_s", "has_expired")
 
-    def __init__(self, expires_at_s: float) -> None:
-        task = asyncio.current_task()
+    def __init__(self, expires_at_s: float, loop: asyncio.AbstractEventLoop) -> None:
+        task = asyncio.current_task(loop)
         assert task is not None
         self._task: asyncio.Task[object] = task
         self.expires_at_s = expires_at_s
@@ -43,30 +43,30 @@ class Deadlines:
         # A dict keeps the order of insertion and forgets in constant time.
         self._posts: dict[Post, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def watch(self) -> Post:
         """Return the post of the running task; it is to be forgotten at its end."""
-        post = Post(monotonic() + self._time_s)
+        # Asked once: Python 3.11 asks the system for the process's id each time.
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        post = Post(monotonic() + self._time_s, loop)
         self._posts[post] = None
         if self._timer is None:
-            self._arm(self._time_s)
+            self._timer = loop.call_later(self._time_s, self._look, loop)
         return post
 
     def forget(self, post: Post) -> None:
         """Let a post be: it has its verdict."""
         self._posts.pop(post, None)
 
-    def _arm(self, in_s: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(in_s, self._look)
-
-    def _look(self) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
         now_s = monotonic()
         while self._posts:
             oldest = next(iter(self._posts))
             left_s = oldest.expires_at_s - now_s
             if left_s > _SLACK_S:
-                self._arm(left_s)
+                self._timer = loop.call_later(left_s, self._look, loop)
                 return
             del self._posts[oldest]
             oldest.expire()

@@ -221,8 +221,7 @@ class Executor:
     async def _place(self, work: _Work, attempt: int, nonce: Nonce, go: Go, send_by_ms: int) -> Step:
         """Send the order, unless the lease or the request's own time is over by then.
 
-        Args:
-            send_by_ms: Monotonic; from then on the venue would refuse it as too late.
+        From `send_by_ms` on, monotonic, the venue would refuse it as too late.
         """
 
         def still_ours() -> bool:

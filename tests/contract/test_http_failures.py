@@ -19,6 +19,7 @@ from libs.common.domain.errors import (
 )
 from libs.common.domain.lifecycle import OrderState
 from libs.common.runtime.secrets import Secret
+from libs.common.wire.signing import sign_body, sign_request
 from services.worker.brokers.http import LONGEST_ANSWER, HttpBroker
 from tests.contract.orders import MARKET, not_ours, order, ours
 from tests.contract.scripted_venue import (
@@ -253,7 +254,6 @@ LOOK_UPS: dict[str, Script] = {
     "200 with a page": answers(200, b"<html></html>"),
     "200 without an order_id": answers(200, b'{"status":"filled"}'),
     "200 about another order": answers(200, GOOD[:-1] + b',"client_order_id":"x"}'),
-    "404 with a proxy's page": answers(404, b"default backend - 404"),
     "301": answers(301, Location="/"),
     "401": answers(401),
     "410": answers(410),
@@ -270,10 +270,34 @@ async def test_a_look_up_that_was_not_answered_says_nothing(script: Script) -> N
             await broker.find(order().client_order_id, MARKET)
 
 
-@pytest.mark.parametrize("body", [b"", b"  ", b'{"code":"not_found"}', b"null"])
+@pytest.mark.parametrize("body", [b"", b"  ", b'{"code":"not_found"}', b"null", b"<html>no such order</html>"])
 async def test_a_venues_own_404_means_that_it_does_not_know_the_order(body: bytes) -> None:
     async with ScriptedVenue(answers(404, body)) as venue, broker_at(venue.url) as broker:
         assert await broker.find(order().client_order_id, MARKET) is None
+
+
+@pytest.mark.parametrize("answer", [(404, b""), (404, b'{"code":"not_found"}'), (200, GOOD)])
+async def test_a_look_up_that_anybody_could_have_answered_is_not_believed_where_answers_are_verified(
+    answer: tuple[int, bytes],
+) -> None:
+    status, body = answer
+    async with ScriptedVenue(answers(status, body)) as venue:
+        broker = HttpBroker(venue.url, Secret("secret"), timeout_ms=2_000, connections=4, verify_answers=True)
+        with pytest.raises(LookUpUnavailable, match="signature"):
+            await broker.find(order().client_order_id, MARKET)
+        venue.script = answers(status, body, X_Signature=sign_body("secret", body))
+        found = await broker.find(order().client_order_id, MARKET)
+        assert (found is None) == (status == 404)
+        await broker.aclose()
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 409, 422, 429, 500])
+async def test_an_order_whose_answer_is_not_signed_is_unknown_whatever_it_says(status: int) -> None:
+    async with ScriptedVenue(answers(status, GOOD)) as venue:
+        broker = HttpBroker(venue.url, Secret("secret"), timeout_ms=2_000, connections=4, verify_answers=True)
+        with pytest.raises(OrderOutcomeUnknown, match="signature"):
+            await broker.place(order(), ours)
+        await broker.aclose()
 
 
 @pytest.mark.parametrize(
@@ -305,8 +329,6 @@ async def test_a_price_that_the_venue_does_not_offer_is_none() -> None:
 
 
 async def test_a_question_signs_the_path_as_it_is_sent() -> None:
-    from libs.common.wire.signing import sign_request
-
     async with (
         ScriptedVenue(answers(200, b'{"quantity":"0"}')) as venue,
         broker_at(f"{venue.url}/api/v1") as broker,

@@ -1,11 +1,12 @@
 """What end-to-end tests do to a running bridge, and how they watch what follows."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tests.e2e.ledger import journal, lane_of
+from tests.e2e.ledger import LANES, journal, lane_of
 from tests.support.eventually import eventually
 from tests.support.processes import ACCOUNT, Bridge, Service, merge
 from tests.support.proxy import Proxy
@@ -62,6 +63,13 @@ def send_to(worker: Service, venue: Venue | Proxy) -> None:
     worker.config = merge(worker.config, {"accounts": {ACCOUNT: {"url": f"{venue.url}/{worker.label}"}}})
 
 
+def fences_of(bridge: Bridge, worker: Service) -> dict[str, str]:
+    """Return lane -> `token|holder` for every lane a worker holds."""
+    fences: dict[str, str] = bridge.client.hgetall(LANES)
+    mine = bridge.lanes_held_by(worker)
+    return {lane: fence for lane, fence in fences.items() if lane in mine and f"-{worker.pid}-" in fence}
+
+
 async def kill_holding(bridge: Bridge, worker: Service, lanes_at_least: int = 1) -> Kill | None:
     """Kill a worker that holds leases; None where it had just handed its last lane back as it died."""
     await wait_holding(bridge, worker, lanes_at_least)
@@ -83,27 +91,32 @@ async def wait_holding(bridge: Bridge, worker: Service, lanes_at_least: int) -> 
     return await eventually(held, 30.0, 0.005, f"{worker.label} holds {lanes_at_least} lanes")
 
 
-def takeovers_ms(bridge: Bridge, venue: Venue, kill: Kill) -> dict[str, int]:
-    """Return for each lane of a dead worker how long it stood still: until its next order reached the venue.
+def takeovers_ms(bridge: Bridge, venue: Venue, kills: Sequence[Kill]) -> list[int]:
+    """Return how long each lane of a dead worker stood still: until its next order reached the venue.
 
-    A lane whose last order had reached the venue before the kill counts until that order's instruction ended.
+    A lane whose last order had reached the venue before the kill counts until that order's instruction ended. A lane
+    that lost another holder while it stood still counts from that one's death.
     """
     executed = {entry["alert_id"]: entry["executed_at_ms"] for entry in venue.ledger()}
-    found: dict[str, int] = {}
+    orders: dict[str, list[int]] = defaultdict(list)
+    ends: dict[str, list[int]] = defaultdict(list)
     for event in journal(bridge):
-        if event.lane not in kill.lanes or event.at_ms < kill.at_ms:
-            continue
-        if event.event == "SENDING":
-            at_ms = executed.get(event.alert_id, 0)
-            if at_ms >= kill.at_ms:
-                found[event.lane] = min(found.get(event.lane, at_ms), at_ms)
-    ends: dict[str, int] = {}
-    for event in journal(bridge):
-        if event.lane in kill.lanes - found.keys() and event.at_ms >= kill.at_ms and event.event == "EXECUTED":
-            ends.setdefault(event.lane, event.at_ms)
-    standing = kill.lanes - found.keys() - ends.keys()
-    assert not standing, f"these lanes never went on: {sorted(standing)}"
-    return {lane: at_ms - kill.at_ms for lane, at_ms in {**ends, **found}.items()}
+        if event.event == "SENDING" and event.alert_id in executed:
+            orders[event.lane].append(max(event.at_ms, executed[event.alert_id]))
+        elif event.event == "EXECUTED":
+            ends[event.lane].append(event.at_ms)
+    deaths: dict[str, list[int]] = defaultdict(list)
+    for kill in kills:
+        for lane in kill.lanes:
+            deaths[lane].append(kill.at_ms)
+    stood: list[int] = []
+    for lane, times in deaths.items():
+        for at_ms, next_at_ms in zip(times, [*times[1:], None], strict=True):
+            later = [at for at in orders[lane] if at >= at_ms] or [at for at in ends[lane] if at >= at_ms]
+            assert later, f"{lane} never went on after a kill at {at_ms}"
+            if next_at_ms is None or min(later) <= next_at_ms:
+                stood.append(min(later) - at_ms)
+    return stood
 
 
 def next_orders_ms(

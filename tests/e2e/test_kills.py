@@ -21,7 +21,7 @@ async def test_thirty_killed_workers_lose_nothing_double_nothing_and_keep_the_or
 
     sending = asyncio.create_task(bridge.send_many(alerts, 32, rate_per_s=150))
     while len(kills) < 30:
-        await wait_orders(venue, venue.stats()["executed"] + 40)
+        await wait_orders(venue, venue.stats()["executed"] + 30)
         victim = dice.choice([worker for worker in bridge.workers if bridge.lanes_held_by(worker)])
         kill = await kill_holding(bridge, victim)
         kills += [kill] if kill is not None else []
@@ -31,7 +31,8 @@ async def test_thirty_killed_workers_lose_nothing_double_nothing_and_keep_the_or
 
     await assert_whole_run(bridge, venue, alert_ids)
     assert venue.stats()["lookups"] > 0, "no worker died between its request and the record of its answer"
-    slowest = max(max(takeovers_ms(bridge, venue, kill).values()) for kill in kills)
+    stood = takeovers_ms(bridge, venue, kills)
+    slowest = max(stood)
     assert slowest <= TAKEOVER_MS, f"a dead worker's lane stood still for {slowest} ms"
     print("kills", len(kills), "slowest takeover", slowest, "lost holders", Counter(lost_holders(bridge).values()))
     print("held at death", [len(kill.lanes) for kill in kills])
@@ -54,8 +55,7 @@ async def test_the_lanes_of_dead_workers_trade_again_within_ten_seconds_on_the_d
     alert_ids = all_accepted(await sending)
     await bridge.wait_ended(1_200, 30)
 
-    for kill in kills:
-        stood_ms = takeovers_ms(bridge, venue, kill)
-        assert max(stood_ms.values()) <= TAKEOVER_MS, f"lanes stood still: {stood_ms}"
-        print(len(stood_ms), min(stood_ms.values()), max(stood_ms.values()))
+    stood = takeovers_ms(bridge, venue, kills)
+    assert max(stood) <= TAKEOVER_MS, f"dead workers' lanes stood still for {stood} ms"
+    print(stood)
     await assert_whole_run(bridge, venue, alert_ids)

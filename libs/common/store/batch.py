@@ -47,10 +47,13 @@ class Batch(Generic[Item, Answer]):
         """
         if len(self._queue) >= self._max_queued:
             raise StoreUnavailable(f"{self._max_queued} calls wait for Redis already")
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        flight = self._flight
+        # The flight knows the loop for less than asyncio does: Python 3.11 asks the system for the process's id there.
+        loop = asyncio.get_running_loop() if flight is None else flight.get_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
         self._queue.append((item, future))
-        if self._flight is None:
-            self._flight = asyncio.create_task(self._fly())
+        if flight is None:
+            self._flight = loop.create_task(self._fly())
         return future
 
     async def drain(self) -> None:

@@ -56,7 +56,9 @@ class Lanes:
         self._keys = keys
         self._holder = holder
         self._now = "" if now_ms is None else str(now_ms)
-        self._scripts = {name: Script(name) for name in ("open", "renew", "yield", "park", "drop", "check_in")}
+        self._scripts = {
+            name: Script(name) for name in ("open", "renew", "yield", "park", "drop", "check_in")
+        }
         self.open: Batch[Held, HandedOut] = Batch(self._send_open)
         """Submit a lane whose token was read; get its head."""
         self.yield_: Batch[Held, Return] = Batch(self._send_yield)

@@ -21,11 +21,9 @@ from libs.common.domain.order import OrderReport, OrderRequest
 from libs.common.runtime.secrets import Secret
 from libs.common.wire.signing import is_signed, sign_body, sign_request
 from services.worker.brokers import http_answers
+from services.worker.brokers.connections import Connections
 from services.worker.brokers.http_answers import Answer
 from services.worker.brokers.port import Capabilities, Deduplication, LookUp, StillOurs
-
-KEEP_ALIVE_S: Final = 4.0
-"""Below the 5 s after which common servers close an idle connection: an order sent down a dying one is unknown."""
 
 LONGEST_ANSWER: Final = 65_536
 """Bytes; a longer answer counts as broken."""
@@ -62,14 +60,7 @@ class HttpBroker:
         self._key = secret.reveal()
         self._timeout_s = timeout_ms / 1_000
         self._verify_answers = verify_answers
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=_tls(self._base),
-            limits=httpx.Limits(
-                max_connections=connections,
-                max_keepalive_connections=connections,
-                keepalive_expiry=KEEP_ALIVE_S,
-            ),
-        )
+        self._connections = Connections(connections, _tls(self._base))
         self._headers: _Headers = [
             (b"Host", self._base.netloc),
             (b"Accept", b"application/json"),
@@ -116,7 +107,7 @@ class HttpBroker:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._transport.aclose()
+        await self._connections.aclose()
 
     async def _get(self, path: str) -> Answer:
         url = httpx.URL(f"{self._base}{path}")
@@ -137,8 +128,8 @@ class HttpBroker:
 
     async def _exchange(self, request: httpx.Request) -> Answer:
         # One deadline over all: httpx's own run per step, so a venue that drips bytes would never meet one.
-        async with asyncio.timeout(self._timeout_s):
-            response = await self._transport.handle_async_request(request)
+        async with asyncio.timeout(self._timeout_s), self._connections.lend() as connection:
+            response = await connection.handle_async_request(request)
             received = bytearray()
             try:
                 async for chunk in response.aiter_raw():

@@ -135,15 +135,13 @@ def placed(answer: Answer, client_order_id: ClientOrderId, quantity: Decimal, *,
 def found(answer: Answer, client_order_id: ClientOrderId) -> OrderReport | None:
     """Return what the answer to a look-up says; None where the venue does not know the order.
 
-    A 404 with a page in it comes from a proxy or a wrong address, and says nothing about the order: believing it
-    could trade twice. A venue's own 404 is empty or JSON.
+    A 404 is the venue's word whatever its body: many servers send a page with it. So nothing in front of a venue may
+    answer 404 in its place, which `docs/http-broker.md` says.
 
     Raises:
         LookUpUnavailable: It does not say.
     """
     if answer.status == 404:
-        if answer.body.strip() and not _is_json(answer.body):
-            raise LookUpUnavailable(f"a 404 that is neither empty nor JSON is not the venue's: {answer}")
         return None
     if answer.status != 200:
         raise LookUpUnavailable(f"the look-up was not answered: {answer}")
@@ -230,14 +228,6 @@ def _finite(number: Decimal | None, answer: Answer) -> Decimal:
     if number is None or not number.is_finite():
         raise LookUpUnavailable(f"no usable number in the answer: {answer}")
     return number
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return True
 
 
 def _retry_after_ms(answer: Answer, now_ms: int) -> int | None:

@@ -352,6 +352,16 @@ class Rig:
             self.keys.ready, "workers", entry["consumer"], 0, [token], idle=idle_ms, justid=True
         )
 
+    def spoil(self, key: str) -> None:
+        """Put a string in the place of whatever a key holds."""
+        self.lose(key)
+        self.redis.set(key, "junk", ex=600)
+
+    def lose(self, key: str) -> None:
+        """Delete a key."""
+        self.redis.delete(key)
+        self._states.pop(key, None)
+
     def check_moves(self) -> None:
         states = self._read_states()
         for key, after in states.items():

@@ -1,0 +1,70 @@
+"""What is lent to whom; no connection is ever opened."""
+
+import asyncio
+import ssl
+
+import pytest
+
+from services.worker.brokers.connections import Connections
+from tests.support.eventually import eventually
+
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+async def test_the_connection_used_last_is_lent_first() -> None:
+    connections = Connections(8, TLS)
+    async with connections.lend() as first, connections.lend() as second:
+        assert first is not second
+    for _ in range(3):
+        async with connections.lend() as again:
+            assert again is first, "it came back last"
+    await connections.aclose()
+
+
+async def test_a_connection_of_a_failed_call_is_not_lent_again() -> None:
+    connections = Connections(1, TLS)
+    with pytest.raises(ValueError, match="the call failed"):
+        async with connections.lend() as failed:
+            raise ValueError("the call failed")
+    async with connections.lend() as other:
+        assert other is not failed
+    await connections.aclose()
+
+
+async def test_a_cancelled_call_makes_room_for_the_next() -> None:
+    connections = Connections(1, TLS)
+
+    async def hold() -> None:
+        async with connections.lend():
+            await asyncio.Event().wait()
+
+    holding = asyncio.create_task(hold())
+    waiting = asyncio.create_task(hold())
+    await eventually(connections._permits.locked)
+    holding.cancel()
+    await asyncio.wait([holding])
+    await eventually(connections._permits.locked)
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    async with connections.lend():
+        pass
+    await connections.aclose()
+
+
+async def test_no_more_are_lent_at_once_than_allowed() -> None:
+    connections = Connections(3, TLS)
+    lent, most = 0, 0
+
+    async def call() -> None:
+        nonlocal lent, most
+        async with connections.lend():
+            lent += 1
+            most = max(most, lent)
+            await asyncio.sleep(0)
+            lent -= 1
+
+    await asyncio.gather(*(call() for _ in range(20)))
+    assert most == 3
+    await connections.aclose()
+    await connections.aclose()
