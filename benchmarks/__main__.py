@@ -13,13 +13,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("which", nargs="?", default="all", choices=[*BENCHMARKS, "all"])
     parser.add_argument("--runs", type=int, default=5, help="of each kind, turn by turn (default: 5)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each run, about (default: 5)")
+    parser.add_argument("--seconds", type=int, default=5, help="of each run, about (default: 5)")
+    parser.add_argument(
+        "--patience",
+        type=int,
+        default=10,
+        help="seconds a turn waits for a quiet machine, at most (default: 10)",
+    )
     chosen = parser.parse_args()
     for name in BENCHMARKS if chosen.which == "all" else [chosen.which]:
         print(
-            f"{name}: {chosen.runs} runs of {chosen.seconds:g} s; load of the machine {os.getloadavg()[0]:.2f}"
+            f"{name}: {chosen.runs} runs of {chosen.seconds} s; load of the machine {os.getloadavg()[0]:.2f}"
         )
-        found, details = BENCHMARKS[name](chosen.runs, chosen.seconds)
+        found, details = BENCHMARKS[name](chosen.runs, chosen.seconds, chosen.patience)
         path = figures.write(name, found, **details)
         print(f"\n{figures.table(found)}\n\nevery run: {path}\n")
 

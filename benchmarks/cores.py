@@ -1,12 +1,16 @@
 """Which core runs what, and how much of its time a process used."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+QUIET_SHARE = 0.15
+"""Of one core: what others may use while a run starts."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +55,21 @@ def resident_mb(pid: int) -> float:
     """Return the memory a process holds."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def busy_s() -> float:
+    """Return the processor time that all processes of the machine together, and the kernel, have used so far."""
+    user, nice, system, _idle, _waiting, *interrupts_and_stolen = (
+        int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    )
+    return (user + nice + system + sum(interrupts_and_stolen)) / TICKS_PER_S
+
+
+def wait_until_quiet(patience_s: float) -> None:
+    """Return once the rest of the machine has been quiet for half a second, or the patience is at an end."""
+    ends_s = time.monotonic() + patience_s
+    while time.monotonic() < ends_s:
+        before_s = busy_s()
+        time.sleep(0.5)
+        if busy_s() - before_s < QUIET_SHARE * 0.5:
+            return

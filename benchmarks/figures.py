@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import statistics
+import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -49,7 +51,7 @@ class Figure:
 
 def table(figures: Sequence[Figure]) -> str:
     """Return lines for people."""
-    rows = [("what", "median", "low", "high", "unit", "target", "")]
+    rows: list[tuple[str, ...]] = [("what", "median", "low", "high", "unit", "target", "")]
     for figure in figures:
         digits = figure.digits
         numbers = (figure.value.median, figure.value.low, figure.value.high)
@@ -102,7 +104,23 @@ def machine() -> dict[str, Any]:
     return {
         "processor": models[0] if models else platform.machine(),
         "cores": os.cpu_count(),
-        "load_before": os.getloadavg()[0],
+        "load": os.getloadavg()[0],
+        "fsync_ms": fsync_ms(),
         "python": platform.python_version(),
         "system": platform.release(),
     }
+
+
+def fsync_ms(times: int = 200) -> float:
+    """Return what one small append and its fsync take where the private Redis keeps its data: the median, ms.
+
+    Every round trip to Redis waits for one: with a slow disk it is the disk that a benchmark measures.
+    """
+    took_s = []
+    with tempfile.TemporaryFile(dir=DIRECTORY, buffering=0) as file:
+        for _ in range(times):
+            file.write(b"x" * 4_096)
+            started_s = time.perf_counter()
+            os.fdatasync(file.fileno())
+            took_s.append(time.perf_counter() - started_s)
+    return round(statistics.median(took_s) * 1_000, 3)

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.cores import Cores, cpu_s, resident_mb, running_on, share_out
+from benchmarks.cores import Cores, busy_s, cpu_s, resident_mb, running_on, share_out, wait_until_quiet
 from benchmarks.figures import Figure, Spread
 from benchmarks.load import SECRET, Load, client_name, post
 from benchmarks.private_redis import private_redis
@@ -19,7 +20,7 @@ from tests.support.processes import ROOT, Service
 from tests.support.redis_server import RedisServer
 
 CONNECTIONS = 64
-WARM_UP_S = 1.0
+WARM_UP_S = 1
 RATIO = 0.5
 """Of bare Starlette's throughput, with every feature on and an fsync on every write."""
 
@@ -36,9 +37,11 @@ class Run:
     server_share: float
     """Of its core."""
     redis_share: float
+    strangers_share: float
+    """Of one core, used by processes that have nothing to do with it."""
 
 
-def measure(runs: int, seconds: float) -> tuple[list[Figure], dict[str, object]]:
+def measure(runs: int, seconds: int, patience_s: int) -> tuple[list[Figure], dict[str, object]]:
     """Return the figures, and every run behind them."""
     cores = share_out()
     with (
@@ -50,6 +53,7 @@ def measure(runs: int, seconds: float) -> tuple[list[Figure], dict[str, object]]
         servers = {"bare": (bare_pid, bare_port), "ingress": (ingress.pid, ingress.config["ingress"]["port"])}
         found: dict[str, list[Run]] = {name: [] for name in servers}
         for turn in range(runs + 1):
+            wait_until_quiet(patience_s)
             for name, (pid, port) in servers.items():
                 duration_s = seconds if turn else WARM_UP_S
                 run = _run(name, pid, port, f"{name}{turn}", redis, cores, duration_s)
@@ -68,13 +72,14 @@ def measure(runs: int, seconds: float) -> tuple[list[Figure], dict[str, object]]
     }
 
 
-def _run(name: str, pid: int, port: int, run: str, redis: RedisServer, cores: Cores, seconds: float) -> Run:
-    client = redis.client(socket_timeout=60.0)
+def _run(name: str, pid: int, port: int, run: str, redis: RedisServer, cores: Cores, seconds: int) -> Run:
+    client: Any = redis.client(socket_timeout=60.0)
     client.flushall()
-    before_s, redis_before_s = cpu_s(pid), cpu_s(redis.pid)
+    before_s, redis_before_s, busy_before_s = cpu_s(pid), cpu_s(redis.pid), busy_s()
     with running_on(cores.others):
         load = post(port, run, connections=CONNECTIONS, seconds=seconds)
     used_s, redis_used_s = cpu_s(pid) - before_s, cpu_s(redis.pid) - redis_before_s
+    strangers_s = busy_s() - busy_before_s - used_s - redis_used_s - load.client_share * load.seconds
     if load.failures:
         raise RuntimeError(f"{load.failures} of {load.requests} posts to {name} were not answered with 2xx")
     # Every answer must be an alert on disk; those under way at the end are there without an answer.
@@ -88,6 +93,7 @@ def _run(name: str, pid: int, port: int, run: str, redis: RedisServer, cores: Co
         cpu_us=used_s / load.requests * 1e6,
         server_share=used_s / load.seconds,
         redis_share=redis_used_s / load.seconds,
+        strangers_share=strangers_s / load.seconds,
     )
 
 
@@ -110,6 +116,7 @@ def _figures(found: dict[str, list[Run]], memory_mb: float) -> list[Figure]:
         Figure(
             "client, while posting to bare", Spread.of([run.load.client_share for run in bare]), "", None, 2
         ),
+        Figure("strangers, cores", Spread.of([run.strangers_share for run in bare + ingress]), "", None, 2),
         Figure("ingress, p50 at full load", Spread.of([run.load.p50_ms for run in ingress]), "ms", None, 1),
         Figure("ingress, p99 at full load", Spread.of([run.load.p99_ms for run in ingress]), "ms", None, 1),
         Figure("ingress, resident memory", Spread.of([memory_mb]), "MB"),

@@ -42,7 +42,7 @@ def client_name() -> str:
     return "wrk" if shutil.which("wrk") else "python epoll client"
 
 
-def post(port: int, run: str, *, connections: int, seconds: float) -> Load:
+def post(port: int, run: str, *, connections: int, seconds: int) -> Load:
     """Post for some seconds from a process of its own, on the cores of the caller.
 
     Args:
@@ -57,7 +57,7 @@ def post(port: int, run: str, *, connections: int, seconds: float) -> Load:
             wrk,
             "-t1",
             f"-c{connections}",
-            f"-d{seconds:g}s",
+            f"-d{seconds}s",
             "--timeout",
             "10s",
             "-s",

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from benchmarks.cores import Cores, cpu_s, resident_mb, running_on, share_out
+from benchmarks.cores import Cores, busy_s, cpu_s, resident_mb, running_on, share_out, wait_until_quiet
 from benchmarks.figures import Figure, Spread
 from benchmarks.private_redis import private_redis
-from libs.common.domain.alert import Action, Signal
+from libs.common.domain.alert import Action, AlertContent
 from libs.common.domain.ids import AccountName, WebhookName
 from libs.common.runtime.durations import DurationMs
 from libs.common.runtime.settings import LogAccount, WebhookSettings
@@ -20,6 +21,7 @@ from libs.common.store.client import connect
 from libs.common.store.intake import Admitted, Intake
 from libs.common.store.keys import Keys
 from libs.common.wire.dialects.factorqx import NAME as DIALECT
+from services.ingress.fresh_ids import FreshIds
 from services.ingress.hook import Hook
 from tests.support.eventually import eventually_sync
 from tests.support.processes import Service
@@ -53,9 +55,11 @@ class Run:
     """Of its core."""
     redis_share: float
     """Of Redis' core: near 1, it is Redis that was measured."""
+    strangers_share: float
+    """Of one core, used by processes that have nothing to do with it."""
 
 
-def measure(runs: int, seconds: float) -> tuple[list[Figure], dict[str, object]]:
+def measure(runs: int, seconds: int, patience_s: int) -> tuple[list[Figure], dict[str, object]]:
     """Return the figures, and every run behind them."""
     cores = share_out()
     found: dict[int, list[Run]] = {lanes: [] for lanes in PER_S}
@@ -66,8 +70,9 @@ def measure(runs: int, seconds: float) -> tuple[list[Figure], dict[str, object]]
     ):
         for turn in range(1, runs + 1):
             for lanes, target in PER_S.items():
+                wait_until_quiet(patience_s)
                 # As much as the target would work off in that time, but enough to mean something.
-                count = max(2_000, int(target * seconds))
+                count = max(2_000, target * seconds)
                 run, held_mb = _run(redis, cores, lanes, count, Path(directory))
                 found[lanes].append(run)
                 memory_mb.append(held_mb)
@@ -94,20 +99,22 @@ def _figures(found: dict[int, list[Run]], memory_mb: list[float]) -> list[Figure
             Figure("  of Redis", Spread.of([run.redis_us for run in some]), "us each", None, 1),
             Figure("  share of its core", Spread.of([run.worker_share for run in some]), "", None, 2),
             Figure("  Redis' share of its", Spread.of([run.redis_share for run in some]), "", None, 2),
+            Figure("  strangers, cores", Spread.of([run.strangers_share for run in some]), "", None, 2),
         ]
     return [*figures, Figure("worker, resident memory", Spread.of(memory_mb), "MB")]
 
 
 def _run(redis: RedisServer, cores: Cores, lanes: int, count: int, directory: Path) -> tuple[Run, float]:
-    client = redis.client(socket_timeout=60.0)
+    client: Any = redis.client(socket_timeout=60.0)
     client.flushall()
     asyncio.run(_admit(redis.url, lanes, count))
     admitted = client.xlen(JOURNAL)
     with _worker(cores, redis, directory) as worker:
         eventually_sync(lambda: client.xlen(JOURNAL) > admitted, 30, 0.002, "the worker begins")
-        used_s, redis_used_s = cpu_s(worker.pid), cpu_s(redis.pid)
+        used_s, redis_used_s, busy_before_s = cpu_s(worker.pid), cpu_s(redis.pid), busy_s()
         eventually_sync(lambda: not client.exists(LANES), 300, 0.02, f"{count} instructions end")
         used_s, redis_used_s = cpu_s(worker.pid) - used_s, cpu_s(redis.pid) - redis_used_s
+        strangers_s = busy_s() - busy_before_s - used_s - redis_used_s
         memory_mb = resident_mb(worker.pid)
     ended_ms = [
         int(entry.partition("-")[0])
@@ -125,6 +132,7 @@ def _run(redis: RedisServer, cores: Cores, lanes: int, count: int, directory: Pa
         redis_us=redis_used_s / count * 1e6,
         worker_share=used_s / elapsed_s,
         redis_share=redis_used_s / elapsed_s,
+        strangers_share=strangers_s / elapsed_s,
     )
     return run, memory_mb
 
@@ -135,12 +143,12 @@ async def _admit(url: str, lanes: int, count: int) -> None:
     hook = Hook.of(WebhookName("default"), settings, {ACCOUNT: LogAccount()}, "")
     client = connect(url, timeout_s=30)
     intake = Intake(client, Keys())
-    now_ms = int(time.time() * 1_000)
+    ids, now_ms = FreshIds(), int(time.time() * 1_000)
     try:
         for start in range(0, count, CHUNK):
             flights = []
             for number in range(start, min(start + CHUNK, count)):
-                signal = Signal(
+                content = AlertContent(
                     dialect=DIALECT,
                     action=Action.BUY,
                     symbol=f"SYM{number % lanes:05d}",
@@ -149,9 +157,11 @@ async def _admit(url: str, lanes: int, count: int) -> None:
                     sender_id=f"bench-{number:09d}",
                 )
                 masked = (
-                    f'{{"secret":"***","id":"bench-{number:09d}","symbol":"{signal.symbol}","action":"buy"}}'
+                    f'{{"secret":"***","id":"bench-{number:09d}","symbol":"{content.symbol}","action":"buy"}}'
                 )
-                flights.append(intake.admissions.submit(hook.admission(signal, masked, now_ms)))
+                flights.append(
+                    intake.admissions.submit(hook.admission(ids.alert_id(now_ms), content, masked, now_ms))
+                )
             for verdict in await asyncio.gather(*flights):
                 if not isinstance(verdict, Admitted):
                     raise TypeError(f"an alert was not admitted: {verdict}")

@@ -1,6 +1,7 @@
 """`bascule alerts`: what came in and what became of it."""
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,47 +16,50 @@ from cli.filters import (
     state_option,
     symbol_option,
 )
-from cli.output import (
-    NOTHING,
-    Failure,
-    cell,
-    local_time,
-    note,
-    painted,
-    printable,
-    table,
-    when,
-    write,
-    write_json,
-    write_table,
-)
+from cli.listing import Columns, list_newest
+from cli.output import NOTHING, Failure, cell, local_time, painted, printable, table, when, write, write_json
+from libs.common.domain.lifecycle import InstructionState
 
 if TYPE_CHECKING:
     from libs.common.store.journal import JournalEntry
-    from libs.common.store.readings import Found, Readings
+    from libs.common.store.readings import Readings
     from libs.common.store.records import AlertRecord
 
-STATES = ("QUEUED", "ACTIVE", "EXECUTED", "REJECTED", "SKIPPED", "EXPIRED", "DEAD")
+COLUMNS: Final[Columns] = MappingProxyType(
+    {
+        "ALERT": "alert_id",
+        "RECEIVED": "received_at_ms",
+        "ACTION": "action",
+        "SYMBOL": "symbol",
+        "QUANTITY": "quantity",
+        "ACCOUNT": lambda document: ",".join(one["account"] for one in document["instructions"]),
+        "STATE": "state",
+        "REASON": "reason",
+    }
+)
 
 
 @click.command(name="alerts")
 @click.argument("alert_id", metavar="[ID]", required=False)
 @limit_option
 @since_option
-@state_option(*STATES)
+@state_option(InstructionState)
 @symbol_option
 @account_option
 @json_option
 def command(
     alert_id: str | None,
     limit: int,
-    since: int | None,
+    since_ms: int | None,
     state: str | None,
     symbol: str | None,
     account: str | None,
     as_json: bool,
 ) -> None:
-    """List alerts, newest first; with an ID (or its beginning) show one with its whole history."""
+    """List alerts, or show one with its whole history.
+
+    The list is newest first. Of an ID its beginning is enough.
+    """
     bridge = find_bridge()
     if alert_id is not None:
         _show(bridge, alert_id, as_json=as_json)
@@ -65,24 +69,18 @@ def command(
         decisive = record.decisive
         return (
             is_same(state, None if decisive is None else decisive.state)
-            and is_same(symbol, record.alert.signal.symbol, *(one.market for one in record.instructions))
+            and is_same(symbol, record.alert.content.symbol, *(one.market for one in record.instructions))
             and is_same(account, *record.alert.accounts)
         )
 
-    async def search(readings: "Readings") -> "tuple[Found[AlertRecord], int]":
-        now_ms = await readings.now_ms()
-        since_ms = None if since is None else now_ms - since
-        return await readings.newest_alerts(limit=limit, since_ms=since_ms, matches=matches), now_ms
-
-    found, now_ms = ask(bridge, search)
-    documents = [alert_document(record) for record in found.items]
-    if as_json:
-        write_json(documents)
-    else:
-        headers = ("ALERT", "RECEIVED", "ACTION", "SYMBOL", "QUANTITY", "ACCOUNT", "STATE", "REASON")
-        write_table(headers, [_row(document, now_ms) for document in documents])
-    if found.is_cut:
-        note("only the newest part of the journal was searched; narrow it with --since")
+    list_newest(
+        bridge,
+        lambda readings, from_ms: readings.newest_alerts(limit=limit, since_ms=from_ms, matches=matches),
+        alert_document,
+        COLUMNS,
+        since_ms=since_ms,
+        as_json=as_json,
+    )
 
 
 async def find_alert(readings: "Readings", name: str) -> "tuple[AlertRecord, list[JournalEntry]]":
@@ -126,19 +124,6 @@ def _show(bridge: Bridge, name: str, *, as_json: bool) -> None:
         write_json(whole_alert_document(record, history))
     else:
         show_alert(record, history, now_ms)
-
-
-def _row(document: Document, now_ms: int) -> tuple[object, ...]:
-    return (
-        document["alert_id"],
-        when(document["received_at_ms"], now_ms),
-        document["action"],
-        document["symbol"],
-        document["quantity"],
-        ",".join(one["account"] for one in document["instructions"]),
-        document["state"],
-        document["reason"],
-    )
 
 
 def _facts(document: Document, now_ms: int) -> list[tuple[str, str]]:

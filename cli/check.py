@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from cli import webhook_secret
 from cli.context import Bridge, default_config, find_bridge, no_answer, run, var_directories
 from cli.filters import json_option
 from cli.findings import Finding, ok, report, wrong
@@ -18,13 +19,12 @@ if TYPE_CHECKING:
     from libs.common.store.readings import Readings
 
 CORRECT_IT: Final = "correct it; config/bascule.yaml explains every key"
-GENERATED_SECRET: Final = "WEBHOOK_SECRET"  # noqa: S105 - a variable's name
 
 
 @click.command(name="check")
 @json_option
 def command(as_json: bool) -> int:
-    """Check that the configuration loads, secrets are there and Redis keeps its promises."""
+    """Check configuration, secrets and what Redis promises."""
     return report(findings(), as_json=as_json)
 
 
@@ -51,7 +51,7 @@ def findings() -> list[Finding]:
 
 def _unstarted() -> list[Finding]:
     """Return whether `make up` could run here."""
-    from libs.common.runtime.settings import load_settings
+    from libs.common.runtime.load_settings import load_settings
 
     config = default_config(Path.cwd())
     if config is None:
@@ -90,12 +90,10 @@ def secret_finding(name: str, user: str, bridge: Bridge | None) -> Finding:
     if bridge is not None and bridge.record is not None:
         # It would not have started without.
         return ok(subject, f"not set here, but the running bridge has it, for {user}")
-    if name == GENERATED_SECRET:
-        kept = [
-            var / "webhook-secret" for var in var_directories(Path.cwd()) if (var / "webhook-secret").exists()
-        ]
-        if kept:
-            return ok(subject, f"kept in {kept[0]}, for {user}")
+    if name == webhook_secret.VARIABLE:
+        kept = webhook_secret.find_kept(var_directories(Path.cwd()))
+        if kept is not None:
+            return ok(subject, f"kept in {kept}, for {user}")
         if bridge is None:
             return ok(subject, f"not set: `make up` will generate it, for {user}")
         return wrong(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from cli.addresses import local_url, webhook_url
 from cli.output import Failure
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Bridge:
         """
         if self.config is None:
             return None
-        from libs.common.runtime.settings import load_settings
+        from libs.common.runtime.load_settings import load_settings
 
         return load_settings(self.config)
 
@@ -55,14 +56,17 @@ class Bridge:
         settings = self.settings()
         if settings is None:
             return None
-        host = settings.ingress.host
-        if host in {"0.0.0.0", "::", ""}:
-            host = "127.0.0.1"
-        return (
-            f"http://[{host}]:{settings.ingress.port}"
-            if ":" in host
-            else f"http://{host}:{settings.ingress.port}"
-        )
+        return local_url(settings.ingress.host, settings.ingress.port)
+
+    def public_url(self) -> str | None:
+        """Return where TradingView posts alerts to; None where nothing says so.
+
+        Raises:
+            ConfigError: The configuration cannot be read or does not fit.
+        """
+        settings = self.settings()
+        public = None if settings is None else settings.ingress.public_url
+        return None if public is None else webhook_url(public)
 
     @property
     def shown_url(self) -> str:
@@ -97,7 +101,7 @@ def find_bridge(environ: Mapping[str, str] | None = None, start: Path | None = N
     if record is not None and var is not None:
         return Bridge(record.redis_url, str(var / "run.json"), config or _config_of(record), var, record)
     if config is not None:
-        from libs.common.runtime.settings import load_settings
+        from libs.common.runtime.load_settings import load_settings
 
         return Bridge(load_settings(config).redis.url, "BASCULE_CONFIG", config, None, None)
     raise Failure(NO_BRIDGE)

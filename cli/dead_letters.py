@@ -1,12 +1,13 @@
 """`bascule dead-letters`: what was given up, to be looked at, replayed or discarded."""
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, assert_never
 
 import click
 
 from cli.context import ask, find_bridge
-from cli.documents import Document, history_document, letter_document
+from cli.documents import history_document, letter_document
 from cli.filters import (
     account_option,
     duration_ms,
@@ -17,32 +18,51 @@ from cli.filters import (
     state_option,
     symbol_option,
 )
-from cli.output import Failure, cell, local_time, note, printable, table, when, write, write_json, write_table
+from cli.listing import Columns, list_newest
+from cli.output import Failure, cell, local_time, printable, table, when, write, write_json
+from libs.common.domain.lifecycle import DEAD_LETTERED, InstructionState
 
 if TYPE_CHECKING:
     from libs.common.store.dead_letters import DeadLetter, Discard, Replay
     from libs.common.store.journal import JournalEntry
-    from libs.common.store.readings import Found, Readings
+    from libs.common.store.readings import Readings
+
+COLUMNS: Final[Columns] = MappingProxyType(
+    {
+        "DEAD LETTER": "dead_letter_id",
+        "GIVEN UP": "at_ms",
+        "ACCOUNT": "account",
+        "SYMBOL": "symbol",
+        "STATE": "state",
+        "REASON": "reason",
+        "ATTEMPTS": "attempts",
+        "ALERT": "alert_id",
+        "DETAIL": "detail",
+    }
+)
 
 _LETTER_ID: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 
 
 @click.group(name="dead-letters")
 def command() -> None:
-    """List, show, replay or discard dead letters. An ID is a dead letter's own, or its alert's."""
+    """List, show, replay or discard dead letters.
+
+    An ID is a dead letter's own, or its alert's.
+    """
 
 
 @command.command(name="list")
 @limit_option
 @since_option
-@state_option("REJECTED", "EXPIRED", "DEAD")
+@state_option(state for state in InstructionState if state in DEAD_LETTERED)
 @symbol_option
 @account_option
 @click.option("--reason", help="Only this reason, for example poison or too_old.")
 @json_option
 def list_(
     limit: int,
-    since: int | None,
+    since_ms: int | None,
     state: str | None,
     symbol: str | None,
     account: str | None,
@@ -59,30 +79,14 @@ def list_(
             and is_same(reason, letter.reason)
         )
 
-    async def search(readings: "Readings") -> "tuple[Found[DeadLetter], int]":
-        now_ms = await readings.now_ms()
-        since_ms = None if since is None else now_ms - since
-        return await readings.newest_letters(limit=limit, since_ms=since_ms, matches=matches), now_ms
-
-    found, now_ms = ask(find_bridge(), search)
-    documents = [letter_document(letter) for letter in found.items]
-    if as_json:
-        write_json(documents)
-    else:
-        headers = (
-            "DEAD LETTER",
-            "GIVEN UP",
-            "ACCOUNT",
-            "SYMBOL",
-            "STATE",
-            "REASON",
-            "ATTEMPTS",
-            "ALERT",
-            "DETAIL",
-        )
-        write_table(headers, [_row(document, now_ms) for document in documents])
-    if found.is_cut:
-        note("only the newest part was searched; narrow it with --since")
+    list_newest(
+        find_bridge(),
+        lambda readings, from_ms: readings.newest_letters(limit=limit, since_ms=from_ms, matches=matches),
+        letter_document,
+        COLUMNS,
+        since_ms=since_ms,
+        as_json=as_json,
+    )
 
 
 @command.command()
@@ -136,18 +140,19 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name", metavar="ID")
 @click.option(
     "--max-age",
+    "max_age_ms",
     default="60s",
     show_default=True,
     callback=duration_ms,
     help="How long it may wait before it expires instead of trading.",
 )
 @json_option
-def replay(name: str, max_age: int, as_json: bool) -> None:
+def replay(name: str, max_age_ms: int, as_json: bool) -> None:
     """Queue a dead letter again, at the end of its lane. Once: the letter is gone then."""
 
     async def do(readings: "Readings") -> "tuple[DeadLetter, Replay]":
         letter = await _find(readings, name)
-        return letter, await readings.dead_letters.replay(letter.letter_id, max_age_ms=max_age)
+        return letter, await readings.dead_letters.replay(letter.letter_id, max_age_ms=max_age_ms)
 
     letter, outcome = ask(find_bridge(), do)
     _say_replay(letter, outcome, as_json=as_json)
@@ -235,17 +240,3 @@ def _done(letter: "DeadLetter", outcome: str, *, as_json: bool) -> None:
         )
     else:
         write(f"{outcome} {letter.letter_id}: alert {cell(letter.alert_id)}, account {cell(letter.account)}")
-
-
-def _row(document: Document, now_ms: int) -> tuple[object, ...]:
-    return (
-        document["dead_letter_id"],
-        when(document["at_ms"], now_ms),
-        document["account"],
-        document["symbol"],
-        document["state"],
-        document["reason"],
-        document["attempts"],
-        document["alert_id"],
-        document["detail"],
-    )

@@ -1,6 +1,6 @@
 """`bascule doctor`: looks at everything around the bridge that can make it ail."""
 
-import errno
+import os
 import platform
 import shutil
 import socket
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from cli.addresses import reachable
 from cli.check import CORRECT_IT, secret_finding
 from cli.context import Bridge, default_config, find_bridge, no_answer, run, var_directories
 from cli.filters import json_option
 from cli.findings import Finding, ok, report, warning, wrong
 from cli.output import Failure, size
+from cli.ports import PortUse, in_words, port_uses, remedy, try_port
 from libs.common.domain.errors import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -28,22 +30,21 @@ LARGEST_SKEW_MS: Final = 1_000
 REACH_TIMEOUT_S: Final = 2.0
 LITTLE_SPACE: Final = 1_000_000_000
 NO_SPACE: Final = 100_000_000
-WORKERS_HERE: Final = 2
-"""What `make up` starts."""
-
-_ANY_HOST: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 @click.command(name="doctor")
 @json_option
 def command(as_json: bool) -> int:
-    """Check clock, ports, disk, versions and brokers, and say what to do about what is wrong."""
+    """Check clock, ports, disk, versions and brokers.
+
+    It says what to do about what is wrong.
+    """
     return report(findings(), as_json=as_json)
 
 
 def findings() -> list[Finding]:
     """Return what was found."""
-    from libs.common.runtime.settings import load_settings
+    from libs.common.runtime.load_settings import load_settings
 
     found = [_python(), *_orphans(), _disk()]
     bridge: Bridge | None = None
@@ -70,15 +71,14 @@ def findings() -> list[Finding]:
 
 def _server() -> Finding:
     """Return which Redis server `make up` would start."""
-    from libs.common.runtime.redis_server import FLOOR, read_version
+    from libs.common.runtime.redis_binary import INSTALL_HINT, installed_server
 
-    for name in ("redis-server", "valkey-server"):
-        path = shutil.which(name)
-        binary = None if path is None else read_version(Path(path))
-        if binary is not None and binary.version[:2] >= FLOOR:
-            return ok("redis", f"{binary} is installed ({path})")
-    remedy = "`make up` uses one for trying where it can; install redis-server or valkey-server 6.2 or newer"
-    return warning("redis", "no redis-server or valkey-server 6.2 or newer on the PATH", remedy)
+    said: list[str] = []
+    binary = installed_server(os.environ.get("PATH", os.defpath), said.append)
+    if binary is not None:
+        return ok("redis", f"{binary} is installed ({binary.path})")
+    detail = "; ".join(["no redis-server or valkey-server 6.2 or newer on the PATH", *said])
+    return warning("redis", detail, f"`make up` uses one for trying where it can; {INSTALL_HINT}")
 
 
 def _python() -> Finding:
@@ -137,36 +137,30 @@ def _redis(bridge: Bridge) -> list[Finding]:
 
 
 def _ports(bridge: Bridge | None, settings: "Settings") -> list[Finding]:
-    ingress, worker, reaper = settings.ingress, settings.worker, settings.reaper
-    wanted = [
-        ("ingress", ingress.host, ingress.port, "ingress.port"),
-        ("ingress", ingress.ops_host, ingress.ops_port, "ingress.ops_port"),
-        ("reaper", reaper.ops_host, reaper.ops_port, "reaper.ops_port"),
-    ]
-    names = [f"worker-{number}" for number in range(1, WORKERS_HERE + 1)]
-    if bridge is not None and bridge.record is not None:
-        names = sorted(name for name in bridge.record.ops if name.startswith("worker-"))
-    wanted += [
-        (name, worker.ops_host, worker.ops_port + int(name.removeprefix("worker-")), "worker.ops_port")
-        for name in names
-    ]
-    return [_port(bridge, process, host, port, key) for process, host, port, key in wanted]
+    if bridge is None or bridge.record is None:
+        return [_free_port(bridge, use) for use in port_uses(settings)]
+    workers = sum(name.startswith("worker-") for name in bridge.record.ops)
+    return [_used_port(use) for use in port_uses(settings, workers)]
 
 
-def _port(bridge: Bridge | None, process: str, host: str, port: int, key: str) -> Finding:
-    subject = f"port {port}"
-    if bridge is not None and bridge.record is not None:
-        if _reaches(host, port) is None:
-            return ok(subject, f"{process} listens ({key})")
-        remedy = "look at the output of `make up`, which starts it again"
-        return wrong(subject, f"{process} does not listen ({key})", remedy)
-    problem = _cannot_listen(host, port)
-    if problem is None:
-        return ok(subject, f"free, for {process} ({key})")
+def _used_port(use: PortUse) -> Finding:
+    """Return whether a process of the running bridge listens."""
+    subject = f"port {use.port}"
+    if _reaches(use.host, use.port) is None:
+        return ok(subject, f"{use.process} listens ({use.key})")
+    cure = "look at the output of `make up`, which starts it again"
+    return wrong(subject, f"{use.process} does not listen ({use.key})", cure)
+
+
+def _free_port(bridge: Bridge | None, use: PortUse) -> Finding:
+    """Return whether a process of a bridge to be started could listen."""
+    subject, error = f"port {use.port}", try_port(use)
+    if error is None:
+        return ok(subject, f"free, for {use.process} ({use.key})")
     if bridge is not None and bridge.found_by == "REDIS_URL":
         # A bridge whose services run by themselves: we cannot tell whose listener it is.
-        return ok(subject, f"{problem}, perhaps by {process} itself ({key})")
-    return wrong(subject, f"{problem}; {process} wants it", f"stop what listens there, or change {key}")
+        return ok(subject, f"{in_words(error)}, perhaps by {use.process} itself ({use.key})")
+    return wrong(subject, f"{in_words(error)}; {use.process} wants it", remedy(use, error))
 
 
 def _brokers(bridge: Bridge | None, settings: "Settings") -> list[Finding]:
@@ -195,20 +189,7 @@ def _brokers(bridge: Bridge | None, settings: "Settings") -> list[Finding]:
 def _reaches(host: str, port: int) -> str | None:
     """Return why a TCP connection fails; None where it does not."""
     try:
-        socket.create_connection((_ANY_HOST.get(host, host), port), timeout=REACH_TIMEOUT_S).close()
+        socket.create_connection((reachable(host), port), timeout=REACH_TIMEOUT_S).close()
     except OSError as error:
         return error.strerror or str(error)
-    return None
-
-
-def _cannot_listen(host: str, port: int) -> str | None:
-    """Return why nobody could listen there; None where one could."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen(1)
-        except OSError as error:
-            return "in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
     return None

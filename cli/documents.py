@@ -16,21 +16,21 @@ Document = dict[str, Any]
 
 def alert_document(record: "AlertRecord") -> Document:
     """Return an alert; with one instruction its account, market and order are repeated at the top."""
-    alert, signal, decisive = record.alert, record.alert.signal, record.decisive
+    alert, content, decisive = record.alert, record.alert.content, record.decisive
     instructions = [instruction_document(instruction) for instruction in record.instructions]
     document: Document = {
         "alert_id": alert.alert_id,
         "state": None if decisive is None else decisive.state.value,
         "reason": None if decisive is None else decisive.reason,
         "webhook": alert.webhook,
-        "strategy": signal.strategy,
-        "action": signal.action.value,
-        "quantity": decimal(signal.quantity),
-        "symbol": signal.symbol,
-        "price": decimal(signal.price),
+        "strategy": content.strategy,
+        "action": content.action.value,
+        "quantity": decimal(content.quantity),
+        "symbol": content.symbol,
+        "price": decimal(content.price),
         "received_at_ms": alert.received_at_ms,
-        "fired_at_ms": signal.fired_at_ms,
-        "dialect": signal.dialect,
+        "fired_at_ms": content.fired_at_ms,
+        "dialect": content.dialect,
     }
     if len(instructions) == 1:
         document |= {name: instructions[0][name] for name in ("account", "market", "client_order_id")}

@@ -1,17 +1,29 @@
 """`bascule events`: posts that were refused at the door."""
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.context import ask, find_bridge
+from cli.context import find_bridge
 from cli.documents import refused_document
 from cli.filters import is_same, json_option, limit_option, since_option
-from cli.output import note, when, write_json, write_table
+from cli.listing import Columns, list_newest
 
 if TYPE_CHECKING:
     from libs.common.store.journal import RefusedPost
-    from libs.common.store.readings import Found, Readings
+
+COLUMNS: Final[Columns] = MappingProxyType(
+    {
+        "EVENT": "event_id",
+        "REFUSED": "at_ms",
+        "WEBHOOK": "webhook",
+        "STATUS": "status",
+        "REASON": "code",
+        "FIELD": "field",
+        "DETAIL": "detail",
+    }
+)
 
 
 @click.command(name="events")
@@ -20,33 +32,17 @@ if TYPE_CHECKING:
 @click.option("--reason", help="Only this code, for example unauthorized or invalid_action.")
 @click.option("--webhook", help="Only this webhook.")
 @json_option
-def command(limit: int, since: int | None, reason: str | None, webhook: str | None, as_json: bool) -> None:
+def command(limit: int, since_ms: int | None, reason: str | None, webhook: str | None, as_json: bool) -> None:
     """List refused posts, newest first."""
 
     def matches(post: "RefusedPost") -> bool:
         return is_same(reason, post.code) and is_same(webhook, post.webhook)
 
-    async def search(readings: "Readings") -> "tuple[Found[RefusedPost], int]":
-        now_ms = await readings.now_ms()
-        since_ms = None if since is None else now_ms - since
-        return await readings.newest_refused(limit=limit, since_ms=since_ms, matches=matches), now_ms
-
-    found, now_ms = ask(find_bridge(), search)
-    if as_json:
-        write_json([refused_document(post) for post in found.items])
-    else:
-        rows = [
-            (
-                post.event_id,
-                when(post.at_ms, now_ms),
-                post.webhook,
-                post.status,
-                post.code,
-                post.field,
-                post.detail,
-            )
-            for post in found.items
-        ]
-        write_table(("EVENT", "REFUSED", "WEBHOOK", "STATUS", "REASON", "FIELD", "DETAIL"), rows)
-    if found.is_cut:
-        note("only the newest part was searched; narrow it with --since")
+    list_newest(
+        find_bridge(),
+        lambda readings, from_ms: readings.newest_refused(limit=limit, since_ms=from_ms, matches=matches),
+        refused_document,
+        COLUMNS,
+        since_ms=since_ms,
+        as_json=as_json,
+    )

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 import click
@@ -40,7 +41,9 @@ def limit_option(function: F) -> F:
 
 def since_option(function: F) -> F:
     """Add `--since`, milliseconds back from now."""
-    return click.option("--since", callback=duration_ms, help="Only the last 30min, 2h, 7d...")(function)
+    return click.option("--since", "since_ms", callback=duration_ms, help="Only the last 30min, 2h, 7d...")(
+        function
+    )
 
 
 def symbol_option(function: F) -> F:
@@ -53,11 +56,10 @@ def account_option(function: F) -> F:
     return click.option("--account", help="Only this account.")(function)
 
 
-def state_option(*states: str) -> Callable[[F], F]:
+def state_option(states: Iterable[StrEnum]) -> Callable[[F], F]:
     """Add `--state`, one of these."""
-    return click.option(
-        "--state", type=click.Choice(states, case_sensitive=False), help="Only those in this state."
-    )
+    names = click.Choice([state.value for state in states], case_sensitive=False)
+    return click.option("--state", type=names, help="Only those in this state.")
 
 
 def is_same(wanted: str | None, *values: str | None) -> bool:

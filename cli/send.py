@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cli import webhook_secret
+from cli.addresses import webhook_url
 from cli.alerts import show_alert
 from cli.context import Bridge, find_bridge, run, var_directories
 from cli.documents import Document, alert_document
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from libs.common.store.readings import Readings
     from libs.common.store.records import AlertRecord
 
-DEFAULT_SECRET: Final = "WEBHOOK_SECRET"  # noqa: S105 - a variable's name
 POST_TIMEOUT_S: Final = 5.0
 POLL_S: Final = 0.05
 
@@ -44,7 +45,12 @@ _WELL: Final = frozenset({"EXECUTED", "SKIPPED"})
     "--wait", "is_waiting", is_flag=True, help="Wait until they ended and show what became of them."
 )
 @click.option(
-    "--timeout", default="60s", show_default=True, callback=duration_ms, help="How long --wait waits."
+    "--timeout",
+    "timeout_ms",
+    default="60s",
+    show_default=True,
+    callback=duration_ms,
+    help="How long --wait waits.",
 )
 @json_option
 def command(
@@ -56,10 +62,10 @@ def command(
     count: int,
     url: str | None,
     is_waiting: bool,
-    timeout: int,
+    timeout_ms: int,
     as_json: bool,
 ) -> int:
-    """Post sample alerts to the running bridge and show its answers.
+    """Post sample alerts to the running bridge.
 
     Values are posted as they are given, so that refusals can be tried out too.
     """
@@ -71,12 +77,15 @@ def command(
     answers = asyncio.run(_post_all(target, bodies))
     outcomes: dict[str, tuple[AlertRecord, list[JournalEntry]]] = {}
     if is_waiting and bridge is not None:
-        outcomes = run(bridge.redis_url, lambda readings: _outcomes(readings, answers, timeout / 1_000))
+        outcomes = run(bridge.redis_url, lambda readings: _outcomes(readings, answers, timeout_ms / 1_000))
     if as_json:
         documents = [_document(answer, outcomes, is_waiting=is_waiting) for answer in answers]
         write_json(documents[0] if count == 1 else documents)
     else:
         _show(answers, outcomes, is_waiting=is_waiting)
+        public_url = None if bridge is None or url is not None else bridge.public_url()
+        if public_url is not None:
+            note(f"posted to {target}; TradingView posts to {public_url}")
     is_well = all(_is_accepted(answer) for answer in answers)
     if is_waiting:
         is_well = is_well and all(_ended_well(answer, outcomes) for answer in answers)
@@ -93,7 +102,7 @@ def _target(bridge: Bridge | None, url: str | None) -> str:
         raise Failure("nothing says where the ingress is: give --url, or set BASCULE_CONFIG")
     if urlsplit(base).scheme not in {"http", "https"}:
         raise click.UsageError(f'--url: got "{base}", expected an http:// or https:// address')
-    return base if urlsplit(base).path not in {"", "/"} else f"{base.rstrip('/')}/webhook"
+    return base if urlsplit(base).path not in {"", "/"} else webhook_url(base)
 
 
 def _secret(bridge: Bridge | None) -> str:
@@ -101,7 +110,7 @@ def _secret(bridge: Bridge | None) -> str:
 
     Raises:
         Failure: There is neither.
-        ConfigError: It is set, but empty or not to be read.
+        ConfigError: It is there, but empty or not to be read.
     """
     from libs.common.runtime.secrets import has_secret, read_secret
 
@@ -109,19 +118,17 @@ def _secret(bridge: Bridge | None) -> str:
     if has_secret(name, os.environ):
         return read_secret(name, os.environ).reveal()
     own = [] if bridge is None or bridge.var is None else [bridge.var]
-    for var in [*own, *var_directories(Path.cwd())]:
-        path = var / "webhook-secret"
-        if path.exists():
-            return path.read_text(encoding="utf-8").strip()
+    kept = webhook_secret.find_kept([*own, *var_directories(Path.cwd())])
+    if name == webhook_secret.VARIABLE and kept is not None:
+        return webhook_secret.read_kept(kept)
     raise Failure(f"no webhook secret: set {name} to the one that the bridge has")
 
 
 def _secret_name(bridge: Bridge | None) -> str:
-    from libs.common.domain.ids import WebhookName
+    from libs.common.runtime.settings import DEFAULT_WEBHOOK
 
     settings = None if bridge is None else bridge.settings()
-    webhook = None if settings is None else settings.webhooks.get(WebhookName("default"))
-    return DEFAULT_SECRET if webhook is None else webhook.secret
+    return webhook_secret.VARIABLE if settings is None else settings.webhooks[DEFAULT_WEBHOOK].secret
 
 
 async def _post_all(url: str, bodies: list[dict[str, str]]) -> list[Document]:

@@ -34,7 +34,10 @@ class Ingress:
 @click.command(name="status")
 @json_option
 def command(as_json: bool) -> int:
-    """Show what runs, what waits and which promise holds. Exit code 3: something is not well."""
+    """Show what runs, what waits and which promise holds.
+
+    Exit code 3: something is not well.
+    """
     from libs.common.domain.errors import StoreUnavailable
 
     bridge = find_bridge()

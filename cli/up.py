@@ -14,11 +14,13 @@ from typing import Final
 
 import click
 
-from cli import up_plan
+from cli import up_plan, webhook_secret
+from cli.addresses import reachable
 from cli.exit_codes import ExitCode
+from cli.ports import WORKERS, check_ports
 from cli.up_plan import Plan
-from libs.common.runtime import redis_server
-from libs.common.runtime.redis_server import ServerBinary
+from libs.common.runtime import redis_data, redis_server
+from libs.common.runtime.redis_binary import INSTALL_HINT, ServerBinary, find_server
 from libs.common.runtime.run_record import RunRecord, remove_run_record, write_run_record
 from libs.common.runtime.secrets import mask_url
 from libs.common.runtime.supervisor import Child, Program
@@ -28,11 +30,13 @@ _REMIND_S: Final = 10.0
 
 
 @click.command("up")
-@click.option("--workers", type=click.IntRange(1, 64), default=2, show_default=True, help="Worker processes.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=WORKERS, show_default=True, help="Worker processes."
+)
 def command(workers: int) -> int:
-    """Run the whole bridge here, in the foreground: Redis, ingress, workers and reaper.
+    """Run the whole bridge here, in the foreground.
 
-    The configuration is config/demo.yaml, or the file that BASCULE_CONFIG names. Data and secrets are kept in var/.
+    That is Redis, ingress, workers and reaper. The configuration is config/demo.yaml, or the file that BASCULE_CONFIG names. Data and secrets are kept in var/.
     With REDIS_URL set that Redis is used instead of an own one.
     """
     return bring_up(Path.cwd(), os.environ, workers=workers)
@@ -60,7 +64,7 @@ def bring_up(
     lock = up_plan.claim_directory(var)
     try:
         plan = up_plan.make_plan(directory.resolve(), environ, workers)
-        up_plan.check_ports(plan.ports(), plan.config)
+        check_ports(plan.ports(), plan.config)
         return asyncio.run(_Launch(plan, services).run())
     finally:
         os.close(lock)
@@ -121,9 +125,7 @@ class _Launch:
         binary: ServerBinary | None = None
         redis_url: str | None = None
         if plan.has_own_redis:
-            binary = await asyncio.to_thread(
-                redis_server.find_server, plan.environ.get("PATH", os.defpath), say
-            )
+            binary = await asyncio.to_thread(find_server, plan.environ.get("PATH", os.defpath), say)
             redis_url = await self._start_redis(binary)
         for program in up_plan.service_programs(plan, redis_url, self._services):
             self._children.append(self._start(program))
@@ -146,8 +148,8 @@ class _Launch:
         data = plan.var / "redis"
         socket = redis_server.socket_path(plan.var, plan.environ)
         data.mkdir(mode=0o700, exist_ok=True)
-        lock = await asyncio.to_thread(redis_server.lock_data, data)
-        redis_server.claim_data(data, binary)
+        lock = await asyncio.to_thread(redis_data.lock_data, data)
+        redis_data.claim_data(data, binary)
         self._redis = self._start(redis_server.server_program(binary, data, socket, lock, plan.environ))
         await self._poll(
             lambda: redis_server.is_ready(socket), lambda: f"Redis loads its data (its log: {data}/redis.log)"
@@ -168,10 +170,10 @@ class _Launch:
             reasons[:] = [
                 f"{use.process} is not ready"
                 for use in self._plan.ports()
-                if not await _is_listening(up_plan.reachable(use.host), use.port)
+                if not await _is_listening(reachable(use.host), use.port)
             ]
             if not reasons:
-                reason = await asyncio.to_thread(_unhealthy, up_plan.reachable(ingress.host), ingress.port)
+                reason = await asyncio.to_thread(_unhealthy, reachable(ingress.host), ingress.port)
                 reasons.extend([f"ingress is not ready: {reason}"] if reason else [])
             return not reasons
 
@@ -232,14 +234,16 @@ def _greeting(plan: Plan, binary: ServerBinary | None) -> Iterator[str]:
     for name, port in plan.ops_ports().items():
         yield f"  {name:<10} probes and metrics on port {port}"
     if binary is not None and binary.is_for_trying:
-        yield f"This Redis is for trying. For anything real, {redis_server.INSTALL_HINT}."
+        yield f"This Redis is for trying. For anything real, {INSTALL_HINT}."
     if up_plan.is_generated(plan):
-        yield f"{up_plan.GENERATED_SECRET} was not set: generated and kept in {_short(plan.var / 'webhook-secret')}:"
-        yield f"  {plan.environ[up_plan.GENERATED_SECRET]}"
-    curl = up_plan.sample_curl(plan)
-    if curl is not None:
-        yield "Post an alert:"
-        yield f"  {curl}"
+        name = webhook_secret.VARIABLE
+        yield f"{name} was not set: generated and kept in {_short(webhook_secret.kept_path(plan.var))}:"
+        yield f"  {plan.environ[name]}"
+    yield "Post an alert:"
+    yield f"  {up_plan.sample_curl(plan)}"
+    if plan.public_url is not None:
+        yield "TradingView posts alerts to:"
+        yield f"  {plan.public_url}"
     yield "See what became of it:"
     yield "  .venv/bin/bascule alerts"
     yield "  .venv/bin/bascule positions"

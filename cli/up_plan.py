@@ -1,30 +1,27 @@
 """What `bascule up` is about to run: configuration, secrets, ports and processes, all checked before anything starts."""
 
-import errno
 import fcntl
 import os
-import secrets
 import shlex
 import signal
-import socket
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from cli import webhook_secret
+from cli.addresses import local_url, webhook_url
+from cli.ports import PortUse, port_uses
 from libs.common.domain.errors import ConfigError
-from libs.common.domain.ids import WebhookName
+from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.run_record import read_run_record
 from libs.common.runtime.secrets import has_secret, read_secret
-from libs.common.runtime.settings import HttpAccount, Settings, load_settings
+from libs.common.runtime.settings import DEFAULT_WEBHOOK, HttpAccount, Settings
 from libs.common.runtime.supervisor import Program
 
 DEMO_CONFIG: Final = Path("config/demo.yaml")
-DEFAULT_WEBHOOK: Final = WebhookName("default")
-GENERATED_SECRET: Final = "WEBHOOK_SECRET"  # noqa: S105 - a variable's name
 SERVICES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
     {name: (sys.executable, "-m", f"services.{name}") for name in ("ingress", "worker", "reaper")}
 )
@@ -32,19 +29,6 @@ SERVICES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
 
 _STOP_MARGIN_S: Final = 5.0
 _STOP_PATIENCE_S: Final = 15.0
-_PORT_PATIENCE_S: Final = 1.5
-_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class PortUse:
-    """One port that a process is about to listen on."""
-
-    process: str
-    host: str
-    port: int
-    key: str
-    """The setting that moves it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,27 +51,17 @@ class Plan:
     def ingress_url(self) -> str:
         """Return where this machine reaches the ingress."""
         ingress = self.settings.ingress
-        host = reachable(ingress.host)
-        return f"http://{f'[{host}]' if ':' in host else host}:{ingress.port}"
+        return local_url(ingress.host, ingress.port)
 
-    def worker_port(self, number: int) -> int:
-        """Return the ops port of a worker, counted from 1."""
-        return self.settings.worker.ops_port + number
+    @property
+    def public_url(self) -> str | None:
+        """Return where TradingView posts alerts to; None where nothing says so."""
+        public = self.settings.ingress.public_url
+        return None if public is None else webhook_url(public)
 
     def ports(self) -> list[PortUse]:
         """Return every port that will be listened on."""
-        ingress, worker, reaper = self.settings.ingress, self.settings.worker, self.settings.reaper
-        uses = [
-            PortUse(process="ingress", host=ingress.host, port=ingress.port, key="ingress.port"),
-            PortUse(process="ingress", host=ingress.ops_host, port=ingress.ops_port, key="ingress.ops_port"),
-        ]
-        for number in range(1, self.workers + 1):
-            port, name = self.worker_port(number), f"worker-{number}"
-            uses.append(PortUse(process=name, host=worker.ops_host, port=port, key="worker.ops_port"))
-        uses.append(
-            PortUse(process="reaper", host=reaper.ops_host, port=reaper.ops_port, key="reaper.ops_port")
-        )
-        return uses
+        return port_uses(self.settings, self.workers)
 
     def ops_ports(self) -> dict[str, int]:
         """Return process -> ops port."""
@@ -129,8 +103,8 @@ def make_plan(directory: Path, environ: Mapping[str, str], workers: int) -> Plan
     inherited = {name: value for name, value in environ.items() if name != "BASCULE_OPS_PORT"}
     settings = load_settings(config, inherited)
     names = {webhook.secret for webhook in settings.webhooks.values()}
-    if GENERATED_SECRET in names and not has_secret(GENERATED_SECRET, inherited):
-        inherited[GENERATED_SECRET] = kept_secret(directory / "var" / "webhook-secret")
+    if webhook_secret.VARIABLE in names and not has_secret(webhook_secret.VARIABLE, inherited):
+        inherited[webhook_secret.VARIABLE] = webhook_secret.kept_secret(directory / "var")
     names |= {account.secret for account in settings.accounts.values() if isinstance(account, HttpAccount)}
     for name in sorted(names):
         read_secret(name, inherited)
@@ -142,45 +116,6 @@ def make_plan(directory: Path, environ: Mapping[str, str], workers: int) -> Plan
         environ=MappingProxyType(inherited),
         workers=workers,
     )
-
-
-def kept_secret(path: Path) -> str:
-    """Return the secret that a file keeps for its owner alone; generated at the first call."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{secrets.token_urlsafe(24)}\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        pass
-    kept = path.read_text(encoding="utf-8").strip()
-    if not kept:
-        raise ConfigError(f"{path} is empty; remove it, and a new secret is generated")
-    return kept
-
-
-def check_ports(uses: Sequence[PortUse], config: Path) -> None:
-    """Make sure that nothing listens on the ports yet.
-
-    Raises:
-        ConfigError: A port is taken, wanted twice or not ours to use; the text names it and its setting.
-    """
-    taken: dict[int, PortUse] = {}
-    deadline_s = time.monotonic() + _PORT_PATIENCE_S
-    for use in uses:
-        if (other := taken.setdefault(use.port, use)) is not use:
-            where = f"{other.process} ({other.key}) and {use.process} ({use.key})"
-            raise ConfigError(f"port {use.port} is wanted by {where}; change one in {config}")
-    for use in uses:
-        while (number := _try_port(use)) is not None:
-            # Processes of a launcher that was just killed may take a moment to be gone.
-            if number == errno.EADDRINUSE and time.monotonic() < deadline_s:
-                time.sleep(0.05)
-                continue
-            remark = "is in use" if number == errno.EADDRINUSE else f"cannot be used: {os.strerror(number)}"
-            raise ConfigError(
-                f"port {use.port} on {use.host} {remark}: stop what listens there, or change {use.key} in {config}"
-            )
 
 
 def service_programs(
@@ -217,15 +152,12 @@ def service_programs(
     ]
 
 
-def sample_curl(plan: Plan) -> str | None:
-    """Return a command that posts an alert to the default webhook, ready to paste; None where there is none.
+def sample_curl(plan: Plan) -> str:
+    """Return a command that posts an alert to the default webhook, ready to paste.
 
     A secret of the user's own is not printed: the shell that pastes the command fills it in.
     """
-    webhook = plan.settings.webhooks.get(DEFAULT_WEBHOOK)
-    if webhook is None:
-        return None
-    name = webhook.secret
+    name = plan.settings.webhooks[DEFAULT_WEBHOOK].secret
     path = plan.environ.get(f"{name}_FILE")
     if path is not None:
         credential = f"""'"$(cat {shlex.quote(path)})"'"""
@@ -234,34 +166,11 @@ def sample_curl(plan: Plan) -> str | None:
     else:
         credential = f"""'"${name}"'"""
     body = f'{{"secret":"{credential}","id":"try-\'$(date +%s)\'","symbol":"BTCUSDT","action":"buy"}}'
-    return f"curl -sS {plan.ingress_url}/webhook -H 'Content-Type: application/json' -d '{body}'"
+    return f"curl -sS {webhook_url(plan.ingress_url)} -H 'Content-Type: application/json' -d '{body}'"
 
 
 def is_generated(plan: Plan) -> bool:
     """Return whether the webhook's secret is the one kept in `var/`."""
-    path = plan.var / "webhook-secret"
-    value = plan.environ.get(GENERATED_SECRET)
-    return value is not None and path.exists() and path.read_text(encoding="utf-8").strip() == value
-
-
-def reachable(host: str) -> str:
-    """Return the address to reach a listener by."""
-    return _ANY_ADDRESS.get(host, host)
-
-
-def _try_port(use: PortUse) -> int | None:
-    """Return the error number of listening there; None where it works."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            use.host or None, use.port, type=socket.SOCK_STREAM
-        )[0]
-    except OSError as error:
-        raise ConfigError(f"{use.host} is no address to listen on ({use.key}): {error.strerror}") from error
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-            probe.listen(1)
-        except OSError as error:
-            return error.errno
-    return None
+    path = webhook_secret.kept_path(plan.var)
+    value = plan.environ.get(webhook_secret.VARIABLE)
+    return value is not None and path.exists() and webhook_secret.read_kept(path) == value

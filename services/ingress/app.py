@@ -12,12 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError
-from libs.common.domain.ids import EventId
+from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
-from libs.common.telemetry.metrics import IngressMetrics
+from libs.common.web.health import HealthEndpoint
 from libs.common.web.problems import JSON, problem_body, send_json
-from services.ingress.health import HealthEndpoint
-from services.ingress.hook import new_alert_id
+from services.ingress.fresh_ids import FreshIds
 from services.ingress.webhook import WebhookEndpoint
 
 _SHOWN_LENGTH: Final = 100
@@ -58,9 +57,10 @@ class IngressApp:
 class Problems:
     """Refusals of what no webhook sees."""
 
-    def __init__(self, metrics: IngressMetrics, clock: Clock) -> None:
+    def __init__(self, metrics: IngressMetrics, clock: Clock, ids: FreshIds) -> None:
         self._metrics = metrics
         self._clock = clock
+        self._ids = ids
 
     async def unknown_path(self, request: Request, _: Exception) -> Response:
         """Answer 404."""
@@ -84,16 +84,13 @@ class Problems:
         return self._refuse(AdmissionError(500, "internal", "an unexpected error, not the sender's fault"))
 
     def _refuse(self, error: AdmissionError) -> Response:
-        self._metrics.refused(error.status, error.code).inc()
-        body = problem_body(error, EventId(new_alert_id(self._clock.now_ms())))
+        self._metrics.refused(error.status, error.code)
+        body = problem_body(error, self._ids.event_id(self._clock.now_ms()))
         return Response(body, error.status, media_type=JSON[1].decode())
 
 
-def ingress_app(
-    webhook: WebhookEndpoint, health: HealthEndpoint, metrics: IngressMetrics, clock: Clock
-) -> IngressApp:
+def ingress_app(webhook: WebhookEndpoint, health: HealthEndpoint, problems: Problems) -> IngressApp:
     """Return the app: `POST /webhook` and `/tv-webhook`, `GET /health`, and refusals of one shape for the rest."""
-    problems = Problems(metrics, clock)
     hooks = {"/webhook": webhook, "/tv-webhook": webhook}
     rest = Starlette(
         routes=[

@@ -1,23 +1,24 @@
 """Ends posts that take too long, for nearly nothing where they do not."""
 
 import asyncio
-from time import monotonic
 from typing import Final
 
-_SLACK_S: Final = 0.001
+from libs.common.domain.clock import Clock
+
+_SLACK_MS: Final = 1
 """Timers may fire a hair early."""
 
 
 class Post:
     """A request under way."""
 
-    __slots__ = ("_task", "body", "expires_at_s", "has_expired")
+    __slots__ = ("_task", "body", "expires_at_ms", "has_expired")
 
-    def __init__(self, expires_at_s: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, expires_at_ms: int, loop: asyncio.AbstractEventLoop) -> None:
         task = asyncio.current_task(loop)
         assert task is not None
         self._task: asyncio.Task[object] = task
-        self.expires_at_s = expires_at_s
+        self.expires_at_ms = expires_at_ms
         self.has_expired = False
         self.body: bytes | None = None
         """None until all of it has come."""
@@ -35,11 +36,13 @@ class Post:
 class Deadlines:
     """Watches all posts with one timer: their time is the same, so the oldest always expires first."""
 
-    def __init__(self, time_s: float) -> None:
+    def __init__(self, time_ms: int, clock: Clock) -> None:
         """Args:
-        time_s: From the start of a post to its interruption.
+        time_ms: From the start of a post to its interruption.
+        clock: Says when that is.
         """
-        self._time_s = time_s
+        self._time_ms = time_ms
+        self._clock = clock
         # A dict keeps the order of insertion and forgets in constant time.
         self._posts: dict[Post, None] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -49,10 +52,10 @@ class Deadlines:
         """Return the post of the running task; it is to be forgotten at its end."""
         # Asked once: Python 3.11 asks the system for the process's id each time.
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        post = Post(monotonic() + self._time_s, loop)
+        post = Post(self._clock.monotonic_ms() + self._time_ms, loop)
         self._posts[post] = None
         if self._timer is None:
-            self._timer = loop.call_later(self._time_s, self._look, loop)
+            self._timer = loop.call_later(self._time_ms / 1_000, self._look, loop)
         return post
 
     def forget(self, post: Post) -> None:
@@ -61,12 +64,12 @@ class Deadlines:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        now_s = monotonic()
+        now_ms = self._clock.monotonic_ms()
         while self._posts:
             oldest = next(iter(self._posts))
-            left_s = oldest.expires_at_s - now_s
-            if left_s > _SLACK_S:
-                self._timer = loop.call_later(left_s, self._look, loop)
+            left_ms = oldest.expires_at_ms - now_ms
+            if left_ms > _SLACK_MS:
+                self._timer = loop.call_later(left_ms / 1_000, self._look, loop)
                 return
             del self._posts[oldest]
             oldest.expire()

@@ -1,21 +1,17 @@
 """A webhook as configured: whom it admits, how much, and where its alerts go."""
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
-from libs.common.domain.alert import Alert, Signal
-from libs.common.domain.ids import AccountName, AlertId, WebhookName, alert_id
+from libs.common.domain.alert import Alert, AlertContent
+from libs.common.domain.ids import AccountName, AlertId, WebhookName
 from libs.common.policy.authentication import Credentials
 from libs.common.policy.dedup import body_digest, dedup_key
 from libs.common.policy.throttle import Throttle
 from libs.common.runtime.settings import AccountSettings, WebhookSettings
 from libs.common.store.intake import Admission
-from libs.common.wire.codec import encode_alert
+from libs.common.wire import codec
 from services.ingress.routing import Router
-
-_IDS_PER_CALL: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ class Hook:
             name=name,
             credentials=Credentials([secret]),
             router=Router.of(settings.accounts, accounts),
-            throttle=None if rate is None else Throttle(rate.count, rate.per_ms),
+            throttle=None if rate.is_off else Throttle(rate.count, rate.per_ms),
             max_body_bytes=settings.max_body,
             # Plain numbers: the client packs those fastest.
             max_age_ms=int(settings.max_age_ms),
@@ -54,51 +50,37 @@ class Hook:
             dedup_ms=int(settings.dedup_ms),
         )
 
-    def admission(self, signal: Signal, masked: str, received_at_ms: int) -> Admission:
+    def admission(
+        self, alert_id: AlertId, content: AlertContent, masked: str, received_at_ms: int
+    ) -> Admission:
         """Return what is to become durable for a post.
 
         Args:
-            signal: What it means.
+            alert_id: Its own: nobody else has it.
+            content: What it means.
             masked: Its body without credentials.
             received_at_ms: When it came, by our clock.
         """
         digest = body_digest(masked)
-        key = dedup_key(signal.sender_id, digest, self.dedup_ms)
-        own_id = new_alert_id(received_at_ms)
+        key = dedup_key(content.sender_id, digest, self.dedup_ms)
         alert = Alert(
-            alert_id=own_id,
+            alert_id=alert_id,
             webhook=self.name,
-            signal=signal,
+            content=content,
             received_at_ms=received_at_ms,
             accounts=self.router.accounts,
             raw=masked,
         )
         return Admission(
-            alert_id=own_id,
+            alert_id=alert_id,
             webhook=self.name,
             dedup_key=key.key,
             dedup_window_ms=key.window_ms,
             digest=digest,
             is_sender_id=key.is_sender_id,
-            alert=encode_alert(alert),
-            fired_at_ms=signal.fired_at_ms,
+            alert=codec.ALERT.encode(alert),
+            fired_at_ms=content.fired_at_ms,
             max_age_ms=self.max_age_ms,
             clock_skew_ms=self.clock_skew_ms,
-            routed=self.router.route(own_id, signal),
+            routed=self.router.route(alert_id, content),
         )
-
-
-def new_alert_id(now_ms: int) -> AlertId:
-    """Return an id that nobody else has."""
-    return alert_id(now_ms, next(_ENTROPY))
-
-
-def _entropy() -> Iterator[bytes]:
-    """Yield ten random bytes at a time, of which the system is asked for many at once: asking is dear."""
-    while True:
-        pool = os.urandom(10 * _IDS_PER_CALL)
-        for start in range(0, len(pool), 10):
-            yield pool[start : start + 10]
-
-
-_ENTROPY: Final = _entropy()

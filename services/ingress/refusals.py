@@ -9,11 +9,11 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError, BridgeError
 from libs.common.domain.ids import EventId, WebhookName
 from libs.common.store.intake import Intake, Refusal
+from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
-from libs.common.telemetry.metrics import IngressMetrics
 from libs.common.web.problems import CLOSE, problem_body, problem_headers, send_json
 from libs.common.wire.masking import Masker
-from services.ingress.hook import new_alert_id
+from services.ingress.fresh_ids import FreshIds
 from services.ingress.sampling import Sampler
 
 KEEP_TIMEOUT_S: Final = 0.3
@@ -34,11 +34,14 @@ log = get_logger()
 class Refusals:
     """Answers posts that are not taken."""
 
-    def __init__(self, intake: Intake, masker: Masker, metrics: IngressMetrics, clock: Clock) -> None:
+    def __init__(
+        self, intake: Intake, masker: Masker, metrics: IngressMetrics, clock: Clock, ids: FreshIds
+    ) -> None:
         self._intake = intake
         self._masker = masker
         self._metrics = metrics
         self._clock = clock
+        self._ids = ids
         self._strangers = Sampler(clock)
         self._failures = Sampler(clock)
 
@@ -53,12 +56,12 @@ class Refusals:
             webhook: Where it was posted to.
             body: As far as it was read; None where it was not.
         """
-        event_id = EventId(new_alert_id(self._clock.now_ms()))
+        event_id = self._ids.event_id(self._clock.now_ms())
         detail = self._masker.mask_text(error.detail)[:MAX_DETAIL_LENGTH]
         shown = AdmissionError(
             error.status, error.code, detail, field=error.field, retry_after_s=error.retry_after_s
         )
-        self._metrics.refused(error.status, error.code).inc()
+        self._metrics.refused(error.status, error.code)
         self._log(shown, event_id, webhook, error.__cause__)
         if error.status in _KEPT:
             await self._keep(shown, event_id, webhook, body)
@@ -106,7 +109,7 @@ class Refusals:
             async with asyncio.timeout(KEEP_TIMEOUT_S):
                 await self._intake.refusals.submit(refusal)
         except (TimeoutError, BridgeError):
-            self._metrics.unrecorded.inc()
+            self._metrics.unrecorded()
 
     def _raw(self, error: AdmissionError, body: bytes | None) -> str:
         if body is None:

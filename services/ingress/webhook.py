@@ -10,13 +10,14 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError, BridgeError, StoreCorrupt, StoreUnavailable
 from libs.common.policy.throttle import Throttled
 from libs.common.store.intake import Admitted, Conflict, Duplicate, Intake, Verdict
-from libs.common.telemetry.metrics import IngressMetrics
+from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.web.body import SenderGone, read_body
 from libs.common.wire.dialects import factorqx
 from libs.common.wire.masking import Masker
 from services.ingress.answers import send_admitted, send_duplicate
 from services.ingress.deadlines import Deadlines, Post
 from services.ingress.door import Door
+from services.ingress.fresh_ids import FreshIds
 from services.ingress.hook import Hook
 from services.ingress.refusals import Refusals
 
@@ -37,6 +38,7 @@ class WebhookEndpoint:
         masker: Masker,
         metrics: IngressMetrics,
         clock: Clock,
+        ids: FreshIds,
         deadline_ms: int,
     ) -> None:
         """Args:
@@ -46,7 +48,8 @@ class WebhookEndpoint:
         refusals: Answers what is not taken.
         masker: Knows all secrets.
         metrics: Count and time the posts.
-        clock: Stamps alerts.
+        clock: Stamps alerts, and tells when their time is over.
+        ids: For alerts.
         deadline_ms: From the start of a request to its verdict at the latest.
         """
         self._hook = hook
@@ -56,7 +59,8 @@ class WebhookEndpoint:
         self._masker = masker
         self._metrics = metrics
         self._clock = clock
-        self._deadlines = Deadlines(deadline_ms / 1_000)
+        self._ids = ids
+        self._deadlines = Deadlines(deadline_ms, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -78,9 +82,9 @@ class WebhookEndpoint:
         except (StoreUnavailable, StoreCorrupt) as error:
             await self._refusals.answer(send, _not_durable(error), self._hook.name, post.body)
         except SenderGone:
-            self._metrics.disconnects.inc()
+            self._metrics.abandoned()
             return
-        self._metrics.seconds.observe(perf_counter() - started_s)
+        self._metrics.answered(perf_counter() - started_s)
 
     async def _admit(self, post: Post, scope: Scope, receive: Receive) -> Verdict:
         hook = self._hook
@@ -97,12 +101,14 @@ class WebhookEndpoint:
             match hook.throttle.ask(self._clock.monotonic_ms()):
                 case Throttled(retry_after_ms):
                     raise _too_many(retry_after_ms)
-        signal = document.read()
-        _refuse_exposed(credential, "symbol", signal.symbol)
-        _refuse_exposed(credential, "id", signal.sender_id or "")
+        content = document.read()
+        _refuse_exposed(credential, "symbol", content.symbol)
+        _refuse_exposed(credential, "id", content.sender_id or "")
         if not self._door.is_open:
             raise StoreUnavailable("Redis has not been found fit yet")
-        admission = hook.admission(signal, self._masker.mask_json(text), self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        masked = self._masker.mask_json(text)
+        admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
         flight = self._intake.admissions.submit(admission)
         try:
             return await flight
@@ -116,10 +122,10 @@ class WebhookEndpoint:
     async def _answer(self, send: Send, verdict: Verdict) -> None:
         match verdict:
             case Admitted(alert_id):
-                self._metrics.admitted.inc()
+                self._metrics.admitted()
                 await send_admitted(send, alert_id)
             case Duplicate(alert_id):
-                self._metrics.duplicates.inc()
+                self._metrics.duplicate()
                 await send_duplicate(send, alert_id)
             case Conflict(alert_id):
                 detail = f'"id" was given to another body before: alert {alert_id}; nothing was done'

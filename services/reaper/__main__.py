@@ -3,22 +3,19 @@
 import asyncio
 import os
 import sys
-
-from prometheus_client import CollectorRegistry
+from typing import Final
 
 from libs.common.domain.clock import Clock
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.redis_check import check_when_up
-from libs.common.runtime.service import run_service
-from libs.common.runtime.settings import Settings, settings_from_environment
-from libs.common.runtime.system_clock import SystemClock
+from libs.common.runtime.service import Service, run_service
+from libs.common.runtime.settings import Settings
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.orders import Retention
 from libs.common.store.upkeep import Upkeep
-from libs.common.telemetry.logs import configure_logs
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
-from libs.common.web.health import Degraded, Health, Healthy
+from libs.common.web.health import Check, Degraded, Health, Healthy
 from services.reaper.audit import Audit
 from services.reaper.duty import DutyLoop
 from services.reaper.promote import Promote
@@ -26,7 +23,7 @@ from services.reaper.reclaim import Reclaim
 from services.reaper.retire import Retire
 from services.reaper.trim import Trim
 
-STUCK_MS = 60_000
+STUCK_MS: Final = 60_000
 """A loop that has not come round for this long will not by itself."""
 
 
@@ -34,7 +31,8 @@ def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Cl
     """Return the loops of all duties."""
     reaper, keep = settings.reaper, settings.retention
     retention = Retention(alerts_ms=keep.alerts_ms, dead_letters_ms=keep.dead_letters_ms)
-    every_ms = reaper.interval_ms
+    # More than one pass must fit into the gap that counts as an outage, or every pass would be a grace.
+    every_ms = min(reaper.interval_ms, settings.worker.lease_ms // 4)
     return [
         DutyLoop(duty, clock, metrics)
         for duty in (
@@ -47,35 +45,44 @@ def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Cl
     ]
 
 
-async def main(stopping: asyncio.Event) -> None:
-    """Run until `stopping` is set."""
-    settings = settings_from_environment(os.environ)
-    configure_logs("reaper")
-    clock = SystemClock()
-    registry = CollectorRegistry()
+async def main(service: Service) -> None:
+    """Make passes until `stopping` is set."""
+    settings, clock, reaper = service.settings, service.clock, service.settings.reaper
     client = connect(settings.redis.url, timeout_s=settings.worker.lease_ms / 1_000 / 2)
-    upkeep = Upkeep(client, Keys())
-    loops = duties(settings, upkeep, ReaperMetrics(registry), clock)
-
-    async def ready() -> Health:
-        unwell = [loop.name for loop in loops if not loop.is_well]
-        return Degraded(f"passes that fail: {', '.join(unwell)}") if unwell else Healthy()
-
-    async def live() -> Health:
-        stuck = [loop.name for loop in loops if clock.monotonic_ms() - loop.beat_at_ms > STUCK_MS]
-        return Degraded(f"loops that stand still: {', '.join(stuck)}") if stuck else Healthy()
-
+    loops = duties(settings, Upkeep(client, Keys()), ReaperMetrics(service.registry), clock)
     ops = ops_server(
-        "reaper", registry, settings.reaper.ops_host, settings.reaper.ops_port, ready=ready, live=live
+        service.name,
+        service.registry,
+        reaper.ops_host,
+        reaper.ops_port,
+        ready=_ready(loops),
+        live=_live(clock, loops),
     )
-    await ops.start()
     try:
-        await check_when_up(client, settings.redis.durability, stopping)
-        await asyncio.gather(*(loop.run(stopping) for loop in loops))
+        await ops.start()
+        service.started(ops_port=ops.port)
+        await check_when_up(client, settings.redis.durability, service.stopping)
+        await asyncio.gather(*(loop.run(service.stopping) for loop in loops))
     finally:
         await ops.stop()
         await client.aclose()
 
 
+def _ready(loops: list[DutyLoop]) -> Check:
+    async def ready() -> Health:
+        unwell = [loop.name for loop in loops if not loop.is_well]
+        return Degraded(f"passes that fail: {', '.join(unwell)}") if unwell else Healthy()
+
+    return ready
+
+
+def _live(clock: Clock, loops: list[DutyLoop]) -> Check:
+    async def live() -> Health:
+        stuck = [loop.name for loop in loops if clock.monotonic_ms() - loop.beat_at_ms > STUCK_MS]
+        return Degraded(f"loops that stand still: {', '.join(stuck)}") if stuck else Healthy()
+
+    return live
+
+
 if __name__ == "__main__":
-    sys.exit(run_service("reaper", main))
+    sys.exit(run_service("reaper", main, os.environ))

@@ -1,11 +1,10 @@
 """Heals lanes whose token was lost, and expires what waits behind held heads."""
 
-import structlog
-
 from libs.common.store.upkeep import Upkeep
+from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Audit:
@@ -20,14 +19,20 @@ class Audit:
         self._metrics = metrics
         self._keep_dead_ms = keep_dead_ms
         self._interval_s = interval_ms / 1_000
+        self._failed = 0
 
     async def run_once(self) -> float:
         """Audit the next stretch of lanes."""
         found = await self._upkeep.audit(keep_dead_ms=self._keep_dead_ms)
-        self._metrics.healed.inc(found.tokens)
-        self._metrics.expired.inc(found.expired)
+        self._metrics.reissued(found.tokens)
+        self._metrics.expired(found.expired)
         if found.tokens:
             log.error("tokens_reissued", lanes=found.tokens)
         if found.expired:
             log.warning("expired_in_place", instructions=found.expired)
+        if (
+            found.failed != self._failed
+        ):  # said once and not twice a second, until somebody mends their records
+            log.error("lanes_not_audited", lanes=found.failed)
+            self._failed = found.failed
         return self._interval_s

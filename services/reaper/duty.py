@@ -3,16 +3,15 @@
 import asyncio
 from typing import Final, Protocol
 
-import structlog
-
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
 from libs.common.runtime.waiting import wait_for_event
+from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 
 RETRY_S: Final = 0.1
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Duty(Protocol):
@@ -36,7 +35,8 @@ class DutyLoop:
         self._duty = duty
         self.name = duty.name
         self._clock = clock
-        self._failures = metrics.failures.labels(duty.name)
+        self._metrics = metrics
+        metrics.failed(duty.name, 0)
         self.beat_at_ms = clock.monotonic_ms()
         """When the loop last came round, monotonic; liveness reads it."""
         self.is_well = False
@@ -56,13 +56,13 @@ class DutyLoop:
                 if self.is_well:
                     log.warning("pass_failed", duty=self._duty.name, error=str(error))
                 self.is_well = False
-                self._failures.inc()
+                self._metrics.failed(self.name)
                 pause_s = RETRY_S
             except Exception:
                 # The outermost loop: one broken pass must not end the others.
                 log.exception("pass_broke", duty=self._duty.name)
                 self.is_well = False
-                self._failures.inc()
+                self._metrics.failed(self.name)
                 pause_s = 1.0
             else:
                 self.is_well = True

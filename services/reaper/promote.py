@@ -22,7 +22,7 @@ class Promote:
     async def run_once(self) -> float:
         """Promote what is due."""
         pass_ = await self._upkeep.promote()
-        self._metrics.promoted.inc(pass_.lanes)
+        self._metrics.promoted(pass_.lanes)
         if pass_.next_in_ms is None:
             return self._interval_s
         return min(self._interval_s, max(SOONEST_S, pass_.next_in_ms / 1_000))

@@ -1,11 +1,10 @@
 """Gives lanes of dead or stalled workers to others."""
 
-import structlog
-
 from libs.common.store.upkeep import Grace, Upkeep
+from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Reclaim:
@@ -23,10 +22,12 @@ class Reclaim:
         """Reclaim lanes whose lease ran out."""
         pass_ = await self._upkeep.reclaim(lease_ms=self._lease_ms)
         if isinstance(pass_, Grace):
-            self._metrics.graces.inc()
+            self._metrics.grace()
             log.warning("leases_started_afresh", leases=pass_.leases)
         else:
-            self._metrics.reclaimed.inc(pass_.lanes)
+            self._metrics.reclaimed(pass_.lanes)
             if pass_.lanes or pass_.dropped:
                 log.warning("lanes_reclaimed", lanes=pass_.lanes, dropped=pass_.dropped)
+            if pass_.failed:  # each is tried again after a lease
+                log.error("lanes_not_reclaimed", lanes=pass_.failed)
         return self._interval_s

@@ -22,5 +22,5 @@ class Retire:
 
     async def run_once(self) -> float:
         """Delete what has been idle for a minute."""
-        self._metrics.retired.inc(await self._upkeep.retire(idle_ms=IDLE_MS))
+        self._metrics.retired(await self._upkeep.retire(idle_ms=IDLE_MS))
         return INTERVAL_S

@@ -27,5 +27,5 @@ class Trim:
         trimmed = await self._upkeep.trim(
             journal_ms=self._journal_ms, dead_letters_ms=self._dead_letters_ms, now_ms=now_ms
         )
-        self._metrics.trimmed.inc(trimmed)
+        self._metrics.trimmed(trimmed)
         return INTERVAL_S

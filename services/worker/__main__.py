@@ -10,22 +10,19 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
-from prometheus_client import CollectorRegistry
-from redis.asyncio import Redis
-
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
 from libs.common.domain.ids import AccountName, Holder, Market
+from libs.common.policy.limits import Limit
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.redis_check import check_when_up
-from libs.common.runtime.service import run_service
-from libs.common.runtime.settings import Limit, Settings, settings_from_environment
-from libs.common.runtime.system_clock import SystemClock
+from libs.common.runtime.service import Service, run_service
+from libs.common.runtime.settings import Settings
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
 from libs.common.store.orders import NO_LIMIT, Orders, Retention
-from libs.common.telemetry.logs import configure_logs, get_logger
+from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.web.health import Check, Degraded, Health, Healthy
 from services.worker.account import Account, MarketLimits
@@ -82,16 +79,14 @@ def _pair(limit: Limit | None) -> tuple[int, int]:
     return NO_LIMIT if limit is None else (limit.interval_us, limit.burst)
 
 
-async def main(stopping: asyncio.Event) -> None:
-    """Run until `stopping` is set, then drain."""
-    settings = settings_from_environment(os.environ)
-    configure_logs("worker")
-    worker, clock, registry, keys = settings.worker, SystemClock(), CollectorRegistry(), Keys()
-    metrics = WorkerMetrics(registry)
+async def main(service: Service) -> None:
+    """Execute lanes until `stopping` is set, then hand them back."""
+    settings, clock, worker = service.settings, service.clock, service.settings.worker
+    metrics, keys = WorkerMetrics(service.registry), Keys()
     holder = Holder(f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
     client = connect(settings.redis.url, timeout_s=STORE_TIMEOUT_S)
     reading = connect(settings.redis.url, timeout_s=BLOCK_MS / 1_000 + STORE_TIMEOUT_S, connections=1)
-    brokers = build_brokers(settings, client, keys, os.environ)
+    brokers = build_brokers(settings, client, keys, clock, os.environ)
     retention = Retention(settings.retention.alerts_ms, settings.retention.dead_letters_ms)
     lanes, orders = Lanes(client, keys, holder), Orders(client, keys, holder, retention)
     leases, solo = Leases(clock, worker.lease_ms), Solo()
@@ -121,16 +116,18 @@ async def main(stopping: asyncio.Event) -> None:
     )
     heartbeat = Heartbeat(lanes, leases, clock, lease_ms=worker.lease_ms)
     ops = ops_server(
-        "worker",
-        registry,
+        service.name,
+        service.registry,
         worker.ops_host,
         worker.ops_port,
         ready=_ready(consumer),
         live=_live(clock, consumer, heartbeat),
     )
-    await ops.start()
     try:
-        await _serve(settings, stopping, client, lanes, leases, consumer, heartbeat)
+        await ops.start()
+        service.started(ops_port=ops.port, holder=holder)
+        await check_when_up(client, settings.redis.durability, service.stopping)
+        await _execute(service.stopping, lanes, leases, consumer, heartbeat, drain_ms=worker.drain_ms)
     finally:
         await ops.stop()
         for broker in brokers.values():
@@ -139,21 +136,16 @@ async def main(stopping: asyncio.Event) -> None:
         await client.aclose()
 
 
-async def _serve(
-    settings: Settings,
+async def _execute(
     stopping: asyncio.Event,
-    client: Redis,
     lanes: Lanes,
     leases: Leases,
     consumer: Consumer,
     heartbeat: Heartbeat,
+    *,
+    drain_ms: int,
 ) -> None:
-    """Execute lanes until `stopping` is set; then hand them back, in the drain time.
-
-    Raises:
-        ConfigError: Redis does not keep the configured promises.
-    """
-    await check_when_up(client, settings.redis.durability, stopping)
+    """Execute lanes until `stopping` is set; then hand them back, in the drain time."""
     stopped = asyncio.Event()
     beating = asyncio.create_task(heartbeat.run(stopped))
     consuming = asyncio.create_task(consumer.run())
@@ -163,7 +155,7 @@ async def _serve(
     if beating.done():
         await beating  # without it every lane would be lost: end with its error
     consumer.stop()
-    done, _ = await asyncio.wait([consuming], timeout=settings.worker.drain_ms / 1_000)
+    done, _ = await asyncio.wait([consuming], timeout=drain_ms / 1_000)
     if not done:
         # Leases lapse, and the lanes go on elsewhere: what was sent is looked up there.
         get_logger().error("drain_timed_out", lanes=consumer.running)
@@ -195,4 +187,4 @@ def _live(clock: Clock, consumer: Consumer, heartbeat: Heartbeat) -> Check:
 
 
 if __name__ == "__main__":
-    sys.exit(run_service("worker", main))
+    sys.exit(run_service("worker", main, os.environ))

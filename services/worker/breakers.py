@@ -10,13 +10,13 @@ from contextlib import suppress
 from typing import Final
 
 import pybreaker
-import structlog
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
 from libs.common.policy.failure_rate import FailureRate
 from libs.common.runtime.settings import BreakerSettings
 from libs.common.store.orders import BreakerReport, Go
+from libs.common.telemetry.logs import get_logger
 
 MOST: Final = 10_000
 """Breakers kept; the one used longest ago goes first, and starts from zero if it comes back."""
@@ -24,7 +24,7 @@ MOST: Final = 10_000
 RATE_NEEDS: Final = 10
 """Calls within the window below which the failure rate says nothing."""
 
-log = structlog.get_logger()
+log = get_logger()
 
 Send = Callable[[BreakerReport], Awaitable[None]]
 
@@ -52,6 +52,8 @@ class Breakers:
         breaker = self._of(scope, go)
         if breaker is None:
             return
+        if breaker.is_open:  # nobody was told, and the venue has recovered by itself
+            breaker.close()
         breaker.count(self._clock.monotonic_ms(), is_failure=False)
         if go.is_probe:
             await self._report(scope, go, opens=False)
@@ -62,9 +64,8 @@ class Breakers:
         if breaker is None:
             return
         breaker.count(self._clock.monotonic_ms(), is_failure=True)
-        if go.is_probe or breaker.is_open:
+        if (go.is_probe or breaker.is_open) and await self._report(scope, go, opens=True):
             breaker.close()
-            await self._report(scope, go, opens=True)
 
     def _of(self, scope: str, go: Go) -> "_Breaker | None":
         breaker = self._breakers.get(scope)
@@ -80,15 +81,17 @@ class Breakers:
             breaker.close()
         return breaker
 
-    async def _report(self, scope: str, go: Go, *, opens: bool) -> None:
+    async def _report(self, scope: str, go: Go, *, opens: bool) -> bool:
+        """Tell all workers; tells whether they know now."""
         report = BreakerReport(scope, go.breaker_generation, opens=opens, reset_ms=self._settings.reset_ms)
         try:
             await self._send(report)
         except BridgeError as error:
             # A breaker is protection for the venue, not for the order: the next failure reports again.
             log.warning("breaker_not_reported", scope=scope, opens=opens, error=str(error))
-        else:
-            log.warning("breaker_opened" if opens else "breaker_closed", scope=scope)
+            return False
+        log.warning("breaker_opened" if opens else "breaker_closed", scope=scope)
+        return True
 
 
 class _Breaker:

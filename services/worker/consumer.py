@@ -4,8 +4,6 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-import structlog
-
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.domain.ids import AccountName, LaneName, Token
@@ -13,6 +11,7 @@ from libs.common.domain.reasons import Reason
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.head import Held
 from libs.common.store.lanes import Lanes, Parking, Reader
+from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
@@ -25,7 +24,7 @@ RETRY_S: Final = 0.1
 OVERFULL_MS: Final = 50
 """How long a lane waits whose account uses all the slots one account may."""
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Consumer:

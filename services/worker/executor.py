@@ -1,13 +1,13 @@
 """Takes one instruction through: age -> size -> begin -> broker -> classify -> settle."""
 
 import asyncio
+import itertools
 import random
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Final, assert_never
 
-import structlog
+import msgspec
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import (
@@ -39,6 +39,7 @@ from libs.common.store.orders import (
     Settlement,
     Wait,
 )
+from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.account import Account
@@ -50,8 +51,8 @@ from services.worker.resolver import Adopted, NeverExecuted, NotYet, Resolver
 LEG: Final = 0
 """The only leg of an instruction that has one."""
 
-NEWER_VERSION_MS: Final = 1_000
-"""How long a lane waits whose head only a newer worker can read."""
+FOR_OTHERS_MS: Final = 1_000
+"""How long a lane waits whose head another worker may be able to execute, as in a rolling update."""
 
 HELD_MS: Final = 5_000
 """How long a lane waits whose head cannot be settled, because its order may still execute."""
@@ -65,11 +66,10 @@ BACKOFF_CAP_MS: Final = 5_000
 Step = HandedOut | Return
 """What comes next in a lane: another head, or the end of holding it."""
 
-log = structlog.get_logger()
+log = get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
+class _Work(msgspec.Struct, frozen=True):
     """One head under execution."""
 
     held: Held
@@ -79,6 +79,8 @@ class _Work:
     account: Account
     plan: OrderPlan
     order_id: ClientOrderId
+    begun_at_ms: int
+    """Monotonic; when the head's own `now_ms` was true."""
 
 
 class Executor:
@@ -108,6 +110,7 @@ class Executor:
         self._lease_ms = lease_ms
         self._probe_ms = probe_ms
         self._poison_limit = poison_limit
+        self._nonces = _nonces()
 
     def treatment(self, head: Head) -> Treatment:
         """Decide how a head is to be executed."""
@@ -121,23 +124,24 @@ class Executor:
             StoreCorrupt: A record of this head cannot be used.
         """
         held = lease.held
+        begun_at_ms = self._clock.monotonic_ms()
         if head.version > SCHEMA_VERSION:
-            return await self._park(lease, NEWER_VERSION_MS, Reason.NEWER_VERSION)
+            return await self._leave_to_others(
+                lease, head, Reason.NEWER_VERSION, "only a newer worker can read it"
+            )
         if self.treatment(head) is Treatment.GIVE_UP:
             detail = f"{head.lost_holders} workers died or failed on it"
             return await self._settle(lease, head, InstructionState.DEAD, Reason.POISON, detail)
         try:
-            instruction = codec.decode_instruction(head.body)
+            instruction = codec.INSTRUCTION.decode(head.body)
         except StoreCorrupt as error:
             return await self._end_unplanned(lease, head, InstructionState.DEAD, Reason.MALFORMED, str(error))
         account = self._accounts.get(head.account)
         if account is None:
             detail = f"account {head.account!r} is not in the configuration"
-            return await self._end_unplanned(
-                lease, head, InstructionState.REJECTED, Reason.UNKNOWN_ACCOUNT, detail
-            )
+            return await self._leave_to_others(lease, head, Reason.UNKNOWN_ACCOUNT, detail)
         if head.plan:
-            plan = codec.decode_plan(head.plan)
+            plan = codec.ORDER_PLAN.decode(head.plan)
         else:
             planned = plan_order(instruction, account.default_quantity)
             if isinstance(planned, Refused):
@@ -146,7 +150,9 @@ class Executor:
                 )
             plan = planned
         order_id = client_order_id(head.account, head.alert_id, LEG)
-        return await self._continue(_Work(held, lease, head, instruction, account, plan, order_id))
+        return await self._continue(
+            _Work(held, lease, head, instruction, account, plan, order_id, begun_at_ms)
+        )
 
     async def _continue(self, work: _Work) -> Step:
         """Go on from where the head's order stands, whoever brought it there."""
@@ -155,7 +161,8 @@ class Executor:
             return await self._attempt(work, 1)
         match order.state:
             case OrderState.SENDING | OrderState.UNKNOWN:
-                return await self._resolve(work, order.attempt, asked=0)
+                over_for_ms = max(0, work.head.now_ms - order.expires_at_ms)
+                return await self._resolve(work, order.attempt, unknown_for_ms=over_for_ms)
             case OrderState.NOT_EXECUTED:
                 return await self._attempt(work, order.attempt + 1)
             case (
@@ -167,13 +174,13 @@ class Executor:
                 | OrderState.EXPIRED
             ):
                 # Recorded, but not settled: the end of the instruction is all that is missing.
-                return await self._end(work, order.attempt, codec.decode_report(order.answer))
+                return await self._end(work, order.attempt, codec.ORDER_REPORT.decode(order.answer))
             case _:
                 assert_never(order.state)
 
     async def _attempt(self, work: _Work, attempt: int) -> Step:
         """Make one attempt, and more while it is certain that nothing was executed and waits are short."""
-        nonce = Nonce(secrets.token_hex(8))
+        nonce = next(self._nonces)
         limits = work.account.limits_of(work.instruction.market)
         intent = Intent(
             held=work.held,
@@ -184,7 +191,7 @@ class Executor:
             attempt=attempt,
             nonce=nonce,
             window_ms=work.account.window_ms,
-            plan=codec.encode_plan(work.plan),
+            plan=codec.ORDER_PLAN.encode(work.plan),
             symbol_limit=limits.symbol,
             account_limit=limits.account,
             breaker_scope=_scope(work),
@@ -247,7 +254,8 @@ class Executor:
             return await self._not_executed(work, attempt, nonce, error)
         except OrderRejected as error:
             self._metrics.placed("rejected", self._clock.monotonic_ms() - started_ms)
-            await self._breakers.succeeded(_scope(work), go) if go.is_probe else None
+            if go.is_probe:
+                await self._breakers.succeeded(_scope(work), go)
             if error.code == TOO_LATE:
                 return await self._not_executed(work, attempt, nonce, BrokerUnavailable(str(error)))
             return await self._refused(work, attempt, error)
@@ -261,7 +269,7 @@ class Executor:
             noted = await persist(lambda: self._orders.resolve.submit(finding), work.lease)
             if isinstance(noted, Moved | Stale):
                 return noted
-            return await self._resolve(work, attempt, asked=0)
+            return await self._resolve(work, attempt, unknown_for_ms=0)
         self._metrics.placed("answered", self._clock.monotonic_ms() - started_ms)
         await self._breakers.succeeded(_scope(work), go)
         return await self._end(work, attempt, report)
@@ -275,7 +283,8 @@ class Executor:
         log.info("order_not_executed", alert_id=work.head.alert_id, attempt=attempt, error=str(error))
         wait_ms = backoff_ms(attempt, base_ms=BACKOFF_BASE_MS, cap_ms=BACKOFF_CAP_MS, uniform=random.uniform)
         if isinstance(error, BrokerThrottled) and error.retry_after_ms is not None:
-            wait_ms = max(wait_ms, error.retry_after_ms)
+            # Not past its deadline: it must end then, and let the alerts behind it have their turn.
+            wait_ms = max(wait_ms, min(error.retry_after_ms, self._left_ms(work)))
         if wait_ms >= LONGEST_WAIT_IN_PLACE_MS or not work.lease.is_ours():
             return await self._park(work.lease, wait_ms, Reason.BACK_OFF, detail=str(error))
         await asyncio.sleep(wait_ms / 1_000)
@@ -291,16 +300,21 @@ class Executor:
                 noted = await persist(lambda: self._orders.resolve.submit(finding), work.lease)
                 if isinstance(noted, Moved | Stale):
                     return noted
-                return await self._resolve(work, attempt, asked=0)
+                return await self._resolve(work, attempt, unknown_for_ms=0)
             if found is not None and found.state is not OrderState.REJECTED:
                 return await self._end(work, attempt, found)
         report = OrderReport(order_id="", state=OrderState.REJECTED, detail=str(error))
         reason = Reason.NO_PRICE if error.code == Reason.NO_PRICE else Reason.VENUE_REJECTED
         return await self._end(work, attempt, report, refused_for=reason)
 
-    async def _resolve(self, work: _Work, attempt: int, *, asked: int) -> Step:
+    async def _resolve(self, work: _Work, attempt: int, *, unknown_for_ms: int) -> Step:
         resolution = await self._resolver.resolve(
-            work.lease, work.account.broker, work.order_id, attempt, work.instruction.market, asked=asked
+            work.lease,
+            work.account.broker,
+            work.order_id,
+            attempt,
+            work.instruction.market,
+            unknown_for_ms=unknown_for_ms,
         )
         match resolution:
             case Adopted(report):
@@ -318,15 +332,24 @@ class Executor:
         self, work: _Work, attempt: int, report: OrderReport, *, refused_for: Reason = Reason.VENUE_REJECTED
     ) -> Step:
         """Settle by what the venue said."""
-        outcome = OrderOutcome(work.order_id, attempt, report.state, codec.encode_report(report))
+        outcome = OrderOutcome(work.order_id, attempt, report.state, codec.ORDER_REPORT.encode(report))
         match report.state:
             case OrderState.FILLED:
                 state, reason = InstructionState.EXECUTED, Reason.FILLED
             case OrderState.ACCEPTED | OrderState.PARTIAL:
                 state, reason = InstructionState.EXECUTED, Reason.ACCEPTED
+            case _ if report.filled_quantity > 0:
+                # It ended at the venue, but a part was traded: there is a position, and nothing to replay.
+                state, reason = InstructionState.EXECUTED, Reason.PARTLY_FILLED
             case _:
                 state, reason = InstructionState.REJECTED, refused_for
         return await self._settle(work.lease, work.head, state, reason, report.detail or "", outcome)
+
+    async def _leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Step:
+        """Park a head that this worker cannot execute, though another may; end it when its time is over."""
+        if head.now_ms < head.deadline_ms or _is_ambiguous(head):
+            return await self._park(lease, FOR_OTHERS_MS, reason, detail=detail)
+        return await self._settle(lease, head, InstructionState.EXPIRED, reason, detail)
 
     async def _end_unplanned(
         self, lease: Lease, head: Head, state: InstructionState, reason: Reason, detail: str
@@ -368,10 +391,22 @@ class Executor:
         parking = Parking(lease.held, None, due_at_ms, reason)
         return await persist(lambda: self._lanes.park.submit(parking), lease)
 
+    def _left_ms(self, work: _Work) -> int:
+        """Return how long the alert may still be sent."""
+        passed_ms = self._clock.monotonic_ms() - work.begun_at_ms
+        return max(0, work.head.deadline_ms - work.head.now_ms - passed_ms)
+
     def _finding(
         self, work: _Work, attempt: int, state: OrderState, nonce: Nonce | None, detail: str
     ) -> Finding:
         return Finding(work.held, work.order_id, attempt, state, nonce, margin_ms=0, detail=detail)
+
+
+def _nonces() -> Iterator[Nonce]:
+    """Yield names that nobody else gives; the system is asked for randomness once, since asking is dear."""
+    process = secrets.token_hex(8)
+    for call in itertools.count(1):
+        yield Nonce(f"{process}-{call}")
 
 
 def _is_ambiguous(head: Head) -> bool:

@@ -3,12 +3,11 @@
 import asyncio
 from typing import Final
 
-import structlog
-
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.lanes import Lanes
+from libs.common.telemetry.logs import get_logger
 from services.worker.leases import Leases
 
 RENEWALS_PER_LEASE: Final = 3
@@ -18,7 +17,7 @@ LONGEST_PAUSE_S: Final = 2.0
 CHUNK: Final = 256
 RETRY_S: Final = 0.1
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Heartbeat:

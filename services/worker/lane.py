@@ -3,8 +3,6 @@
 import random
 from typing import Final, assert_never
 
-import structlog
-
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
 from libs.common.domain.reasons import Reason
@@ -12,6 +10,7 @@ from libs.common.policy.poison import Treatment
 from libs.common.policy.retry import backoff_ms
 from libs.common.store.head import Closed, Head, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes, Parking
+from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.executor import Executor, Step
 from services.worker.leases import Lease
@@ -30,7 +29,7 @@ MOVED_AT_MOST: Final = 5
 FAILED_BASE_MS: Final = 100
 FAILED_CAP_MS: Final = 5_000
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class LaneRunner:
@@ -51,9 +50,10 @@ class LaneRunner:
         """Run a lane until it is ours no longer. An unexpected error counts against its head."""
         head: Head | None = None
         try:
-            started_ms = self._clock.monotonic_ms()
             executed = moved = 0
             step: Step = await persist(lambda: self._lanes.open.submit(lease.held), lease)
+            started_ms = self._clock.monotonic_ms()
+            lease.is_opened = True
             while True:
                 match step:
                     case Head():
@@ -78,7 +78,9 @@ class LaneRunner:
                     case _:
                         assert_never(step)
                 is_long = self._clock.monotonic_ms() - started_ms >= HAND_BACK_AFTER_MS
-                if executed >= HAND_BACK_AFTER or is_long or self.is_draining or self._solo.is_wanted:
+                # At least one each time: with a slow Redis lanes would only ever be handed round.
+                is_share_used = executed >= 1 and (executed >= HAND_BACK_AFTER or is_long)
+                if is_share_used or self.is_draining or self._solo.is_wanted:
                     await persist(lambda: self._lanes.yield_.submit(lease.held), lease)
                     return
                 step = await self._execute(lease, head)

@@ -9,12 +9,14 @@ from libs.common.store.head import Held
 class Lease:
     """One held lane, by our own monotonic clock."""
 
-    __slots__ = ("_clock", "_until_ms", "held", "is_lost")
+    __slots__ = ("_clock", "_until_ms", "held", "is_lost", "is_opened")
 
     def __init__(self, held: Held, until_ms: int, clock: Clock) -> None:
         self.held = held
         self.is_lost = False
         """Whether Redis said that the token is not current any more."""
+        self.is_opened = False
+        """Whether the fence names us by now: before that there is nothing to renew, and nothing is lost."""
         self._until_ms = until_ms
         self._clock = clock
 
@@ -52,8 +54,8 @@ class Leases:
         return held in self._leases
 
     def live(self) -> list[Lease]:
-        """Return the leases that are not lost."""
-        return [lease for lease in self._leases.values() if not lease.is_lost]
+        """Return the leases to renew: of lanes that were opened and are not lost."""
+        return [lease for lease in self._leases.values() if lease.is_opened and not lease.is_lost]
 
     def give_up(self) -> None:
         """Count every lease as lost: whatever still waits for Redis stops waiting."""

@@ -5,7 +5,6 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from libs.common.domain.errors import LookUpUnavailable
@@ -15,6 +14,7 @@ from libs.common.domain.order import OrderReport
 from libs.common.policy.retry import backoff_ms
 from libs.common.store.head import Moved, Stale
 from libs.common.store.orders import LONGEST_WAIT_IN_PLACE_MS, Finding, Orders, Resolved, TooEarly
+from libs.common.telemetry.logs import get_logger
 from services.worker.brokers.port import Broker, Deduplication, LookUp
 from services.worker.leases import Lease
 from services.worker.persistence import persist
@@ -31,6 +31,9 @@ EXPIRY_MARGIN_MS: Final = 500
 HOLD_MS: Final = 30_000
 """How often a held order is looked up again, at most."""
 
+BACKOFF_BASE_MS: Final = 500
+"""Upper bound of the wait after a look-up that was not answered; it doubles with the time it is needed for."""
+
 _LOOKING_UP: Final = AsyncRetrying(
     retry=retry_if_exception_type(LookUpUnavailable),
     stop=stop_after_attempt(3),
@@ -38,7 +41,7 @@ _LOOKING_UP: Final = AsyncRetrying(
     reraise=True,
 )
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Resolver:
         attempt: int,
         market: Market,
         *,
-        asked: int,
+        unknown_for_ms: int,
     ) -> Resolution:
         """Find out about one attempt.
 
@@ -87,21 +90,22 @@ class Resolver:
             client_order_id: Whose outcome is unknown.
             attempt: Its latest.
             market: Where it would trade.
-            asked: How often it was looked up in vain before; waits grow with it.
+            unknown_for_ms: How long its request has been over already; waits grow with it.
 
         Raises:
             StoreUnavailable: The lane is lost.
         """
+        margin_ms = EXPIRY_MARGIN_MS + broker.capabilities.look_up_lag_ms
         misses = 0
         while misses < MISSES_NEEDED:
             try:
                 report: OrderReport | None = await _LOOKING_UP.copy()(broker.find, client_order_id, market)
             except LookUpUnavailable as error:
                 log.warning("look_up_failed", client_order_id=client_order_id, error=str(error))
-                return NotYet(LONGEST_WAIT_IN_PLACE_MS + _backoff(asked + 1))
+                return NotYet(LONGEST_WAIT_IN_PLACE_MS + _backoff(unknown_for_ms))
             if report is not None:
                 return Adopted(report)
-            noted = await self._note(lease, client_order_id, attempt, None)
+            noted = await self._note(lease, client_order_id, attempt, None, margin_ms)
             if isinstance(noted, TooEarly):
                 if noted.wait_ms >= LONGEST_WAIT_IN_PLACE_MS:
                     return NotYet(noted.wait_ms)
@@ -116,7 +120,7 @@ class Resolver:
             # A guess could trade twice: the lane is held until the venue knows the order or an operator decides.
             log.error("order_held", client_order_id=client_order_id)
             return NotYet(HOLD_MS)
-        noted = await self._note(lease, client_order_id, attempt, OrderState.NOT_EXECUTED)
+        noted = await self._note(lease, client_order_id, attempt, OrderState.NOT_EXECUTED, margin_ms)
         if isinstance(noted, TooEarly):
             return NotYet(noted.wait_ms)
         if isinstance(noted, Moved | Stale):
@@ -124,7 +128,12 @@ class Resolver:
         return NeverExecuted()
 
     async def _note(
-        self, lease: Lease, client_order_id: ClientOrderId, attempt: int, state: OrderState | None
+        self,
+        lease: Lease,
+        client_order_id: ClientOrderId,
+        attempt: int,
+        state: OrderState | None,
+        margin_ms: int,
     ) -> Resolved:
         finding = Finding(
             held=lease.held,
@@ -132,7 +141,7 @@ class Resolver:
             attempt=attempt,
             state=state,
             nonce=None,
-            margin_ms=EXPIRY_MARGIN_MS,
+            margin_ms=margin_ms,
             detail="never arrived" if state else "",
         )
         return await persist(lambda: self._orders.resolve.submit(finding), lease)
@@ -145,5 +154,7 @@ def _may_send_again(broker: Broker) -> bool:
     return can.honours_expiry or can.deduplication is Deduplication.LIFETIME
 
 
-def _backoff(asked: int) -> int:
-    return backoff_ms(asked, base_ms=500, cap_ms=HOLD_MS, uniform=random.uniform)
+def _backoff(unknown_for_ms: int) -> int:
+    # By time and not by a count: any worker may be the next to ask, and an outage of a venue is asked about ever less.
+    asked = (unknown_for_ms // BACKOFF_BASE_MS).bit_length()
+    return backoff_ms(asked + 1, base_ms=BACKOFF_BASE_MS, cap_ms=HOLD_MS, uniform=random.uniform)

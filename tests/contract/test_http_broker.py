@@ -13,6 +13,7 @@ from libs.common.domain.errors import BrokerUnavailable, LookUpUnavailable, Orde
 from libs.common.domain.ids import ClientOrderId
 from libs.common.domain.lifecycle import OrderState
 from libs.common.runtime.secrets import Secret
+from libs.common.runtime.system_clock import SystemClock
 from services.worker.brokers.http import HttpBroker
 from services.worker.brokers.port import Broker
 from tests.contract.broker_contract import Bench, BrokerContract
@@ -59,6 +60,7 @@ async def bench(signing_venue: Venue, request: pytest.FixtureRequest) -> AsyncIt
     broker = HttpBroker(
         f"{signing_venue.url}/{prefix}/",
         Secret(SECRET),
+        SystemClock(),
         timeout_ms=2_000,
         connections=16,
         verify_answers=True,
@@ -86,7 +88,7 @@ async def test_an_order_keeps_its_connection_for_the_next(bench: HttpBench) -> N
 
 
 async def test_a_wrong_secret_trades_nothing_and_says_so(bench: HttpBench) -> None:
-    broker = HttpBroker(bench.venue.url, Secret("another"), timeout_ms=2_000, connections=1)
+    broker = HttpBroker(bench.venue.url, Secret("another"), SystemClock(), timeout_ms=2_000, connections=1)
     with pytest.raises(BrokerUnavailable, match=r"401: .*bad_signature"):
         await broker.place(order(), ours)
     with pytest.raises(LookUpUnavailable, match="401"):
@@ -98,7 +100,7 @@ async def test_a_wrong_secret_trades_nothing_and_says_so(bench: HttpBench) -> No
 async def test_an_answer_signed_with_another_secret_is_not_believed(bench: HttpBench) -> None:
     with Venue() as unsigned:
         broker = HttpBroker(
-            unsigned.url, Secret(SECRET), timeout_ms=2_000, connections=1, verify_answers=True
+            unsigned.url, Secret(SECRET), SystemClock(), timeout_ms=2_000, connections=1, verify_answers=True
         )
         request = order()
         with pytest.raises(OrderOutcomeUnknown, match="signature"):
@@ -123,7 +125,7 @@ async def test_an_executed_order_with_a_broken_answer_is_unknown_and_then_found(
 
 async def test_an_order_that_takes_too_long_is_unknown_and_then_found(bench: HttpBench) -> None:
     bench.venue.control(delay_ms=60_000)
-    hasty = HttpBroker(bench.venue.url, Secret(SECRET), timeout_ms=100, connections=1)
+    hasty = HttpBroker(bench.venue.url, Secret(SECRET), SystemClock(), timeout_ms=100, connections=1)
     request = order()
     with pytest.raises(OrderOutcomeUnknown, match="TimeoutError"):
         await hasty.place(request, ours)
@@ -154,7 +156,9 @@ async def test_every_field_is_on_the_wire_and_numbers_are_strings() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    broker = HttpBroker(f"http://127.0.0.1:{port}", Secret(SECRET), timeout_ms=2_000, connections=1)
+    broker = HttpBroker(
+        f"http://127.0.0.1:{port}", Secret(SECRET), SystemClock(), timeout_ms=2_000, connections=1
+    )
     request = order(quantity=Decimal("1E-8"), limit_price=Decimal("1E+2"))
     with pytest.raises(OrderOutcomeUnknown):
         await broker.place(request, ours)

@@ -19,6 +19,7 @@ from libs.common.domain.errors import (
 )
 from libs.common.domain.lifecycle import OrderState
 from libs.common.runtime.secrets import Secret
+from libs.common.runtime.system_clock import SystemClock
 from libs.common.wire.signing import sign_body, sign_request
 from services.worker.brokers.http import LONGEST_ANSWER, HttpBroker
 from tests.contract.orders import MARKET, not_ours, order, ours
@@ -43,7 +44,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 @asynccontextmanager
 async def broker_at(url: str, *, timeout_ms: int = 2_000, connections: int = 4) -> AsyncIterator[HttpBroker]:
-    broker = HttpBroker(url, Secret("secret"), timeout_ms=timeout_ms, connections=connections)
+    broker = HttpBroker(url, Secret("secret"), SystemClock(), timeout_ms=timeout_ms, connections=connections)
     try:
         yield broker
     finally:
@@ -270,7 +271,9 @@ async def test_a_look_up_that_was_not_answered_says_nothing(script: Script) -> N
             await broker.find(order().client_order_id, MARKET)
 
 
-@pytest.mark.parametrize("body", [b"", b"  ", b'{"code":"not_found"}', b"null", b"<html>no such order</html>"])
+@pytest.mark.parametrize(
+    "body", [b"", b"  ", b'{"code":"not_found"}', b"null", b"<html>no such order</html>"]
+)
 async def test_a_venues_own_404_means_that_it_does_not_know_the_order(body: bytes) -> None:
     async with ScriptedVenue(answers(404, body)) as venue, broker_at(venue.url) as broker:
         assert await broker.find(order().client_order_id, MARKET) is None
@@ -282,7 +285,9 @@ async def test_a_look_up_that_anybody_could_have_answered_is_not_believed_where_
 ) -> None:
     status, body = answer
     async with ScriptedVenue(answers(status, body)) as venue:
-        broker = HttpBroker(venue.url, Secret("secret"), timeout_ms=2_000, connections=4, verify_answers=True)
+        broker = HttpBroker(
+            venue.url, Secret("secret"), SystemClock(), timeout_ms=2_000, connections=4, verify_answers=True
+        )
         with pytest.raises(LookUpUnavailable, match="signature"):
             await broker.find(order().client_order_id, MARKET)
         venue.script = answers(status, body, X_Signature=sign_body("secret", body))
@@ -294,7 +299,9 @@ async def test_a_look_up_that_anybody_could_have_answered_is_not_believed_where_
 @pytest.mark.parametrize("status", [200, 401, 404, 409, 422, 429, 500])
 async def test_an_order_whose_answer_is_not_signed_is_unknown_whatever_it_says(status: int) -> None:
     async with ScriptedVenue(answers(status, GOOD)) as venue:
-        broker = HttpBroker(venue.url, Secret("secret"), timeout_ms=2_000, connections=4, verify_answers=True)
+        broker = HttpBroker(
+            venue.url, Secret("secret"), SystemClock(), timeout_ms=2_000, connections=4, verify_answers=True
+        )
         with pytest.raises(OrderOutcomeUnknown, match="signature"):
             await broker.place(order(), ours)
         await broker.aclose()

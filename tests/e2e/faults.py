@@ -13,8 +13,8 @@ from tests.support.proxy import Proxy
 from tests.support.venue import Venue
 
 SHORT_LEASE: Final[Mapping[str, object]] = {
-    "worker": {"lease": "2s"},
-    "accounts": {ACCOUNT: {"request_expiry": "1s"}},
+    "worker": {"lease": "1500ms"},
+    "accounts": {ACCOUNT: {"request_expiry": "500ms"}},
     "webhooks": {"default": {"max_age": "600s"}},
 }
 """Configuration for tests in which many leases lapse."""
@@ -120,7 +120,7 @@ def takeovers_ms(bridge: Bridge, venue: Venue, kills: Sequence[Kill]) -> list[in
 
 
 def next_orders_ms(
-    venue: Venue, symbols: Iterable[str], after_ms: int, *, but_from: str = ""
+    venue: Venue, symbols: Iterable[str], after_ms: int, *, but_from: str | None = None
 ) -> dict[str, int]:
     """Return how long after a moment each symbol traded next, but for orders of one worker; those that did not lack."""
     found: dict[str, int] = {}

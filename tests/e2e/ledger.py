@@ -128,9 +128,7 @@ def assert_nobody_reclaimed(bridge: Bridge) -> None:
 
 def lost_holders(bridge: Bridge) -> dict[str, int]:
     """Return how many holders each instruction lost."""
-    return {
-        name: int(record.get("lost_holders") or 0) for name, record in bridge.instructions().items()
-    }
+    return {name: int(record.get("lost_holders") or 0) for name, record in bridge.instructions().items()}
 
 
 def assert_no_failures(bridge: Bridge) -> None:
@@ -138,7 +136,8 @@ def assert_no_failures(bridge: Bridge) -> None:
     broken = [
         event
         for event in bridge.log()
-        if event.get("event") in {"lane_failed", "lane_not_parked", "pass_broke", "post_failed", "service_failed"}
+        if event.get("event")
+        in {"lane_failed", "lane_not_parked", "pass_broke", "post_failed", "service_failed"}
     ]
     assert not broken, f"{len(broken)} failures: {broken[:3]}"
     written = {service.label: service.errors() for service in bridge.services if service.errors()}

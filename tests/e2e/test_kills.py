@@ -2,10 +2,9 @@
 
 import asyncio
 import random
-from collections import Counter
 
 from tests.e2e.faults import SHORT_LEASE, Kill, kill_holding, takeovers_ms, wait_orders
-from tests.e2e.ledger import all_accepted, assert_whole_run, lost_holders
+from tests.e2e.ledger import all_accepted, assert_whole_run
 
 TAKEOVER_MS = 10_000
 
@@ -14,14 +13,14 @@ async def test_thirty_killed_workers_lose_nothing_double_nothing_and_keep_the_or
     private_redis, venue, bridge_factory
 ):
     bridge = bridge_factory(private_redis, venue=venue, workers=3, config=SHORT_LEASE)
-    venue.control(delay_before_ms=20, delay_ms=80)
+    venue.control(delay_before_ms=20, delay_ms=50)
     alerts = [bridge.alert(symbol=f"S{number % 40}") for number in range(2_000)]
     dice = random.Random(30)
     kills: list[Kill] = []
 
     sending = asyncio.create_task(bridge.send_many(alerts, 32, rate_per_s=150))
     while len(kills) < 30:
-        await wait_orders(venue, venue.stats()["executed"] + 30)
+        await wait_orders(venue, venue.stats()["executed"] + 20)
         victim = dice.choice([worker for worker in bridge.workers if bridge.lanes_held_by(worker)])
         kill = await kill_holding(bridge, victim)
         kills += [kill] if kill is not None else []
@@ -31,11 +30,8 @@ async def test_thirty_killed_workers_lose_nothing_double_nothing_and_keep_the_or
 
     await assert_whole_run(bridge, venue, alert_ids)
     assert venue.stats()["lookups"] > 0, "no worker died between its request and the record of its answer"
-    stood = takeovers_ms(bridge, venue, kills)
-    slowest = max(stood)
-    assert slowest <= TAKEOVER_MS, f"a dead worker's lane stood still for {slowest} ms"
-    print("kills", len(kills), "slowest takeover", slowest, "lost holders", Counter(lost_holders(bridge).values()))
-    print("held at death", [len(kill.lanes) for kill in kills])
+    stood_ms = takeovers_ms(bridge, venue, kills)
+    assert max(stood_ms) <= TAKEOVER_MS, f"dead workers' lanes stood still: {stood_ms}"
 
 
 async def test_the_lanes_of_dead_workers_trade_again_within_ten_seconds_on_the_default_lease(
@@ -43,7 +39,7 @@ async def test_the_lanes_of_dead_workers_trade_again_within_ten_seconds_on_the_d
 ):
     bridge = bridge_factory(private_redis, venue=venue, workers=4)
     venue.control(delay_ms=100)
-    alerts = [bridge.alert(symbol=f"S{number % 40}") for number in range(1_200)]
+    alerts = [bridge.alert(symbol=f"S{number % 40}") for number in range(800)]
     kills: list[Kill] = []
 
     sending = asyncio.create_task(bridge.send_many(alerts, 40))
@@ -53,9 +49,8 @@ async def test_the_lanes_of_dead_workers_trade_again_within_ten_seconds_on_the_d
         assert kill is not None, "it handed its last lane back in that very moment"
         kills.append(kill)
     alert_ids = all_accepted(await sending)
-    await bridge.wait_ended(1_200, 30)
+    await bridge.wait_ended(800, 30)
 
-    stood = takeovers_ms(bridge, venue, kills)
-    assert max(stood) <= TAKEOVER_MS, f"dead workers' lanes stood still for {stood} ms"
-    print(stood)
+    stood_ms = takeovers_ms(bridge, venue, kills)
+    assert max(stood_ms) <= TAKEOVER_MS, f"dead workers' lanes stood still: {stood_ms}"
     await assert_whole_run(bridge, venue, alert_ids)

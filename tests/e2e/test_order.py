@@ -19,7 +19,9 @@ async def test_two_thousand_alerts_on_forty_symbols_trade_once_each_and_in_order
     assert_nobody_reclaimed(bridge)
 
 
-async def test_alerts_posted_side_by_side_trade_in_the_order_of_their_lane(private_redis, venue, bridge_factory):
+async def test_alerts_posted_side_by_side_trade_in_the_order_of_their_lane(
+    private_redis, venue, bridge_factory
+):
     bridge = bridge_factory(private_redis, venue=venue, ingresses=2, workers=2)
     alerts = [bridge.alert(symbol=f"S{number % 5}") for number in range(500)]
 

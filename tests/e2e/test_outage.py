@@ -24,9 +24,9 @@ async def test_without_redis_posts_are_answered_503_in_time_and_taken_again_soon
     accepted = all_accepted([await bridge.post(bridge.alert())])
 
     private_redis.kill() if fault == "killed" else private_redis.freeze()
-    alerts = [bridge.alert(symbol=f"S{number}") for number in range(64)]
+    alerts = [bridge.alert(symbol=f"S{number}") for number in range(32)]
     answers = await bridge.send_many(alerts, 32, in_order=False)
-    health = await http_client.get(f"{ingress.url}/health")
+    health = await eventually(lambda: _health_unless(ingress, 200), message="health says so")
 
     assert {answer.status for answer in answers} == {503}
     for answer in answers:
@@ -47,12 +47,14 @@ async def test_without_redis_posts_are_answered_503_in_time_and_taken_again_soon
     await eventually(is_taken, BACK_WITHIN_S, message="posts are taken again")
     assert time.monotonic() - back_at_s <= BACK_WITHIN_S
     assert ingress.pid == pid
-    await eventually(lambda: _is_healthy(ingress), message="health says so")
+    await eventually(lambda: _health_unless(ingress, 503), message="health says so")
     # Whether or not the refused ones had been queued, a resend leaves each traded once.
     accepted += all_accepted(await asyncio.gather(*(bridge.post(alert) for alert in alerts)))
     await bridge.wait_ended(len(accepted))
     await assert_whole_run(bridge, venue, accepted, is_sent_in_order=False)
 
 
-async def _is_healthy(ingress):
-    return (await http_client.get(f"{ingress.url}/health")).status == 200
+async def _health_unless(ingress, status):
+    answer = await http_client.get(f"{ingress.url}/health")
+    assert answer.status != status, answer
+    return answer

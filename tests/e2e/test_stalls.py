@@ -17,7 +17,7 @@ from tests.e2e.monitor import Monitor
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
 
-LEASE_S = 2.0
+LEASE_S = 1.5
 
 
 async def test_a_worker_stalled_for_three_leases_writes_nothing_more_to_the_lanes_it_lost(

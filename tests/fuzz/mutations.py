@@ -1,6 +1,381 @@
-"""Changes to the scripts that a test must notice."""
+"""Single changes to the scripts, each of which takes one rule out; a test must notice every one of them."""
+
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+from unittest.mock import patch
+
+from libs.common.store import scripts
+
+VARIABLE: Final = "BASCULE_MUTATION"
+"""The name of the mutation that the script tests are to run against."""
+
+FUZZ: Final = "fuzz"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One rule taken out of one script."""
+
+    name: str
+    script: str
+    old: str
+    """Must occur exactly once."""
+    new: str
+    noticed_by: str
+    """`fuzz`, or the module of tests beside `tests/integration/libs/common/store/lua`."""
+
+    def read(self, script: str) -> str:
+        """Return the source of a script, changed if it is this one."""
+        source = files("libs.common.store").joinpath("lua", f"{script}.lua").read_text(encoding="utf-8")
+        if script != self.script:
+            return source
+        found = source.count(self.old)
+        assert found == 1, f"{self.name}: what it takes out occurs {found} times in {script}.lua"
+        return source.replace(self.old, self.new)
+
 
 def mutated_reader() -> Callable[[str], str] | None:
-    return None
+    """Return what reads the scripts in place of the real reader, where the environment asks for it."""
+    name = os.environ.get(VARIABLE)
+    return MUTATIONS[name].read if name else None
+
+
+@contextmanager
+def applied(mutation: Mutation) -> Iterator[None]:
+    """Make every script that is built meanwhile a changed one."""
+    with patch.object(scripts, "_read", mutation.read):
+        yield
+
+
+_ALL: Final = (
+    # Who holds a lane.
+    Mutation(
+        "no holder in the fence",
+        "prelude",
+        "return redis.call('HGET', LANES, lane) == token .. '|' .. holder end",
+        "return token_of(redis.call('HGET', LANES, lane)) == token end",
+        FUZZ,
+    ),
+    Mutation(
+        "no fence in begin",
+        "begin",
+        "if not is_held(lane, token, holder) then return {'STALE'} end",
+        "",
+        FUZZ,
+    ),
+    Mutation(
+        "no fence in resolve",
+        "resolve",
+        "if not is_held(lane, token, holder) then return {'STALE'} end",
+        "",
+        "test_resolve",
+    ),
+    Mutation(
+        "no fence in settle",
+        "settle",
+        "if not is_held(lane, token, holder) then return {'STALE'} end",
+        "",
+        "test_settle",
+    ),
+    Mutation(
+        "no fence in renew",
+        "renew",
+        "if not is_held(lane, token, holder) then return {'STALE'} end",
+        "",
+        "test_renew",
+    ),
+    Mutation(
+        "no fence in yield",
+        "yield",
+        "if fence ~= token .. '|' .. holder and fence ~= token .. '|' then return {'STALE'} end",
+        "",
+        "test_yield",
+    ),
+    Mutation(
+        "no fence in park",
+        "park",
+        "if fence ~= token .. '|' .. holder and fence ~= token .. '|' then return {'STALE'} end",
+        "",
+        "test_park",
+    ),
+    Mutation(
+        "open takes a lane with an old token",
+        "open",
+        "if token_of(redis.call('HGET', LANES, lane)) ~= token then",
+        "if false then",
+        FUZZ,
+    ),
+    Mutation(
+        "open keeps a stale token",
+        "open",
+        "    drop_token(token)\n    return {'STALE'}",
+        "    return {'STALE'}",
+        "test_open",
+    ),
+    # One order.
+    Mutation("no compare-and-set in begin", "begin", "if not may_send then return {'STATE'} end", "", FUZZ),
+    Mutation(
+        "begin for what is not the head", "begin", "if head ~= entry then return {'STATE'} end", "", "test_begin"
+    ),
+    Mutation(
+        "a re-sent begin is another one",
+        "begin",
+        "if known[1] == 'SENDING' and known[2] == attempt and known[3] == nonce then",
+        "if false then",
+        "test_begin",
+    ),
+    Mutation("no deadline in begin", "begin", "if NOW >= deadline then return {'EXPIRED'} end", "", FUZZ),
+    Mutation(
+        "a request outlives its alert",
+        "begin",
+        "text(math.min(NOW + wait + window, deadline))",
+        "text(NOW + wait + window)",
+        FUZZ,
+    ),
+    Mutation(
+        "a wait keeps the blame",
+        "begin",
+        "    redis.call('HSET', key, 'running', '')\n    return {'WAIT'",
+        "    return {'WAIT'",
+        "test_begin",
+    ),
+    Mutation(
+        "a finished order record keeps its expiry",
+        "begin",
+        "  redis.call('PERSIST', order_key)\n",
+        "",
+        "test_replay",
+    ),
+    Mutation("no expiry in resolve", "resolve", "if early >= 0 then", "if false then", FUZZ),
+    Mutation("expiry a millisecond early in resolve", "resolve", "if early >= 0 then", "if early > 0 then", "test_resolve"),
+    Mutation(
+        "anybody's nonce in resolve",
+        "resolve",
+        "local is_senders_own = nonce ~= '' and nonce == known[3]",
+        "local is_senders_own = nonce ~= ''",
+        "test_resolve",
+    ),
+    Mutation(
+        "any attempt in resolve", "resolve", "if known[2] ~= attempt then return {'STATE'} end", "", "test_resolve"
+    ),
+    Mutation(
+        "no compare-and-set in resolve",
+        "resolve",
+        "if known[1] ~= 'SENDING' and known[1] ~= 'UNKNOWN' then return {'STATE'} end",
+        "",
+        "test_resolve",
+    ),
+    Mutation(
+        "a look-up told twice counts twice",
+        "resolve",
+        "if nonce ~= '' and nonce == known[8] then return {'OK', known[7]} end",
+        "",
+        FUZZ,
+    ),
+    Mutation(
+        "settle for what is not the head",
+        "settle",
+        "if head ~= entry then return hand_out(lane, lane_key, token) end",
+        "if not head then return hand_out(lane, lane_key, token) end entry = head",
+        FUZZ,
+    ),
+    Mutation(
+        "settle while the order may execute",
+        "settle",
+        "if other == 'SENDING' or other == 'UNKNOWN' then return {'STATE'} end",
+        "",
+        "test_settle",
+    ),
+    Mutation(
+        "settle by another attempt", "settle", "if known[2] ~= attempt then return {'STATE'} end", "", "test_settle"
+    ),
+    Mutation(
+        "settle against what is known",
+        "settle",
+        "if not ends_order and known[1] ~= order_state then return {'STATE'} end",
+        "",
+        "test_settle",
+    ),
+    # Ends.
+    Mutation("the end keeps the entry", "prelude", "  redis.call('XDEL', lane_key, entry_id)\n", "", FUZZ),
+    Mutation("ended instructions stay", "prelude", "  redis.call('PEXPIRE', key, stays)\n", "", FUZZ),
+    Mutation(
+        "ended orders stay",
+        "prelude",
+        "do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep_dead) end",
+        "do end",
+        FUZZ,
+    ),
+    Mutation(
+        "orders expire before their letters",
+        "prelude",
+        "do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep_dead) end",
+        "do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep) end",
+        "test_settle",
+    ),
+    Mutation(
+        "no dead letter",
+        "prelude",
+        "local leaves_letter = SEVERITY[state] > SEVERITY.SKIPPED",
+        "local leaves_letter = false",
+        "test_settle",
+    ),
+    Mutation(
+        "an alert ends with its first instruction", "prelude", "if open <= 0 then", "if true then", "test_settle"
+    ),
+    Mutation(
+        "the first end stands for the alert",
+        "prelude",
+        "if SEVERITY[state] > SEVERITY[worst] then worst = state end",
+        "",
+        FUZZ,
+    ),
+    Mutation("a closed lane keeps its stream", "prelude", "  redis.call('DEL', lane_key)\n", "", FUZZ),
+    Mutation("a closed lane keeps its fence", "prelude", "  redis.call('HDEL', LANES, lane)\n  drop_token", "  drop_token", FUZZ),
+    Mutation(
+        "a closed lane keeps its token",
+        "prelude",
+        "  drop_token(token)\n  return {'CLOSED'}",
+        "  return {'CLOSED'}",
+        "test_settle",
+    ),
+    Mutation(
+        "a dropped token stays pending", "prelude", "  redis.call('XACK', READY, GROUP, token)\n", "", "test_settle"
+    ),
+    Mutation(
+        "junk is handed out",
+        "prelude",
+        "string.find(fields.deadline, '^%d+$') and #fields.deadline < 16",
+        "tonumber(fields.deadline)",
+        "test_open",
+    ),
+    Mutation("junk stays in its lane", "prelude", "  redis.call('XDEL', lane_key, entry[1])\n", "  error('junk')\n", FUZZ),
+    Mutation(
+        "no holder is noted", "prelude", "redis.call('HSET', key, 'state', 'ACTIVE', 'running', token)",
+        "redis.call('HSET', key, 'state', 'ACTIVE')", "test_reclaim",
+    ),
+    # All scripts.
+    Mutation(
+        "workers are denied when Redis is full", "prelude", "redis.call('DEL', PREFIX) end", "end", "test_settle"
+    ),
+    Mutation(
+        "one bad item fails its flight", "prelude", "local ok, answer = pcall(item, i)",
+        "local ok, answer = true, item(i)", "test_settle",
+    ),
+    Mutation(
+        "a lease that cannot be renewed raises", "prelude",
+        "redis.pcall('XCLAIM', READY, GROUP, holder, 0, token, 'JUSTID')",
+        "redis.call('XCLAIM', READY, GROUP, holder, 0, token, 'JUSTID')", FUZZ,
+    ),
+    # Admission.
+    Mutation(
+        "no dedup key", "admit",
+        "  redis.call('SET', item.seen, item.alert .. '|' .. item.digest, 'PX', item.window)\n", "", FUZZ,
+    ),
+    Mutation(
+        "a re-sent admission is a duplicate", "admit",
+        "    if first == item.alert then return {'ADMITTED', first} end\n", "", "test_admit",
+    ),
+    Mutation(
+        "another body under an id is a duplicate", "admit",
+        "    if item.is_sender_id and digest ~= item.digest then return {'CONFLICT', first or ''} end\n", "", "test_admit",
+    ),
+    Mutation("a lane gets no token", "admit", "    if not has_token[n] then issue_token(to.lane) end\n", "", "test_admit"),
+    Mutation("a lane gets a token for each alert", "admit", "if not has_token[n] then", "if true then", FUZZ),
+    Mutation(
+        "a parked lane gets a token", "admit", " or redis.call('ZSCORE', PARKED, to.lane)\n", "\n", "test_admit"
+    ),
+    Mutation("half an admission", "admit", "    redis.call('XLEN', to.lane_key)\n", "", "test_admit"),
+    Mutation(
+        "a fire time in the future counts", "admit",
+        "born = math.min(item.fired_at, NOW)", "born = item.fired_at", "test_admit",
+    ),
+    # Moving lanes.
+    Mutation("yield issues no token", "yield", "  issue_token(lane)\n", "", "test_yield"),
+    Mutation("yield keeps the old token", "yield", "  drop_token(token)\n", "", "test_yield"),
+    Mutation("a parked lane keeps its fence", "park", "  redis.call('HDEL', LANES, lane)\n", "", "test_park"),
+    Mutation("a parked lane is forgotten", "park", "  redis.call('ZADD', PARKED, text(due), lane)\n", "", "test_park"),
+    Mutation("a failure is not counted", "park", "if is_to_blame then redis.call('HINCRBY', key, 'lost_holders', 1) end", "", "test_park"),
+    Mutation("promote issues no token", "promote", "    issue_token(lane)\n", "", "test_promote"),
+    Mutation(
+        "promote issues a second token", "promote", " and redis.call('HEXISTS', LANES, lane) == 0", "", "test_promote"
+    ),
+    Mutation(
+        "promote ignores a clock that steps back", "promote", "local step = past and past - NOW or 0",
+        "local step = 0", "test_promote",
+    ),
+    Mutation("promote forgets when it ran", "promote", "if not past or step > 0 or NOW", "if past and NOW", "test_promote"),
+    Mutation("reclaim issues no token", "reclaim", "  issue_token(lane)\n", "", "test_reclaim"),
+    Mutation("reclaim keeps the old token", "reclaim", "  drop_token(token)\n  issue_token", "  issue_token", "test_reclaim"),
+    Mutation(
+        "reclaim takes tokens that are not current", "reclaim",
+        "if not lane or token_of(redis.call('HGET', LANES, lane)) ~= token then", "if not lane then", "test_reclaim",
+    ),
+    Mutation(
+        "reclaim blames whoever is the head", "reclaim", "if redis.call('HGET', key, 'running') == token then",
+        "if true then", "test_reclaim",
+    ),
+    Mutation("no grace after a gap", "reclaim", "or NOW - past > lease / 2 then", "then", "test_reclaim"),
+    Mutation("no grace after the clock went back", "reclaim", "or NOW < past or", "or", "test_reclaim"),
+    Mutation("no grace at first", "reclaim", "if not past or NOW < past", "if past and NOW < past", "test_reclaim"),
+    Mutation(
+        "a grace of one page", "reclaim", "    if #pending < 500 then break end\n", "    do break end\n", "test_reclaim"
+    ),
+    Mutation("reclaim of one page", "reclaim", "until cursor == '0-0' or", "until true or", "test_reclaim"),
+    Mutation(
+        "one bad lane stops reclaim", "reclaim", "if not pcall(reissue, token) then", "if reissue(token) then", "test_reclaim"
+    ),
+    Mutation(
+        "the audit overlooks lost fences", "audit", "if not fence or not is_lost(token_of(fence)) then return end",
+        "if true then return end", FUZZ,
+    ),
+    Mutation(
+        "the audit overlooks streams", "audit",
+        "if redis.call('HEXISTS', LANES, lane) == 0 and not redis.call('ZSCORE', PARKED, lane)", "if false", FUZZ,
+    ),
+    Mutation(
+        "the audit takes what is not delivered for lost", "audit", "return at_or_before(token, delivered) and #", "return #", "test_audit"
+    ),
+    Mutation(
+        "the audit takes what is deleted for waiting", "audit",
+        "  if #redis.call('XRANGE', READY, token, token) == 0 then return true end\n", "", FUZZ,
+    ),
+    Mutation("the audit leaves orphans", "audit", "drop_orphans()\nreturn", "return", "test_audit"),
+    Mutation(
+        "the audit drops what is pending", "audit",
+        "if not is_current and is_lost(entry[1]) then", "if not is_current then", "test_audit",
+    ),
+    Mutation("the audit expires the head", "audit", "for n = 2, #entries do", "for n = 1, #entries do", "test_audit"),
+    Mutation("the audit expires what is held", "audit", "  if not redis.call('ZSCORE', PARKED, lane) then return end\n", "", "test_audit"),
+    Mutation("one bad lane stops the audit", "audit", "elseif not pcall(look_after, ARGV[i]) then", "elseif look_after(ARGV[i]) then", "test_audit"),
+    Mutation("the group is not made again", "audit", "  redis.call('XGROUP', 'CREATE', READY, GROUP, '0', 'MKSTREAM')\n", "", "test_audit"),
+    Mutation("a consumer goes with its tokens", "retire", "if facts.pending == 0 and facts.idle", "if facts.idle", "test_retire"),
+    # Limits and breakers.
+    Mutation("nothing is reserved", "begin", "      if due[n] > NOW_US then return wait_until(math.ceil(due[n] / 1000), 'rate_limit') end\n", "", "test_limits"),
+    Mutation("no gate", "begin", "local leaves_in = gate_wait(buckets, is_late)", "local leaves_in = 0", "test_limits"),
+    Mutation("the gate counts too early", "begin", "do count_in(bucket, 'gate', leaves_at) end", "do count_in(bucket, 'gate', NOW_US) end", "test_limits"),
+    Mutation("who is late gets no slot", "begin", "      count_in(bucket, 'late', leaves_at)\n", "", "test_limits"),
+    Mutation("a slot is charged at each asking", "begin", "local is_reserved = slot_attempt == attempt and", "local is_reserved = false and", "test_limits"),
+    Mutation("a slot outlives the clock", "begin", " and tonumber(kept_at) <= NOW_US", "", "test_limits"),
+    Mutation("a bucket outlives the clock", "begin", "  if step > 0 then\n", "  if false then\n", "test_limits"),
+    Mutation("a bucket forgets the step", "begin", "    save_bucket(bucket)\n  end\n  return bucket", "  end\n  return bucket", "test_limits"),
+    Mutation("slots past the deadline", "begin", "  if due > latest then return nil end\n", "", "test_limits"),
+    Mutation("a Go after the deadline", "begin", "  if leaves_at >= deadline * 1000 then return wait_until(deadline, 'rate_limit') end\n", "", "test_limits"),
+    Mutation("no breaker", "begin", "if reset_at then return wait_until(reset_at, 'breaker_open') end", "", "test_report"),
+    Mutation("as many probes as ask", "begin", "if granted then redis.call('HSET', BREAKERS, scope, granted) end", "", "test_report"),
+    Mutation("late reports count", "report", "  if generation ~= seen then return {'LATE'} end\n", "", "test_report"),
+    # Dead letters.
+    Mutation("replay of what is not dead", "replay", "if known[1] and known[1] ~= fields.state then return {'STATE', known[1]} end", "", "test_replay"),
+    Mutation("replay without an order record", "replay", "  if not order_states[i] then return {'NO_RECORD'} end\n", "", "test_replay"),
+    Mutation("replay without an instruction record", "replay", "if tonumber(fields.attempts) > 0 and #orders == 0 then return {'NO_RECORD'} end", "", "test_replay"),
+    Mutation("a replay keeps the letter", "replay", "redis.call('XDEL', DEAD, ARGV[2])\n", "", FUZZ),
+    Mutation("a replay forgets the other accounts", "replay", "if #ended > 0 then redis.call('HSET', alert_key, 'ended', table.concat(ended, ' ')) end\n", "", FUZZ),
+    Mutation("a replay keeps the old deadline", "replay", "local deadline = text(NOW + tonumber(ARGV[3]))", "local deadline = fields.deadline", "test_replay"),
+    Mutation("a discard keeps the letter", "discard", "redis.call('XDEL', DEAD, ARGV[2])\n", "", "test_discard"),
+)  # fmt: skip
+
+MUTATIONS: Final = {mutation.name: mutation for mutation in _ALL}

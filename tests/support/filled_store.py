@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from redis.asyncio import Redis
 
-from libs.common.domain.alert import Action, Alert, Signal
+from libs.common.domain.alert import Action, Alert, AlertContent
 from libs.common.domain.ids import (
     AccountName,
     AlertId,
@@ -79,7 +79,7 @@ class FilledStore:
         received_at_ms = int(seconds) * 1_000 + int(micros) // 1_000
         new = alert_id(received_at_ms, os.urandom(10))
         names = tuple(AccountName(name) for name in accounts)
-        signal = Signal(
+        content = AlertContent(
             dialect="factorqx",
             action=action,
             symbol=symbol,
@@ -90,7 +90,7 @@ class FilledStore:
         alert = Alert(
             alert_id=new,
             webhook=WebhookName("default"),
-            signal=signal,
+            content=content,
             received_at_ms=received_at_ms,
             accounts=names,
             raw=f'{{"secret":"***","symbol":"{symbol}"}}',
@@ -100,14 +100,14 @@ class FilledStore:
                 account=name,
                 market=Market(symbol),
                 lane=lane_name(name, Market(symbol)),
-                body=codec.encode_instruction(
+                body=codec.INSTRUCTION.encode(
                     Instruction(
                         alert_id=new,
                         account=name,
                         market=Market(symbol),
                         action=action,
-                        quantity=signal.quantity,
-                        price=signal.price,
+                        quantity=content.quantity,
+                        price=content.price,
                     )
                 ),
             )
@@ -116,11 +116,11 @@ class FilledStore:
         admission = Admission(
             alert_id=new,
             webhook=alert.webhook,
-            dedup_key=signal.sender_id or "",
+            dedup_key=content.sender_id or "",
             dedup_window_ms=DAY_MS,
             digest="digest",
             is_sender_id=True,
-            alert=codec.encode_alert(alert),
+            alert=codec.ALERT.encode(alert),
             fired_at_ms=None,
             max_age_ms=max_age_ms,
             clock_skew_ms=0,
@@ -160,7 +160,7 @@ class FilledStore:
 
     async def begin(self, held: Held, head: Head, attempt: int = 1) -> Intent:
         """Put the intent of an attempt on disk."""
-        instruction = codec.decode_instruction(head.body)
+        instruction = codec.INSTRUCTION.decode(head.body)
         plan = OrderPlan(
             side=Side(instruction.action.value),
             quantity=instruction.quantity or Decimal(1),
@@ -175,7 +175,7 @@ class FilledStore:
             attempt=attempt,
             nonce=Nonce(f"nonce-{attempt}"),
             window_ms=5_000,
-            plan=codec.encode_plan(plan),
+            plan=codec.ORDER_PLAN.encode(plan),
             symbol_limit=NO_LIMIT,
             account_limit=NO_LIMIT,
             breaker_scope=f"{head.account}:{instruction.market}",
@@ -188,7 +188,7 @@ class FilledStore:
         """Execute the next head: filled in full at this price."""
         held, head = await self.take()
         intent = await self.begin(held, head)
-        plan = codec.decode_plan(intent.plan)
+        plan = codec.ORDER_PLAN.decode(intent.plan)
         report = OrderReport(
             order_id="venue-1",
             state=OrderState.FILLED,
@@ -233,7 +233,7 @@ class FilledStore:
         order = None
         if intent is not None and report is not None:
             order = OrderOutcome(
-                intent.client_order_id, intent.attempt, report.state, codec.encode_report(report)
+                intent.client_order_id, intent.attempt, report.state, codec.ORDER_REPORT.encode(report)
             )
         following = await self._orders.settle.submit(
             Settlement(held, head.entry_id, state, reason, detail, order)

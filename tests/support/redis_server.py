@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 import redis
 
 from libs.common.domain.errors import ConfigError
-from libs.common.runtime.redis_server import embedded_server
+from libs.common.runtime.redis_binary import embedded_server
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
 from tests.support.ports import free_port

@@ -15,7 +15,7 @@ class Action(StrEnum):
     SELL = "sell"
 
 
-class Signal(msgspec.Struct, frozen=True, kw_only=True):
+class AlertContent(msgspec.Struct, frozen=True, kw_only=True):
     """The meaning of a body, free of its dialect and of its credential."""
 
     dialect: str
@@ -37,7 +37,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
     alert_id: AlertId
     webhook: WebhookName
-    signal: Signal
+    content: AlertContent = msgspec.field(name="signal")
+    """Stored under its first name, so that older records stay readable."""
     received_at_ms: int
     """By the ingress's clock; ages are counted by Redis' clock from admission."""
     accounts: tuple[AccountName, ...]

@@ -12,6 +12,8 @@ class Reason(StrEnum):
     """The venue executed the order."""
     ACCEPTED = "accepted"
     """The venue holds the order as a resting one."""
+    PARTLY_FILLED = "partly_filled"
+    """The venue executed a part of the order and ended the rest."""
     VENUE_REJECTED = "venue_rejected"
     """The venue refused the order for good; the detail carries its words."""
     TOO_OLD = "too_old"

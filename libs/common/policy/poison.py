@@ -31,8 +31,9 @@ def treatment(lost_holders: int, *, limit: int, is_order_ambiguous: bool) -> Tre
         limit: The poison limit, 1 or more.
         is_order_ambiguous: Whether an order of it may exist at the venue; such a head is never given up.
     """
-    if lost_holders >= limit and not is_order_ambiguous:
+    if is_order_ambiguous:
+        # A look-up kills nobody, and one that hangs must not keep every other lane of the worker waiting.
+        return Treatment.NORMAL
+    if lost_holders >= limit:
         return Treatment.GIVE_UP
-    if lost_holders >= SOLO_AFTER:
-        return Treatment.SOLO
-    return Treatment.NORMAL
+    return Treatment.SOLO if lost_holders >= SOLO_AFTER else Treatment.NORMAL

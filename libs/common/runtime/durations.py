@@ -1,7 +1,9 @@
 """Durations and rates as the configuration writes them: `500ms`, `2s`, `30min`, `24h`, `7d`; `5/s`, `30/min`."""
 
 import re
-from typing import Final, NoReturn, Self
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import ClassVar, Final, Self
 
 UNIT_MS: Final = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 DURATION_FORM: Final = "a duration such as 500ms, 2s, 30min, 24h or 7d"
@@ -25,7 +27,7 @@ class DurationMs(int):
         found = _NUMBER_UNIT.fullmatch(text) if isinstance(text, str) else None
         if found is None:
             raise ValueError(DURATION_FORM)
-        value_ms = float(found[1]) * UNIT_MS[found[2]]
+        value_ms = Decimal(found[1]) * UNIT_MS[found[2]]
         if value_ms != int(value_ms):
             raise ValueError(f"{DURATION_FORM}, a whole number of milliseconds")
         if not cls.smallest_ms() <= value_ms <= _MAX_MS:
@@ -49,32 +51,19 @@ class DurationOrZeroMs(DurationMs):
         return 0
 
 
+@dataclass(frozen=True, slots=True)
 class Rate:
-    """So many of something in a time, for example 30 a minute.
+    """So many of something in a time, for example 30 a minute; or `Rate.OFF`, as many as there are."""
 
-    Not a dataclass, since msgspec would then decode it as a section with keys rather than hand over the text.
-    """
-
-    __slots__ = ("count", "per_ms")
+    OFF: ClassVar["Rate"]
 
     count: int
     per_ms: int
 
-    def __init__(self, count: int, per_ms: int) -> None:
-        object.__setattr__(self, "count", count)
-        object.__setattr__(self, "per_ms", per_ms)
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("a rate does not change")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rate) and (self.count, self.per_ms) == (other.count, other.per_ms)
-
-    def __hash__(self) -> int:
-        return hash((self.count, self.per_ms))
-
-    def __repr__(self) -> str:
-        return f"Rate({self.count}, {self.per_ms})"
+    @property
+    def is_off(self) -> bool:
+        """Return whether nothing is limited; the numbers mean nothing then."""
+        return self.count == 0
 
     @property
     def interval_us(self) -> int:
@@ -82,19 +71,24 @@ class Rate:
         return max(1, self.per_ms * 1_000 // self.count)
 
     @classmethod
-    def parse(cls, text: object) -> Self:
+    def parse(cls, text: object) -> "Rate":
         """Return the rate that `text` writes.
 
         Raises:
             ValueError: It is no text of that form, or one of its numbers is 0.
         """
+        if text == "off":
+            return Rate.OFF
         found = _RATE.fullmatch(text) if isinstance(text, str) else None
         if found is None:
             raise ValueError(RATE_FORM)
         count, per_ms = int(found[1]), int(found[2] or 1) * UNIT_MS[found[3]]
         if count == 0 or per_ms == 0:
-            raise ValueError(f"{RATE_FORM}; not 0 (a halt stops trading)")
+            raise ValueError(f"{RATE_FORM}; not 0")
         return cls(count, per_ms)
+
+
+Rate.OFF = Rate(0, 0)
 
 
 def format_duration(value_ms: int) -> str:
@@ -103,11 +97,3 @@ def format_duration(value_ms: int) -> str:
         if value_ms and value_ms % unit_ms == 0:
             return f"{value_ms // unit_ms}{unit}"
     return "0s"
-
-
-def format_rate(rate: Rate | None) -> str:
-    """Return a rate as the configuration writes it; None is `off`."""
-    if rate is None:
-        return "off"
-    per = format_duration(rate.per_ms)
-    return f"{rate.count}/{per[1:] if re.fullmatch('1[a-z]+', per) else per}"

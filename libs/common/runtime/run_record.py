@@ -1,7 +1,6 @@
 """The note a running `bascule up` leaves in `var/run.json`, so that the other commands find it."""
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -46,12 +45,3 @@ def read_run_record(directory: Path) -> RunRecord | None:
     except (OSError, msgspec.DecodeError):
         return None
     return record
-
-
-def find_run_record(start: Path) -> RunRecord | None:
-    """Return the record of the `bascule up` that runs in `start`, above it, or where this `.venv` lies."""
-    for directory in (start, *start.parents, Path(sys.prefix).parent):
-        record = read_run_record(directory / "var")
-        if record is not None:
-            return record
-    return None

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from libs.common.domain.errors import ConfigError
-
-MASK: Final = "***"
+from libs.common.wire.masking import MASK
 
 
 class Secret:

@@ -3,34 +3,71 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import uvloop
+from prometheus_client import CollectorRegistry
 
+from libs.common.domain.clock import Clock
 from libs.common.domain.errors import ConfigError
-from libs.common.telemetry.logs import get_logger
+from libs.common.runtime.known_secrets import known_secrets
+from libs.common.runtime.load_settings import settings_from_environment
+from libs.common.runtime.settings import Settings
+from libs.common.runtime.system_clock import SystemClock
+from libs.common.telemetry.logs import configure_logs, get_logger
+from libs.common.telemetry.registry import new_registry
+from libs.common.wire.masking import Masker
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
-Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
-"""A service: it returns once it has drained after the event was set."""
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What every service process has."""
+
+    name: str
+    settings: Settings
+    masker: Masker
+    """Knows every secret that the process was given; the log goes through it."""
+    registry: CollectorRegistry
+    """Its metrics."""
+    clock: Clock
+    stopping: asyncio.Event
+    """Set once it is to drain and return."""
+
+    def started(self, **facts: Any) -> None:
+        """Say that everything is up, and on which ports."""
+        get_logger().info("service_started", **facts)
 
 
-def run_service(name: str, main: Main) -> int:
+Main = Callable[[Service], Coroutine[Any, Any, None]]
+"""A service: it returns once it has drained after `stopping` was set."""
+
+
+def run_service(name: str, main: Main, environ: Mapping[str, str]) -> int:
     """Run `main` until it returns and return the exit code of the process.
 
-    The first SIGTERM or SIGINT sets the event that `main` was given; a second one cancels it.
+    The first SIGTERM or SIGINT sets `stopping`; a second one cancels `main`.
+
+    Args:
+        name: Stands on every line of the log.
+        main: The service.
+        environ: Names the file with the settings, and holds the secrets.
 
     Returns:
         0 where `main` returned; 1 where it raised: one line on stderr for a `ConfigError`, else a log event.
     """
     try:
+        settings = settings_from_environment(environ)
+        masker = Masker(known_secrets(settings, environ))
+        configure_logs(name, mask=masker.mask_text)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_supervise(main))
+            runner.run(_supervise(name, settings, masker, main))
     except ConfigError as error:
         sys.stderr.write(f"{name}: {error}\n")
         return EXIT_FAILED
@@ -43,7 +80,7 @@ def run_service(name: str, main: Main) -> int:
     return EXIT_OK
 
 
-async def _supervise(main: Main) -> None:
+async def _supervise(name: str, settings: Settings, masker: Masker, main: Main) -> None:
     stopping = asyncio.Event()
     running = asyncio.current_task()
     assert running is not None
@@ -59,7 +96,7 @@ async def _supervise(main: Main) -> None:
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
     try:
-        await main(stopping)
+        await main(Service(name, settings, masker, new_registry(), SystemClock(), stopping))
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)

@@ -1,24 +1,22 @@
 """The settings: one immutable section per service, read from one YAML file and passed as arguments.
 
-`config/bascule.yaml` is the commented reference. A field is named in the file as here, without its unit.
+`config/bascule.yaml` is the commented reference. A field is named in the file as here, without its unit. What no section
+can see by itself is checked in `load_settings`.
 """
 
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
-from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName, Market, WebhookName
-from libs.common.runtime import config_file
-from libs.common.runtime.config_file import WrongValue
-from libs.common.runtime.durations import DurationMs, DurationOrZeroMs, Rate, format_duration
-from libs.common.runtime.secrets import has_secret, read_secret
+from libs.common.policy.limits import Limit, Limits
+from libs.common.runtime.durations import DurationMs, DurationOrZeroMs, Rate
+from libs.common.runtime.sections import Section, WrongValue
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -28,10 +26,9 @@ REQUEST_MARGIN_MS: Final = 1_000
 """How much sooner than its lane's lease a broker request must be dead."""
 
 DEFAULT_REQUEST_EXPIRY_MS: Final = 5_000
-SHORTEST_LEASE_MS: Final = 1_500
+DEFAULT_WEBHOOK: Final = WebhookName("default")
+"""The webhook that `POST /webhook` serves."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_NAME_FORM: Final = "a name of at most 64 letters, digits, '_', '-' and '.', the first a letter or digit"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _VARIABLE_FORM: Final = "the name of an environment variable"
 
@@ -42,7 +39,8 @@ class Durability(StrEnum):
     ALWAYS = "always"
     """Fsync on every write: an acknowledged alert survives a crash of the machine."""
     EVERYSEC = "everysec"
-    """Fsync each second: a crash of the machine may lose the last second."""
+    """Fsync each second: a crash of the machine may lose the last second, alerts answered 200 as well as the record
+    of an order that has left, which may then be sent twice."""
     DECLARED = "declared"
     """Not checked, since a managed server bars CONFIG; you vouch for it."""
     NONE = "none"
@@ -55,11 +53,10 @@ class LaneBy(StrEnum):
     SYMBOL = "symbol"
     """One order of arrival per account and symbol."""
     STRATEGY = "strategy"
-    """One per account, symbol and strategy: strategies trade the same symbol side by side."""
+    """One per account, symbol and strategy: strategies trade the same symbol side by side.
 
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part of the file; unknown keys are refused."""
+    It takes a dialect that names the strategy, which FactorQX does not: its alerts are ordered by symbol all the same.
+    """
 
 
 class RedisSettings(Section, frozen=True, kw_only=True):
@@ -67,12 +64,14 @@ class RedisSettings(Section, frozen=True, kw_only=True):
 
     url: str = "redis://127.0.0.1:6379/0"
     """`redis://`, `rediss://` or `unix://`; the environment's REDIS_URL comes first."""
-    shards: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 1
-    """Parts that accounts are spread over; more than 1 only with Redis Cluster. Not to be changed on old data."""
+    shards: int = 1
+    """Parts that accounts are spread over; only 1 is built."""
     durability: Durability = Durability.ALWAYS
     """What Redis must promise; a process refuses to start on less."""
 
     def __post_init__(self) -> None:
+        if self.shards != 1:
+            raise WrongValue("shards", "1: only 1 is built")
         parts = urlsplit(self.url)
         if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.netloc or parts.path):
             raise WrongValue("url", "a redis://, rediss:// or unix:// address")
@@ -90,7 +89,7 @@ class IngressSettings(Section, frozen=True, kw_only=True):
     ops_port: Port = 9_101
     """Port of probes and metrics."""
     public_url: str | None = None
-    """How TradingView reaches `port` from outside; only for the addresses that commands print."""
+    """How TradingView reaches `port` from outside; `bascule up` and `bascule send` print it. None: they do not."""
     deadline_ms: DurationMs = msgspec.field(default=DurationMs(2_000), name="deadline")
     """Time for an alert to become durable, else 503. TradingView hangs up after 3 s: stay below."""
 
@@ -130,7 +129,7 @@ class ReaperSettings(Section, frozen=True, kw_only=True):
 
 
 class WebhookSettings(Section, frozen=True, kw_only=True):
-    """An address that alerts are posted to, with a credential and the accounts it trades."""
+    """What alerts are posted to, with a credential and the accounts it trades; only `default` is served."""
 
     MAX_BODY_BYTES: ClassVar[int] = 40_960
 
@@ -138,14 +137,15 @@ class WebhookSettings(Section, frozen=True, kw_only=True):
     """The environment variable (or its `_FILE` twin) that holds the credential."""
     accounts: tuple[AccountName, ...]
     """Every alert becomes one instruction for each of these."""
-    rate: Rate | None = None
-    """Alerts let in; above it 429, which TradingView does not send again. None: no limit."""
+    rate: Rate = Rate.OFF
+    """Alerts let in; above it 429, which TradingView does not send again."""
     max_age_ms: DurationMs = msgspec.field(default=DurationMs(60_000), name="max_age")
     """An alert older than this is not traded any more: it ends EXPIRED."""
     max_body: Annotated[int, msgspec.Meta(ge=256, le=MAX_BODY_BYTES)] = 16_384
     """Bytes a post may have; above it 413."""
     clock_skew_ms: DurationOrZeroMs = msgspec.field(default=DurationOrZeroMs(5_000), name="clock_skew")
-    """How far in the future a fire time may lie; beyond it the time of arrival counts instead."""
+    """How far in the future a fire time may lie; beyond it the time of arrival counts instead. It matters to dialects
+    that carry one, which FactorQX does not."""
     dedup_ms: DurationMs = msgspec.field(default=DurationMs(86_400_000), name="dedup")
     """Time a repeat of an alert is recognised as one."""
 
@@ -159,8 +159,8 @@ class WebhookSettings(Section, frozen=True, kw_only=True):
 class LimitSettings(Section, frozen=True, kw_only=True):
     """How fast orders may be sent in one market."""
 
-    rate: Rate | None = Rate(5, 1_000)
-    """Orders in a time. None: no limit."""
+    rate: Rate = Rate(5, 1_000)
+    """Orders in a time."""
     burst: Count = 10
     """Orders that may go at once after a pause."""
 
@@ -168,8 +168,8 @@ class LimitSettings(Section, frozen=True, kw_only=True):
 class AccountLimitSettings(LimitSettings, frozen=True, kw_only=True):
     """The same for all markets of an account together."""
 
-    rate: Rate | None = Rate(10, 1_000)
-    """Orders in a time. None: no limit."""
+    rate: Rate = Rate(10, 1_000)
+    """Orders in a time."""
     burst: Count = 20
     """Orders that may go at once after a pause."""
 
@@ -177,8 +177,8 @@ class AccountLimitSettings(LimitSettings, frozen=True, kw_only=True):
 class LimitOverride(Section, frozen=True, kw_only=True):
     """The same for one account or symbol."""
 
-    rate: Rate | None
-    """Orders in a time. None: no limit."""
+    rate: Rate
+    """Orders in a time."""
     burst: Count | None = None
     """Orders that may go at once after a pause. None: as in `limits`."""
 
@@ -211,7 +211,7 @@ class AccountSettings(Section, frozen=True, kw_only=True):
     default_quantity: Decimal | None = None
     """Base units to trade where an alert names no quantity. None: such an alert is refused."""
     lane_by: LaneBy = LaneBy.SYMBOL
-    """What keeps its order of arrival."""
+    """What keeps its order of arrival; `strategy` needs alerts that name one, which those of FactorQX do not."""
     request_expiry_ms: DurationMs | None = msgspec.field(default=None, name="request_expiry")
     """Time after sending in which the venue may still execute an order; at most the lease less 1 s. None: 5 s, or
     that much where the lease is shorter."""
@@ -258,6 +258,9 @@ class HttpAccount(AccountSettings, frozen=True, kw_only=True, tag_field="broker"
     """The environment variable (or its `_FILE` twin) with the key that requests are signed with."""
     timeout_ms: DurationMs = msgspec.field(default=DurationMs(2_000), name="timeout")
     """Time to wait for an answer; after it the order's outcome is unknown and is looked up."""
+    look_up_lag_ms: DurationOrZeroMs = msgspec.field(default=DurationOrZeroMs(2_000), name="look_up_lag")
+    """Time after executing an order in which it may still answer that it does not know it. Too short: an order whose
+    answer was lost may be sent twice. Long: its lane waits."""
     verify_answers: bool = False
     """Whether an answer without a valid signature over its body counts as none."""
 
@@ -277,11 +280,11 @@ class BreakerSettings(Section, frozen=True, kw_only=True):
     """When to stop sending orders to an account's venue that keeps failing."""
 
     failures: Count = 5
-    """Failures in a row, or attempts that `rate` needs, before it opens. Low: opens at hiccups."""
+    """Failures in a row before it opens. Low: opens at hiccups."""
     rate: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.7
-    """The share of attempts in `window` that must have failed."""
+    """The share of failures, of at least 10 attempts in `window`, at which it opens too. Low: opens at hiccups."""
     window_ms: DurationMs = msgspec.field(default=DurationMs(30_000), name="window")
-    """The time over which attempts count."""
+    """The time over which `rate` counts. Long: old failures count."""
     reset_ms: DurationMs = msgspec.field(default=DurationMs(10_000), name="reset")
     """Time from opening to the next trial order. Long: a healed venue stands idle."""
 
@@ -295,22 +298,6 @@ class RetentionSettings(Section, frozen=True, kw_only=True):
     """The journal of every state change."""
     dead_letters_ms: DurationMs = msgspec.field(default=DurationMs(2_592_000_000), name="dead_letters")
     """Dead letters; the order record lasts as long, so that a replay can look the order up."""
-
-
-class Limit(msgspec.Struct, frozen=True):
-    """A rate limit as the scripts take it."""
-
-    interval_us: int
-    """Time between two orders, in microseconds."""
-    burst: int
-    """Orders that may go at once after a pause."""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """The limits of one account's orders in one market; None is no limit."""
-
-    symbol: Limit | None
-    account: Limit | None
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -350,46 +337,6 @@ class Settings(Section, frozen=True, kw_only=True):
         )
 
 
-def load_settings(path: Path | str, environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings of a file.
-
-    Args:
-        path: The YAML file.
-        environ: Where REDIS_URL (or REDIS_URL_FILE) and BASCULE_OPS_PORT may override it; None: nothing does.
-
-    Raises:
-        ConfigError: The file cannot be read, does not fit or contradicts itself; one line that says where.
-    """
-    path = Path(path)
-    document = config_file.read_document(path)
-    settings = config_file.convert(_rates_off(document), Settings, path, _decode)
-    _check(settings, path)
-    return _override(settings, environ or {})
-
-
-def settings_path(environ: Mapping[str, str]) -> Path:
-    """Return the file that BASCULE_CONFIG names.
-
-    Raises:
-        ConfigError: It is not set.
-    """
-    value = environ.get("BASCULE_CONFIG", "")
-    if not value:
-        raise ConfigError(
-            "BASCULE_CONFIG is not set; set it to your configuration file (config/demo.yaml is one)"
-        )
-    return Path(value)
-
-
-def settings_from_environment(environ: Mapping[str, str]) -> Settings:
-    """Return the settings of the file that BASCULE_CONFIG names, with what the environment overrides.
-
-    Raises:
-        ConfigError: As `settings_path` and `load_settings`.
-    """
-    return load_settings(settings_path(environ), environ)
-
-
 def _limit(override: LimitOverride | None, default: LimitSettings, account: AccountSettings) -> Limit | None:
     if override is not None:
         rate, burst = override.rate, override.burst or default.burst
@@ -397,104 +344,9 @@ def _limit(override: LimitOverride | None, default: LimitSettings, account: Acco
         rate, burst = default.rate, default.burst
     else:
         return None
-    return None if rate is None else Limit(rate.interval_us, burst)
-
-
-def _decode(kind: type, value: object) -> object:
-    try:
-        if kind is Rate:
-            return Rate.parse(value)
-        if issubclass(kind, DurationMs):
-            return kind.parse(value)
-    except ValueError as error:
-        raise ValueError(f"Expected {error}") from error
-    raise NotImplementedError(f"no decoder for {kind}")
-
-
-def _rates_off(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the document with None for the rate "off", which is how "no limit" is decoded."""
-    changed: dict[str, Any] = {}
-    for key, value in document.items():
-        if key == "rate" and value == "off":
-            changed[key] = None
-        elif key == "rate" and value is None:
-            changed[key] = ""  # a key with nothing behind it must not pass for "off"
-        elif isinstance(value, dict) and key != "breaker":
-            changed[key] = _rates_off(value)
-        else:
-            changed[key] = value
-    return changed
-
-
-def _override(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    if has_secret("REDIS_URL", environ):
-        try:
-            redis = msgspec.structs.replace(settings.redis, url=read_secret("REDIS_URL", environ).reveal())
-        except WrongValue as error:
-            raise ConfigError(f"REDIS_URL: expected {error.expected}") from error
-        settings = msgspec.structs.replace(settings, redis=redis)
-    if (text := environ.get("BASCULE_OPS_PORT")) is not None:
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65_535):
-            raise ConfigError(f'BASCULE_OPS_PORT: got "{text}", expected a port from 1 to 65535')
-        settings = msgspec.structs.replace(
-            settings,
-            ingress=msgspec.structs.replace(settings.ingress, ops_port=int(text)),
-            worker=msgspec.structs.replace(settings.worker, ops_port=int(text)),
-            reaper=msgspec.structs.replace(settings.reaper, ops_port=int(text)),
-        )
-    return settings
+    return None if rate.is_off else Limit(rate.interval_us, burst)
 
 
 def _check_above_zero(field: str, value: Decimal | None) -> None:
     if value is not None and not (value.is_finite() and value > 0):
         raise WrongValue(field, "a number above 0")
-
-
-def _check(settings: Settings, path: Path) -> None:
-    """Refuse what no single section can see.
-
-    Raises:
-        ConfigError: The first contradiction found.
-    """
-
-    def refuse(key: str, remark: str) -> ConfigError:
-        return ConfigError(f"{path}: {key}: {remark}")
-
-    if not settings.accounts:
-        raise refuse("accounts", "this key is required, with at least one account")
-    if not settings.webhooks:
-        raise refuse("webhooks", "this key is required, with at least one webhook")
-    for section, names in (("accounts", settings.accounts), ("webhooks", settings.webhooks)):
-        for name in names:
-            if _NAME.fullmatch(name) is None:
-                raise refuse(section, f'got "{name}", expected {_NAME_FORM}')
-    for webhook_name, webhook in settings.webhooks.items():
-        for name in webhook.accounts:
-            if name not in settings.accounts:
-                known = ", ".join(settings.accounts)
-                raise refuse(
-                    f"webhooks.{webhook_name}.accounts", f'there is no account "{name}"; there are {known}'
-                )
-    venues: dict[tuple[str, str], str] = {}
-    if settings.worker.lease_ms < SHORTEST_LEASE_MS:
-        raise refuse(
-            "worker.lease",
-            f"got {format_duration(settings.worker.lease_ms)}, expected at least {format_duration(SHORTEST_LEASE_MS)}",
-        )
-    longest_ms = settings.worker.lease_ms - REQUEST_MARGIN_MS
-    for name, account in settings.accounts.items():
-        if account.request_expiry_ms is not None and account.request_expiry_ms > longest_ms:
-            raise refuse(
-                f"accounts.{name}.request_expiry",
-                f"got {format_duration(account.request_expiry_ms)}, expected at most worker.lease "
-                f"({format_duration(settings.worker.lease_ms)}) less {format_duration(REQUEST_MARGIN_MS)}: "
-                "a request must be dead before its lane moves to another worker",
-            )
-        if isinstance(account, HttpAccount):
-            parts = urlsplit(account.url)
-            venue = (f"{parts.scheme}://{parts.netloc}{parts.path}".lower().rstrip("/"), account.secret)
-            if (other := venues.setdefault(venue, name)) != name:
-                raise refuse(
-                    f"accounts.{name}",
-                    f"has the same url and secret as accounts.{other}: they would race on one position",
-                )

@@ -1,5 +1,6 @@
 """Connections to Redis, set up against redis-py's traps, and its errors in our own words."""
 
+import re
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -28,18 +29,10 @@ _PASSING: Final = (
     ClusterDownError,
     OutOfMemoryError,
 )
-_PASSING_PREFIXES: Final = (
-    "OOM",
-    "LOADING",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "NOREPLICAS",
-    "MISCONF",
-    "BUSY",
-    "UNBLOCKED",
+_PASSING_CODE: Final = re.compile(
+    r"(?:^|: )-?(?:OOM|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|MISCONF|BUSY|UNBLOCKED) "
 )
+"""In front; or after the script's name and line, where Redis 6.2 reports what a command in it was answered."""
 
 
 def connect(url: str, *, timeout_s: float, connections: int = 8) -> Redis:
@@ -91,6 +84,6 @@ def translate(error: RedisError | OSError) -> BridgeError:
 
 def translate_text(text: str) -> BridgeError:
     """Return our error for the text of an error reply, as scripts report it for one item."""
-    if text.removeprefix("-").startswith(_PASSING_PREFIXES) or "OOM command not allowed" in text:
+    if _PASSING_CODE.search(text) is not None:
         return StoreUnavailable(f"Redis did not take the call: {text}")
     return StoreCorrupt(text)

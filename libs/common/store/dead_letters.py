@@ -37,7 +37,7 @@ class DeadLetter:
     def market(self) -> str:
         """Return what the venue calls the symbol: from the instruction, else from the lane's name."""
         try:
-            return codec.decode_instruction(self.body.encode()).market
+            return codec.INSTRUCTION.decode(self.body.encode()).market
         except StoreCorrupt:
             return self.lane.partition(":")[2].partition(":")[0]
 

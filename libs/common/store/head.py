@@ -1,6 +1,11 @@
-"""The head of a lane, as the scripts hand it out."""
+"""The head of a lane, as the scripts hand it out.
+
+What is made for every instruction is a `Struct`: it costs a tenth of a frozen dataclass.
+"""
 
 from dataclasses import dataclass
+
+import msgspec
 
 from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, EntryId, LaneName, Token
@@ -8,8 +13,7 @@ from libs.common.domain.lifecycle import OrderState
 from libs.common.store.client import translate_text
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """A lane and the token that we hold for it."""
 
     lane: LaneName
@@ -30,8 +34,7 @@ class KnownOrder:
     """The encoded report, once there was one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The oldest instruction of a lane, and all that is known of it."""
 
     entry_id: EntryId

@@ -1,10 +1,14 @@
-"""One instruction's orders: the intent before the call, what became of it, the end."""
+"""One instruction's orders: the intent before the call, what became of it, the end.
+
+What is made for every instruction is a `Struct`: it costs a tenth of a frozen dataclass.
+"""
 
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import BridgeError
@@ -23,8 +27,7 @@ NO_LIMIT: Final = (0, 0)
 """Interval and burst of a limit that is off."""
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True):
     """An attempt that is about to be made."""
 
     held: Held
@@ -47,8 +50,7 @@ class Intent:
     """How long a half-open breaker waits for its one probe."""
 
 
-@dataclass(frozen=True, slots=True)
-class Go:
+class Go(msgspec.Struct, frozen=True):
     """The intent is on disk: send, after `wait_ms`, while the lease holds."""
 
     expires_at_ms: int
@@ -111,8 +113,7 @@ class TooEarly:
 Resolved = Noted | TooEarly | Moved | Stale
 
 
-@dataclass(frozen=True, slots=True)
-class OrderOutcome:
+class OrderOutcome(msgspec.Struct, frozen=True):
     """The state in which an attempt left its order."""
 
     client_order_id: ClientOrderId
@@ -122,8 +123,7 @@ class OrderOutcome:
     """The encoded report."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """The end of the head instruction."""
 
     held: Held
@@ -208,13 +208,13 @@ class Orders:
                 one.client_order_id,
                 one.attempt,
                 one.nonce,
-                one.window_ms,
+                int(one.window_ms),  # durations of the settings are packed slower, see `scripts`
                 one.plan,
                 *one.symbol_limit,
                 *one.account_limit,
                 one.breaker_scope,
                 LONGEST_WAIT_IN_PLACE_MS,
-                one.probe_ms,
+                int(one.probe_ms),
             )
         reply = await self._scripts["begin"].run(self._client, keys, args)
         return read_each(reply, _begun)
@@ -240,7 +240,8 @@ class Orders:
 
     async def _send_settle(self, items: Sequence[Settlement]) -> Sequence[HandedOut | BridgeError]:
         keys = [*self._keys.fixed]
-        args: list[str | bytes | int] = [self._now, self._retention.alerts_ms, self._retention.replayable_ms]
+        kept = self._retention
+        args: list[str | bytes | int] = [self._now, int(kept.alerts_ms), int(kept.replayable_ms)]
         for one in items:
             order = one.order
             keys.append(self._keys.lane(one.held.lane))

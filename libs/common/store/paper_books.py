@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -21,13 +20,10 @@ from libs.common.store.batch import Batch
 from libs.common.store.client import call, translate, translate_text
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
-from libs.common.wire.codec import decode_report, encode_report
+from libs.common.wire import codec
 
 ORDERS_KEPT_MS: Final = 40 * 86_400_000
 """How long an order is remembered, at least: longer than dead letters are by default."""
-
-_ENCODE: Final = msgspec.json.Encoder().encode
-_POSITION: Final = msgspec.json.Decoder(Position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ class Counted:
     @classmethod
     def of(cls, position: Position) -> "Counted":
         """Return a position with its encoding."""
-        return cls(position, _ENCODE(position))
+        return cls(position, codec.POSITION.encode(position))
 
 
 NEVER_TRADED: Final = Counted(Position(), b"")
@@ -141,7 +137,7 @@ class PaperBooks:
             StoreCorrupt: The key holds something else.
         """
         reply = await self._ask("HGET", self._order_key(account, client_order_id), "report")
-        return None if reply is None else decode_report(reply)
+        return None if reply is None else codec.ORDER_REPORT.decode(reply)
 
     async def _send(self, bookings: Sequence[Booking]) -> Sequence[Answer | BridgeError]:
         # Asked here, since a booking may have waited behind a slow flight.
@@ -160,7 +156,7 @@ class PaperBooks:
                 booking.before.encoded,
                 booking.after.encoded,
                 booking.alert_id,
-                encode_report(booking.report),
+                codec.ORDER_REPORT.encode(booking.report),
                 booking.expires_at_ms,
             )
         replies = iter(await self._script.run(self._client, keys, args))
@@ -184,7 +180,7 @@ def _answer(reply: list[bytes]) -> Answer | BridgeError:
     word, rest = reply[0], reply[1]
     try:
         if word in {b"FILLED", b"KNOWN"}:
-            return Booked(decode_report(rest), is_new=word == b"FILLED")
+            return Booked(codec.ORDER_REPORT.decode(rest), is_new=word == b"FILLED")
         if word == b"CHANGED":
             return Changed(_counted(rest))
     except StoreCorrupt as error:
@@ -197,9 +193,4 @@ def _answer(reply: list[bytes]) -> Answer | BridgeError:
 
 
 def _counted(encoded: bytes) -> Counted:
-    if not encoded:
-        return NEVER_TRADED
-    try:
-        return Counted(_POSITION.decode(encoded), encoded)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreCorrupt(f"the position cannot be decoded: {error}") from error
+    return Counted(codec.POSITION.decode(encoded), encoded) if encoded else NEVER_TRADED

@@ -137,7 +137,7 @@ class Records:
             return None
         if b"alert" not in fields:
             raise StoreCorrupt(f"the record of alert {alert_id} lacks the alert itself")
-        found = await self._with_instructions([(codec.decode_alert(fields[b"alert"]), fields)])
+        found = await self._with_instructions([(codec.ALERT.decode(fields[b"alert"]), fields)])
         return found[0]
 
     async def alerts(self, alert_ids: Sequence[AlertId]) -> list[AlertRecord]:
@@ -149,7 +149,7 @@ class Records:
         readable: list[tuple[Alert, Hash]] = []
         for fields in await self._read([self._keys.alert(alert_id) for alert_id in alert_ids]):
             try:
-                readable.append((codec.decode_alert(fields[b"alert"]), fields))
+                readable.append((codec.ALERT.decode(fields[b"alert"]), fields))
             except (KeyError, StoreCorrupt):
                 continue
         return await self._with_instructions(readable)
@@ -234,8 +234,8 @@ def _order(name: ClientOrderId, fields: Hash, market: str) -> OrderRecord:
         client_order_id=name,
         state=_order_state(fields),
         attempts=_number(fields, b"attempt"),
-        plan=codec.decode_plan(plan) if plan else None,
-        report=codec.decode_report(answer) if answer else None,
+        plan=codec.ORDER_PLAN.decode(plan) if plan else None,
+        report=codec.ORDER_REPORT.decode(answer) if answer else None,
         alert_id=AlertId(_text(fields, b"alert")),
         account=AccountName(_text(fields, b"account")),
         market=market,

@@ -1,68 +1,59 @@
 """The worker's metrics."""
 
+from functools import cache
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+BUCKETS_S: Final = (
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+"""From what a venue on the same machine takes to beyond every time-out."""
 
 
 class WorkerMetrics:
-    """Declared once; children are bound at the start, since a look-up costs more than the count."""
+    """What became of lanes, instructions and orders."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._held = Gauge("bascule_lanes_held", "Lanes that this worker runs now.", registry=registry)
-        self._ended = Counter(
+        self._lost = Counter("bascule_lanes_lost_total", "Lanes found to be another's.", registry=registry)
+        self._failures = Counter(
+            "bascule_lane_failures_total", "Unexpected errors in a lane.", registry=registry
+        )
+        ended = Counter(
             "bascule_instructions_ended_total",
             "Instructions that ended.",
             ("state", "reason"),
             registry=registry,
         )
-        self._waits = Counter(
+        self._ended = cache(ended.labels)
+        waits = Counter(
             "bascule_waits_total",
             "Times that an instruction had to wait before it was sent.",
             ("reason",),
             registry=registry,
         )
-        self._calls = Histogram(
+        self._waits = cache(waits.labels)
+        calls = Histogram(
             "bascule_broker_call_seconds",
             "Broker calls that may place an order.",
             ("outcome",),
+            buckets=BUCKETS_S,
             registry=registry,
-            buckets=SECONDS,
         )
+        self._calls = cache(calls.labels)
+        for outcome in ("answered", "rejected", "unavailable", "unknown"):
+            self._calls(outcome)
         self._age = Histogram(
             "bascule_alert_to_sent_seconds",
             "From admission to the broker call.",
+            buckets=BUCKETS_S,
             registry=registry,
-            buckets=SECONDS,
         )
-        self._lost = Counter("bascule_lanes_lost_total", "Lanes found to be another's.", registry=registry)
-        self._failed = Counter(
-            "bascule_lane_failures_total", "Unexpected errors in a lane.", registry=registry
-        )
-        self._call_of = {
-            outcome: self._calls.labels(outcome)
-            for outcome in ("answered", "rejected", "unavailable", "unknown")
-        }
 
     def lanes_held(self, lanes: int) -> None:
         """Note how many lanes are run now."""
         self._held.set(lanes)
-
-    def settled(self, state: str, reason: str) -> None:
-        """Count an instruction that ended."""
-        self._ended.labels(state, reason).inc()
-
-    def waited(self, reason: str) -> None:
-        """Count a wait that `begin` answered."""
-        self._waits.labels(reason).inc()
-
-    def sending(self, age_ms: int) -> None:
-        """Note how old the alert is as its order leaves, ms since admission."""
-        self._age.observe(max(0, age_ms) / 1_000)
-
-    def placed(self, outcome: str, took_ms: int) -> None:
-        """Note a broker call: answered, rejected, unavailable or unknown."""
-        self._call_of[outcome].observe(took_ms / 1_000)
 
     def lane_lost(self) -> None:
         """Count a lane that turned out to be another's."""
@@ -70,4 +61,20 @@ class WorkerMetrics:
 
     def lane_failed(self) -> None:
         """Count an unexpected error in a lane."""
-        self._failed.inc()
+        self._failures.inc()
+
+    def settled(self, state: str, reason: str) -> None:
+        """Count an instruction that ended."""
+        self._ended(state, reason).inc()
+
+    def waited(self, reason: str) -> None:
+        """Count a wait that `begin` answered."""
+        self._waits(reason).inc()
+
+    def sending(self, age_ms: int) -> None:
+        """Note how old the alert is as its order leaves, ms since admission."""
+        self._age.observe(max(0, age_ms) / 1_000)
+
+    def placed(self, outcome: str, took_ms: int) -> None:
+        """Note a broker call: answered, rejected, unavailable or unknown."""
+        self._calls(outcome).observe(took_ms / 1_000)

@@ -6,7 +6,6 @@ handed to the network. Headers alone trade nothing.
 
 import asyncio
 import ssl
-import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Final, NoReturn
@@ -15,6 +14,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BrokerUnavailable, LookUpUnavailable, OrderOutcomeUnknown
 from libs.common.domain.ids import ClientOrderId, Market
 from libs.common.domain.order import OrderReport, OrderRequest
@@ -42,22 +42,37 @@ class HttpBroker:
     third of the cost of a call, none of which an order may have.
     """
 
-    # A venue that answers 409 deduplicates, but nothing obliges it to.
-    capabilities: Final = Capabilities(Deduplication.NONE, honours_expiry=True, look_up=LookUp.LAGGING)
-
     def __init__(
-        self, url: str, secret: Secret, *, timeout_ms: int, connections: int, verify_answers: bool = False
+        self,
+        url: str,
+        secret: Secret,
+        clock: Clock,
+        *,
+        timeout_ms: int,
+        connections: int,
+        look_up_lag_ms: int = 0,
+        verify_answers: bool = False,
     ) -> None:
         """Args:
         url: Orders go to `{url}/orders`.
         secret: Signs requests, and answers where they are verified.
+        clock: Stamps look-ups, and tells how far off the time of a `Retry-After` is.
         timeout_ms: Bound on a whole call: connecting, sending, and the last byte of the answer.
         connections: The most that are open at once. Above a worker's slots, so that no order waits for one.
+        look_up_lag_ms: How long after it executed an order the venue may still not know it.
         verify_answers: Whether an answer without a valid `X-Signature` over its body counts as none.
         """
+        # A venue that answers 409 deduplicates, but nothing obliges it to.
+        self.capabilities: Final = Capabilities(
+            Deduplication.NONE,
+            honours_expiry=True,
+            look_up=LookUp.LAGGING if look_up_lag_ms else LookUp.AUTHORITATIVE,
+            look_up_lag_ms=look_up_lag_ms,
+        )
         self._base = httpx.URL(url.rstrip("/"))
         self._orders = httpx.URL(f"{self._base}/orders")
         self._key = secret.reveal()
+        self._clock = clock
         self._timeout_s = timeout_ms / 1_000
         self._verify_answers = verify_answers
         self._connections = Connections(connections, _tls(self._base))
@@ -90,7 +105,7 @@ class HttpBroker:
         if not self._is_trusted(answer):
             raise OrderOutcomeUnknown(f"the answer's signature does not fit: {answer}")
         return http_answers.placed(
-            answer, request.client_order_id, request.plan.quantity, now_ms=time.time_ns() // 1_000_000
+            answer, request.client_order_id, request.plan.quantity, now_ms=self._clock.now_ms()
         )
 
     async def find(self, client_order_id: ClientOrderId, symbol: Market) -> OrderReport | None:  # noqa: ARG002
@@ -111,7 +126,7 @@ class HttpBroker:
 
     async def _get(self, path: str) -> Answer:
         url = httpx.URL(f"{self._base}{path}")
-        at_ms = time.time_ns() // 1_000_000
+        at_ms = self._clock.now_ms()
         signature = sign_request(self._key, "GET", url.raw_path.decode(), at_ms)
         headers = [
             *self._headers,

@@ -43,6 +43,8 @@ class Capabilities:
     honours_expiry: bool
     """Whether it refuses an order after its `expires_at_ms`."""
     look_up: LookUp
+    look_up_lag_ms: int = 0
+    """How long after it executed an order the venue may still say that it does not know it."""
 
 
 class Broker(Protocol):

@@ -6,6 +6,7 @@ from typing import Final, assert_never
 
 from redis.asyncio import Redis
 
+from libs.common.domain.clock import Clock
 from libs.common.domain.ids import AccountName
 from libs.common.runtime.secrets import read_secret
 from libs.common.runtime.settings import HttpAccount, LogAccount, PaperAccount, Settings
@@ -20,7 +21,7 @@ DAY_MS: Final = 86_400_000
 
 
 def build_brokers(
-    settings: Settings, client: Redis, keys: Keys, environ: Mapping[str, str]
+    settings: Settings, client: Redis, keys: Keys, clock: Clock, environ: Mapping[str, str]
 ) -> dict[AccountName, Broker]:
     """Return the broker of every account. Nothing is connected before the first order.
 
@@ -28,6 +29,7 @@ def build_brokers(
         settings: All of them: paper orders are remembered for longer than any record that could send them again.
         client: Where the paper books are; stays the caller's.
         keys: The shard's.
+        clock: For brokers that sign the time.
         environ: Where secrets come from.
 
     Raises:
@@ -56,8 +58,10 @@ def build_brokers(
                 brokers[name] = HttpBroker(
                     account.url,
                     read_secret(account.secret, environ),
+                    clock,
                     timeout_ms=account.timeout_ms,
                     connections=settings.worker.concurrency + 8,
+                    look_up_lag_ms=account.look_up_lag_ms,
                     verify_answers=account.verify_answers,
                 )
             case _:

@@ -10,7 +10,7 @@ from cli.output import Failure
 from libs.common.runtime.run_record import RunRecord, write_run_record
 
 CONFIG = """
-ingress: {host: 0.0.0.0, port: 8099}
+ingress: {host: 0.0.0.0, port: 8099, public_url: "https://hooks.example.com"}
 redis: {url: "redis://elsewhere:6400/0"}
 webhooks: {default: {secret: WEBHOOK_SECRET, accounts: [paper]}}
 accounts: {paper: {broker: paper}}
@@ -68,6 +68,7 @@ def test_without_a_running_bridge_the_configuration_says_where(tmp_path: Path, c
 
     assert bridge.redis_url == "redis://elsewhere:6400/0"
     assert bridge.ingress_url() == "http://127.0.0.1:8099"
+    assert bridge.public_url() == "https://hooks.example.com/webhook"
 
 
 def test_the_record_of_a_process_that_is_gone_counts_for_nothing(tmp_path: Path, running: RunRecord) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from cli.status import Ingress, status_document
 from libs.common.store.checks import ServerFacts
-from libs.common.store.figures import Snapshot, WorkerFigures
+from libs.common.store.figures import LIVE_MS, Snapshot, WorkerFigures
 
 SERVER = ServerFacts(
     product="Redis",
@@ -45,7 +45,7 @@ def test_a_bridge_that_is_well_is_ok() -> None:
     ("change", "words"),
     [
         ({"workers": ()}, "no worker"),
-        ({"workers": (WorkerFigures("a", 0, 5_000),)}, "no worker"),
+        ({"workers": (WorkerFigures("a", 0, LIVE_MS),)}, "no worker"),
         ({"reaper_pass_ms": 5_001}, "reaper's last pass"),
         ({"reaper_pass_ms": None}, "reaper has not"),
         ({"oldest_waiting_ms": 30_001}, "has waited for 30 s"),

@@ -45,7 +45,7 @@ class Tree:
         self.worker = free_port()
         (directory / "config").mkdir()
         (directory / "config" / "demo.yaml").write_text(
-            f"ingress:\n  port: {self.port}\n  ops_port: {self.ops}\n"
+            f"ingress:\n  port: {self.port}\n  ops_port: {self.ops}\n  public_url: https://hooks.example.com\n"
             f"worker: {{ops_port: {self.worker}}}\nreaper: {{ops_port: {self.reaper}}}\n"
             "webhooks: {default: {secret: WEBHOOK_SECRET, accounts: [paper]}}\naccounts: {paper: {broker: paper}}\n"
         )
@@ -182,6 +182,8 @@ def test_started_again_nothing_is_lost_and_the_secret_is_the_same(tree):
     secret = (tree.var / "webhook-secret").read_text().strip()
     assert stat.S_IMODE((tree.var / "webhook-secret").stat().st_mode) == 0o600
     assert f'"secret":"{secret}"' in tree.text
+    assert f"curl -sS http://127.0.0.1:{tree.port}/webhook " in tree.text
+    assert "https://hooks.example.com/webhook" in tree.text
     tree.redis("SET", "key", "kept")
     launcher.send_signal(signal.SIGTERM)
     assert launcher.wait(20) == 0

@@ -4,19 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.up_plan import (
-    Plan,
-    check_ports,
-    claim_directory,
-    kept_secret,
-    make_plan,
-    sample_curl,
-    service_programs,
-)
+from cli.up_plan import Plan, claim_directory, make_plan, sample_curl, service_programs
 from libs.common.domain.errors import ConfigError
 
 CONFIG = """\
-ingress: {{port: 18080, host: "{host}"}}
+ingress: {{port: 18080, host: "{host}", public_url: "https://hooks.example.com/"}}
 webhooks: {{default: {{secret: WEBHOOK_SECRET, accounts: [paper]}}}}
 accounts: {{paper: {{broker: paper}}}}
 """
@@ -65,6 +57,10 @@ def test_the_ingress_is_reached_by_an_address_that_works(plan):
     assert plan(host="localhost").ingress_url == "http://localhost:18080"
 
 
+def test_tradingview_reaches_the_ingress_by_its_public_address(plan):
+    assert plan().public_url == "https://hooks.example.com/webhook"
+
+
 def test_processes_get_their_own_ops_port_and_the_shared_rest(plan):
     programs = service_programs(plan({"HOME": "/h", "BASCULE_OPS_PORT": "5"}), "unix:///r.sock")
     assert [program.name for program in programs] == ["ingress", "worker-1", "worker-2", "reaper"]
@@ -88,35 +84,6 @@ def test_a_secret_file_is_enough(plan, tmp_path):
     made = plan({"WEBHOOK_SECRET_FILE": str(tmp_path / "key")})
     assert "WEBHOOK_SECRET" not in made.environ
     assert not (tmp_path / "var" / "webhook-secret").exists()
-
-
-def test_ports_wanted_twice_are_named(plan):
-    made = plan(workers=64)
-    with pytest.raises(ConfigError, match=r"port 9101 is wanted by .*ingress.*worker-1") as caught:
-        check_ports(
-            [
-                *made.ports(),
-                made.ports()[1].__class__(
-                    process="worker-1", host="127.0.0.1", port=9101, key="worker.ops_port"
-                ),
-            ],
-            made.config,
-        )
-    assert "worker.ops_port" in str(caught.value)
-
-
-def test_an_address_that_is_not_ours_is_named(plan):
-    made = plan(host="192.0.2.1")
-    with pytest.raises(
-        ConfigError, match=r"port 18080 on 192\.0\.2\.1 cannot be used: Cannot assign.*ingress\.port"
-    ):
-        check_ports(made.ports()[:1], made.config)
-
-
-def test_an_empty_secret_file_is_refused(tmp_path):
-    (tmp_path / "webhook-secret").write_text("")
-    with pytest.raises(ConfigError, match="is empty"):
-        kept_secret(tmp_path / "webhook-secret")
 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):

@@ -7,13 +7,18 @@
 -- harmless; work without a token is not. A re-sent call carries the same alert id and gets the first answer.
 -- Denied at the memory limit, on purpose.
 --
+-- A flight that stood in a socket while Redis stood still must not trade what its sender was told is not durable:
+-- past `not after` nothing is written. Every answer carries the time, so that the caller knows Redis' clock.
+--
 -- KEYS[9..]  per item: seen, alert; then per account of the item: instruction, lane
--- ARGV[2..]  per item: alert id, dedup window ms, digest, is sender's id (1|0), encoded alert, fired at ms or '',
+-- ARGV[2]    not after, ms, or '' where the caller does not know Redis' clock yet
+-- ARGV[3..]  per item: alert id, dedup window ms, digest, is sender's id (1|0), encoded alert, fired at ms or '',
 --            max age ms, clock skew ms, schema version, accounts n; then n times: account, market, lane, body
 --
--- Returns per item: {'ADMITTED', alert id} | {'DUPLICATE', first id} | {'CONFLICT', first id} | {'ERROR', text}
+-- Returns  {now ms, then per item: {'ADMITTED', alert id} | {'DUPLICATE', first id} | {'CONFLICT', first id}
+--          | {'LATE', ''} | {'ERROR', text}}
 
-local items, k, a = {}, 9, 2
+local items, k, a = {}, 9, 3
 while a <= #ARGV do
   local item = {
     seen = KEYS[k], alert_key = KEYS[k + 1], alert = ARGV[a], window = ARGV[a + 1], digest = ARGV[a + 2],
@@ -27,10 +32,15 @@ while a <= #ARGV do
       lane = ARGV[a + 2], body = ARGV[a + 3]}
     k, a = k + 2, a + 4
   end
+  local names = {}
+  for i, to in ipairs(item.routed) do names[i] = to.account end
+  item.accounts = table.concat(names, ' ')
   items[#items + 1] = item
 end
 
-return answer_each(#items, function(i)
+local is_late = ARGV[2] ~= '' and NOW > tonumber(ARGV[2])
+
+local answers = answer_each(#items, function(i)
   local item = items[i]
   local seen = redis.call('GET', item.seen)
   if seen then
@@ -39,6 +49,7 @@ return answer_each(#items, function(i)
     if item.is_sender_id and digest ~= item.digest then return {'CONFLICT', first or ''} end
     return {'DUPLICATE', first or ''}
   end
+  if is_late then return {'LATE', ''} end
   local has_token = {}
   for n, to in ipairs(item.routed) do
     -- A stream of a wrong type fails here: after a first account's entry the sender's resend would trade that twice.
@@ -48,7 +59,8 @@ return answer_each(#items, function(i)
   local born = NOW
   if item.fired_at and item.fired_at <= NOW + item.skew then born = math.min(item.fired_at, NOW) end
   local deadline = text(born + item.max_age)
-  redis.call('HSET', item.alert_key, 'alert', item.encoded, 'open', #item.routed, 'admitted_at', text(NOW))
+  redis.call('HSET', item.alert_key, 'alert', item.encoded, 'open', #item.routed, 'admitted_at', text(NOW),
+    'accounts', item.accounts)
   for n, to in ipairs(item.routed) do
     redis.call('HSET', to.key, 'state', 'QUEUED', 'reason', 'admitted', 'admitted_at', text(NOW),
       'deadline', deadline, 'lane', to.lane, 'market', to.market)
@@ -63,3 +75,5 @@ return answer_each(#items, function(i)
   end
   return {'ADMITTED', item.alert}
 end)
+table.insert(answers, 1, text(NOW))
+return answers

@@ -87,6 +87,16 @@ local function expire_behind_head(lane)
   end
 end
 
+-- A token that was replaced, delivered and then lost with its consumer is nobody's: no open will ever drop it.
+-- The oldest of the stream are looked at, where such ones end up.
+local function drop_orphans()
+  for _, entry in ipairs(redis.call('XRANGE', READY, '-', delivered, 'COUNT', 100)) do
+    local lane = fields_of(entry).lane
+    local is_current = lane and token_of(redis.call('HGET', LANES, lane)) == entry[1]
+    if not is_current and is_lost(entry[1]) then drop_token(entry[1]) end
+  end
+end
+
 local look_after, failed = heal_fence, 0
 for i = 4, #ARGV do
   if i == 4 + fenced then look_after = heal_stream end
@@ -96,4 +106,5 @@ for i = 4, #ARGV do
     failed = failed + 1
   end
 end
+drop_orphans()
 return {healed, expired, failed}

@@ -13,7 +13,7 @@ if not letter then return {'GONE'} end
 local fields = fields_of(letter)
 redis.call('XDEL', DEAD, ARGV[2])
 local key = instruction_key(fields.alert or '', fields.account or '')
-if redis.call('EXISTS', key) == 1 then
+if redis.call('TYPE', key).ok == 'hash' then
   record(key, 'DISCARDED', fields.alert, fields.account, fields.lane, 'discarded', ARGV[2], {'detail', fields.detail or ''})
 else
   write_journal('DISCARDED', fields.alert or '', fields.account or '', fields.lane or '', 'discarded', ARGV[2])

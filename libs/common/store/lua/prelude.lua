@@ -101,6 +101,15 @@ end
 
 local SEVERITY = {EXECUTED = 1, SKIPPED = 2, REJECTED = 3, EXPIRED = 4, DEAD = 5}
 
+-- The worst of the states in which an alert's instructions ended: `ended` lists them as account=STATE.
+local function worst_of(ended)
+  local worst = 'EXECUTED'
+  for state in string.gmatch(ended, '=(%u+)') do
+    if SEVERITY[state] > SEVERITY[worst] then worst = state end
+  end
+  return worst
+end
+
 -- Ends one instruction: its state, its alert's once all have ended, its dead letter, its expiry.
 -- keep: ms that ended records stay; keep_dead: the same where a dead letter may be replayed.
 local function finish(lane, lane_key, entry_id, fields, state, reason, detail, keep, keep_dead)
@@ -108,21 +117,23 @@ local function finish(lane, lane_key, entry_id, fields, state, reason, detail, k
   local alert_key = PREFIX .. 'alert:' .. fields.alert
   -- Every read comes first: a key of a wrong type fails here, before anything is written.
   local known = redis.call('HMGET', key, 'orders', 'attempts')
-  local worst = redis.call('HGET', alert_key, 'worst') or state
+  local ended = redis.call('HGET', alert_key, 'ended')
+  ended = (ended and ended .. ' ' or '') .. fields.account .. '=' .. state
+  local accounts = redis.call('HGET', alert_key, 'accounts') or fields.account
   local leaves_letter = SEVERITY[state] > SEVERITY.SKIPPED
-  local stays = leaves_letter and keep_dead or keep
   record(key, state, fields.alert, fields.account, lane, reason, detail,
     {'state', state, 'reason', reason, 'detail', detail, 'ended_at', text(NOW), 'running', ''})
-  redis.call('PEXPIRE', key, stays)
   -- An order record outlives every dead letter that could send it again.
   for order in string.gmatch(known[1] or '', '%S+') do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep_dead) end
   local open = redis.call('HINCRBY', alert_key, 'open', -1)
-  if SEVERITY[state] > (SEVERITY[worst] or 0) then worst = state end
-  if open > 0 then
-    redis.call('HSET', alert_key, 'worst', worst)
-  else
+  redis.call('HSET', alert_key, 'ended', ended)
+  if open <= 0 then
+    local worst = worst_of(ended)
+    local stays = SEVERITY[worst] > SEVERITY.SKIPPED and keep_dead or keep
     redis.call('HSET', alert_key, 'state', worst)
-    redis.call('PEXPIRE', alert_key, SEVERITY[worst] > SEVERITY.SKIPPED and keep_dead or keep)
+    redis.call('PEXPIRE', alert_key, stays)
+    -- All at once: while one of them is open, an alert is shown with all of its instructions.
+    for account in string.gmatch(accounts, '%S+') do redis.call('PEXPIRE', instruction_key(fields.alert, account), stays) end
   end
   if leaves_letter then
     redis.call('XADD', DEAD, '*', 'alert', fields.alert, 'account', fields.account, 'lane', lane, 'state', state,

@@ -9,8 +9,8 @@
 
 write_even_when_full()
 
-local past = tonumber(redis.call('HGET', META, 'promoted_at')) or NOW
-local step = past - NOW
+local past = tonumber(redis.call('HGET', META, 'promoted_at') or '')
+local step = past and past - NOW or 0
 if step > 0 then
   local all = redis.call('ZRANGE', PARKED, 0, -1)
   for _, lane in ipairs(all) do redis.call('ZINCRBY', PARKED, -step, lane) end
@@ -23,7 +23,7 @@ if step > 0 then
     end
   end
 end
-if step > 0 or NOW - past >= 100 then redis.call('HSET', META, 'promoted_at', text(NOW)) end
+if not past or step > 0 or NOW - past >= 100 then redis.call('HSET', META, 'promoted_at', text(NOW)) end
 
 local due = redis.call('ZRANGEBYSCORE', PARKED, '-inf', text(NOW), 'LIMIT', 0, ARGV[2])
 local promoted = 0

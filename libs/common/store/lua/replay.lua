@@ -26,18 +26,25 @@ if known[1] and known[1] ~= fields.state then return {'STATE', known[1]} end
 local orders = {}
 for order in string.gmatch(known[2] or '', '%S+') do orders[#orders + 1] = PREFIX .. 'order:' .. order end
 if tonumber(fields.attempts) > 0 and #orders == 0 then return {'NO_RECORD'} end
-for _, order in ipairs(orders) do
-  if redis.call('EXISTS', order) == 0 then return {'NO_RECORD'} end
+local order_states = {}
+for i, order in ipairs(orders) do
+  order_states[i] = redis.call('HGET', order, 'state')
+  if not order_states[i] then return {'NO_RECORD'} end
 end
-for _, order in ipairs(orders) do
+local alert_key = PREFIX .. 'alert:' .. fields.alert
+local ended = {}
+for account, state in string.gmatch(redis.call('HGET', alert_key, 'ended') or '', '([^ =]+)=(%u+)') do
+  if account ~= fields.account then ended[#ended + 1] = account .. '=' .. state end
+end
+for i, order in ipairs(orders) do
   redis.call('PERSIST', order)
   -- The venue refused it, so nothing of it exists there: another attempt may follow.
-  if redis.call('HGET', order, 'state') == 'REJECTED' then redis.call('HSET', order, 'state', 'NOT_EXECUTED') end
+  if order_states[i] == 'REJECTED' then redis.call('HSET', order, 'state', 'NOT_EXECUTED') end
 end
 local deadline = text(NOW + tonumber(ARGV[3]))
-local alert_key = PREFIX .. 'alert:' .. fields.alert
 redis.call('HINCRBY', alert_key, 'open', 1)
-redis.call('HDEL', alert_key, 'state', 'worst')
+redis.call('HDEL', alert_key, 'state', 'ended')
+if #ended > 0 then redis.call('HSET', alert_key, 'ended', table.concat(ended, ' ')) end
 redis.call('PERSIST', alert_key)
 redis.call('PERSIST', key)
 redis.call('HDEL', key, 'ended_at', 'slot', 'waits_for')

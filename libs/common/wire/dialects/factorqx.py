@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from libs.common.domain.alert import Action, Signal
+from libs.common.domain.alert import Action, AlertContent
 from libs.common.domain.errors import AdmissionError
 from libs.common.wire.dialects.json_body import (
     decode,
@@ -55,7 +55,7 @@ class FactorqxDocument:
         self.credential = credential
         """The presented secret; empty where there is none."""
 
-    def read(self) -> Signal:
+    def read(self) -> AlertContent:
         """Return what the body means.
 
         Raises:
@@ -75,7 +75,7 @@ class FactorqxDocument:
         if not _SYMBOL.fullmatch(symbol):
             detail = f'"symbol" is "{symbol}", expected printable ASCII without spaces and braces'
             raise AdmissionError(422, "invalid_symbol", detail, field="symbol")
-        return Signal(
+        return AlertContent(
             dialect=NAME,
             action=_ACTIONS.get(fields.action) or _action(fields.action),
             symbol=symbol,

@@ -82,7 +82,7 @@ def text_of(raw: msgspec.Raw, field: str) -> str:
         AdmissionError: 422, it is something else; 400, its escapes are broken.
     """
     try:
-        return msgspec.json.decode(raw, type=str)
+        return _TEXT.decode(raw)
     except msgspec.ValidationError as error:
         detail = f'"{field}" is {kind_of(bytes(raw))}, expected a string'
         raise AdmissionError(422, "wrong_type", detail, field=field) from error
@@ -130,28 +130,27 @@ def kind_of(written: bytes) -> str:
 
 
 def _checked(text: str, field: str) -> Decimal:
-    absurd = AdmissionError(
-        422,
-        "invalid_number",
-        f'"{field}" has more than {MAX_DIGITS} digits or an exponent beyond {MAX_EXPONENT}',
-        field=field,
-    )
     if len(text) > _MAX_NUMBER_LENGTH:
-        raise absurd
+        raise _absurd(field)
     try:
         number = Decimal(text)
     except InvalidOperation as error:
-        raise absurd from error
+        raise _absurd(field) from error
     _, digits, exponent = number.as_tuple()
     if not isinstance(exponent, int) or len(digits) > MAX_DIGITS or exponent < -MAX_EXPONENT:
-        raise absurd
+        raise _absurd(field)
     if number <= 0:
         detail = f'"{field}" is {text}, expected a number above 0'
         raise AdmissionError(422, "invalid_number", detail, field=field)
     if number.adjusted() > MAX_EXPONENT:
-        raise absurd
+        raise _absurd(field)
     # 1E+3 is 1000 to us; as an exponent it would surprise a venue.
     return Decimal(f"{number:f}") if exponent > 0 else number
+
+
+def _absurd(field: str) -> AdmissionError:
+    detail = f'"{field}" has more than {MAX_DIGITS} digits or an exponent beyond {MAX_EXPONENT}'
+    return AdmissionError(422, "invalid_number", detail, field=field)
 
 
 def _decode(body: bytes, decoder: Callable[[bytes], T]) -> T:
@@ -189,3 +188,4 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TEXT: Final = msgspec.json.Decoder(str)

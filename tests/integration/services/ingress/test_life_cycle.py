@@ -93,4 +93,4 @@ async def test_the_ops_port_of_the_environment_wins(ingress: Bridge) -> None:
     service = ingress.ingresses[0]
     assert service.ops("/live") == (200, '{"status":"ok","service":"ingress"}')
     assert service.ops("/ready")[0] == 200
-    assert "bascule_ingress_requests_total" in service.ops("/metrics")[1]
+    assert "bascule_posts_total" in service.ops("/metrics")[1]

@@ -127,7 +127,7 @@ async def test_started_without_redis_it_answers_503_and_opens_when_redis_comes(
         return await status() == 503
 
     await eventually(is_up, timeout_s=10)
-    assert service.metric("bascule_ingress_is_open") == 0
+    assert service.metric("bascule_door_open") == 0
     assert (await bridge.post({**bridge.alert(), "secret": "wrong"})).status == 401
     private_redis.start()
 

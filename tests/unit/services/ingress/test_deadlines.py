@@ -1,55 +1,76 @@
 import asyncio
-from time import monotonic
 
 from services.ingress.deadlines import Deadlines
+from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 
-
-async def wait_for_ever(deadlines: Deadlines) -> float:
-    """Return after how long it was interrupted, in seconds."""
-    started_s = monotonic()
-    post = deadlines.watch()
-    try:
-        await asyncio.get_running_loop().create_future()
-    except asyncio.CancelledError:
-        assert post.has_expired
-        post.carry_on()
-    return monotonic() - started_s
+TIME_MS = 20
 
 
-async def test_each_post_is_interrupted_at_its_own_time() -> None:
-    deadlines = Deadlines(0.1)
-    first = asyncio.create_task(wait_for_ever(deadlines))
-    await asyncio.sleep(0.05)
-    second = asyncio.create_task(wait_for_ever(deadlines))
-    for elapsed_s in await asyncio.gather(first, second):
-        assert 0.095 <= elapsed_s < 0.2
+class Posts:
+    """Posts that wait for ever, each in a task of its own."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.deadlines = Deadlines(TIME_MS, clock)
+
+    async def start(self) -> asyncio.Task[None]:
+        started = asyncio.Event()
+        task = asyncio.create_task(self._wait(started))
+        await started.wait()
+        return task
+
+    async def _wait(self, started: asyncio.Event) -> None:
+        post = self.deadlines.watch()
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            assert post.has_expired
+            post.carry_on()
+
+    async def look(self) -> None:
+        """Return once all that are due now have been interrupted."""
+        witness = await self.start()
+        self.clock.advance(TIME_MS)
+        await eventually(witness.done)
 
 
-async def test_a_forgotten_post_is_left_alone() -> None:
-    deadlines = Deadlines(0.02)
+async def test_each_post_is_interrupted_at_its_own_time(clock: ManualClock) -> None:
+    posts = Posts(clock)
+    first = await posts.start()
+    clock.advance(TIME_MS // 2)
+    second = await posts.start()
+    clock.advance(TIME_MS // 2)
+    await eventually(first.done)
+    assert not second.done()
+    clock.advance(TIME_MS // 2)
+    await eventually(second.done)
+    for task in (first, second):
+        assert not task.cancelled()
+        assert task.exception() is None
 
-    async def finish_in_time() -> bool:
-        post = deadlines.watch()
-        deadlines.forget(post)
-        await asyncio.sleep(0.06)
-        return post.has_expired
 
-    assert not await finish_in_time()
+async def test_a_forgotten_post_is_left_alone(clock: ManualClock) -> None:
+    posts = Posts(clock)
+    forgotten = posts.deadlines.watch()
+    posts.deadlines.forget(forgotten)
+    await posts.look()
+    assert not forgotten.has_expired
 
 
-async def test_forgetting_some_does_not_spare_the_others() -> None:
-    deadlines = Deadlines(0.05)
+async def test_forgetting_some_does_not_spare_the_others(clock: ManualClock) -> None:
+    posts = Posts(clock)
     waiting = []
     for _ in range(20):
-        waiting.append(asyncio.create_task(wait_for_ever(deadlines)))
-        await asyncio.sleep(0)
-        deadlines.forget(deadlines.watch())
-    await eventually(lambda: all(task.done() for task in waiting), timeout_s=2)
+        waiting.append(await posts.start())
+        posts.deadlines.forget(posts.deadlines.watch())
+    clock.advance(TIME_MS)
+    await eventually(lambda: all(task.done() for task in waiting))
 
 
-async def test_it_watches_again_after_a_pause() -> None:
-    deadlines = Deadlines(0.02)
-    await wait_for_ever(deadlines)
-    await asyncio.sleep(0.03)
-    assert await wait_for_ever(deadlines) < 0.1
+async def test_it_watches_again_after_a_pause(clock: ManualClock) -> None:
+    posts = Posts(clock)
+    await posts.look()
+    await eventually(lambda: posts.deadlines._timer is None)
+    await posts.look()

@@ -43,7 +43,7 @@ async def test_a_waiting_alert_has_a_queued_instruction_and_no_order(store: Fill
         InstructionState.QUEUED,
     )
     assert instruction.orders == ()
-    assert str(record.alert.signal.quantity) == "0.10"
+    assert str(record.alert.content.quantity) == "0.10"
     assert not record.has_ended
 
 

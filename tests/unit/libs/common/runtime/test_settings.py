@@ -7,65 +7,36 @@ import msgspec
 import pytest
 import yaml
 
-from libs.common.domain.errors import ConfigError
+from libs.common.domain.ids import AccountName, Market
+from libs.common.policy.limits import Limit, Limits
 from libs.common.runtime import settings as module
 from libs.common.runtime.durations import Rate
+from libs.common.runtime.load_settings import load_settings
+from libs.common.runtime.sections import Section
 from libs.common.runtime.settings import (
     AccountLimits,
     AccountSettings,
     Durability,
     HttpAccount,
     LaneBy,
-    Limit,
-    Limits,
     PaperAccount,
-    Section,
-    Settings,
-    load_settings,
-    settings_from_environment,
-    settings_path,
 )
+from tests.unit.libs.common.runtime.conftest import BASE
 
 CONFIG = Path(__file__).parents[5] / "config"
-BASE = """\
-webhooks: {default: {secret: WEBHOOK_SECRET, accounts: [desk]}}
-accounts:
-  desk: {broker: http, url: "http://127.0.0.1:9009", secret: DESK_SECRET}
-"""
-
-
-@pytest.fixture
-def load(tmp_path):
-    def load_text(text, environ=None):
-        path = tmp_path / "my.yaml"
-        path.write_text(text)
-        return load_settings(path, environ)
-
-    return load_text
-
-
-@pytest.fixture
-def refusal(load):
-    def refusal_of(text, environ=None):
-        with pytest.raises(ConfigError) as caught:
-            load(text, environ)
-        line = str(caught.value)
-        assert "\n" not in line
-        return line.partition("my.yaml: ")[2] or line
-
-    return refusal_of
 
 
 def test_the_demo_is_one_webhook_and_one_account_on_paper():
     settings = load_settings(CONFIG / "demo.yaml")
     assert settings.ingress.port == 8_080
-    assert settings.webhooks["default"].secret == "WEBHOOK_SECRET"
-    assert settings.webhooks["default"].accounts == ("paper",)
-    assert settings.webhooks["default"].rate is None
-    account = settings.accounts["paper"]
+    [webhook] = settings.webhooks.values()
+    assert webhook.secret == "WEBHOOK_SECRET"
+    assert webhook.accounts == ("paper",)
+    assert webhook.rate.is_off
+    account = settings.accounts[AccountName("paper")]
     assert isinstance(account, PaperAccount)
     assert (account.default_quantity, account.default_price) == (1, 100)
-    assert settings.limits_for("paper", "BTCUSDT") == Limits(symbol=None, account=None)
+    assert settings.limits_for(AccountName("paper"), Market("BTCUSDT")) == Limits(symbol=None, account=None)
 
 
 def sections(value, seen):
@@ -103,7 +74,7 @@ def test_the_reference_holds_every_key_with_its_default():
 
 def test_every_key_says_what_turning_it_does():
     for kind in ast.parse(Path(module.__file__).read_text()).body:
-        if not isinstance(kind, ast.ClassDef) or kind.name in {"Settings", "Limits"}:
+        if not isinstance(kind, ast.ClassDef) or kind.name == "Settings":
             continue
         for field, following in itertools.pairwise([*kind.body, None]):
             if isinstance(field, ast.AnnAssign) and "ClassVar" not in ast.unparse(field.annotation):
@@ -119,7 +90,7 @@ def test_sections_do_not_change(load):
 
 def test_keys_keep_their_meaning(load):
     settings = load("""\
-redis:    {url: "unix:///x/redis.sock", shards: 2, durability: everysec}
+redis:    {url: "unix:///x/redis.sock", shards: 1, durability: everysec}
 ingress:  {host: 0.0.0.0, port: 80, ops_host: 127.0.0.1, ops_port: 9, public_url: "https://hooks.example.com", deadline: 1s}
 worker:   {ops_port: 9210, concurrency: 8, lease: 10s, poison_limit: 3, drain: 1min}
 reaper:   {ops_port: 9203, interval: 250ms}
@@ -170,107 +141,6 @@ accounts:
 
 def test_an_account_has_no_limits_of_its_own_unless_set():
     assert AccountSettings().limits == AccountLimits()
-
-
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("worker: {lease: 6}", "worker.lease: got 6, expected a duration such as 500ms"),
-        ("worker: {concurency: 5}", "worker.concurency: there is no such key; did you mean concurrency?"),
-        ("worker:", "worker: got nothing, expected a section with keys"),
-        ("worker: {concurrency: 0}", "worker.concurrency: got 0, expected a whole number >= 1"),
-        ("worker: {concurrency: many}", 'worker.concurrency: got "many", expected a whole number'),
-        ("worker: {concurrency: true}", "worker.concurrency: got true, expected a whole number"),
-        ("wrker: {}", "wrker: there is no such key; did you mean worker?"),
-        ("redis: {durability: maybe}", 'redis.durability: got "maybe", expected always or everysec or declared or none'),
-        ("redis: {url: 'http://x'}", 'redis.url: got "http://x", expected a redis://, rediss:// or unix:// address'),
-        ("breaker: {rate: off}", 'breaker.rate: got "off", expected a number'),
-        ("breaker: {rate: 2}", "breaker.rate: got 2, expected a number <= 1"),
-        ("limits: {symbol: {rate: x, burst: 1}}", 'limits.symbol.rate: got "x", expected a rate such as 5/s'),
-        ("limits: {symbol: {rate: , burst: 1}}", "limits.symbol.rate: got"),
-        ("ingress: {port: 80800}", "ingress.port: got 80800, expected a whole number <= 65535"),
-        ("ingress: {port: 9101}", "ingress.ops_port: expected another port than `port`"),
-        ("ingress: {public_url: hooks.example.com}", "ingress.public_url: got"),
-        ("worker: {lease: 1s}", "worker.lease: got 1s, expected at least 1500ms"),
-        ("webhooks: {}", "line 4, column 1: the key 'webhooks' stands twice in one section"),
-        ("reaper: {interval: 1s, interval: 2s}", "line 4, column 24: the key 'interval' stands twice in one section"),
-        ("reaper: {1: 2}", "line 4, column 10: the key 1 is not a text; put it in quotes"),
-        ("reaper: [", "line 5, column 1: "),
-        ("  b: {broker: ftp}", 'accounts.b.broker: got "ftp", expected paper or log or http'),
-        ("  b: {}", "accounts.b.broker: this key is required, expected paper or log or http"),
-        ("  b: {broker: log, url: x}", "accounts.b.url: there is no such key; there are broker, "),
-        ("  b: {broker: http, url: 'http://x'}", "accounts.b.secret: this key is required"),
-        ("  b: {broker: http, url: 'x', secret: A}", 'accounts.b.url: got "x", expected an http://'),
-        ("  b: {broker: http, url: 'http://x', secret: s3-cret}", "accounts.b.secret: got"),
-        ("  b: {broker: paper, default_quantity: 0}", "accounts.b.default_quantity: got 0, expected a number above 0"),
-        ("  b: {broker: paper, default_price: 'NaN'}", 'accounts.b.default_price: got "NaN", expected a number above 0'),
-        ("  b: {broker: paper, default_quantity: lots}", 'accounts.b.default_quantity: got "lots", expected a number'),
-        ("  b: {broker: paper, cash: -1}", "accounts.b.cash: got -1, expected a number of at least 0"),
-        ("  b: {broker: log, limits: {symbols: {A: {rate: 1/s}, B: {rate: z}}}}", 'accounts.b.limits.symbols.B.rate: got "z"'),
-        ("  b: {broker: log, lane_by: size}", 'accounts.b.lane_by: got "size", expected symbol or strategy'),
-        ("  b: 3", "accounts.b: got 3, expected a section with keys"),
-        ("  'a:b': {broker: log}", 'accounts: got "a:b", expected a name of at most 64'),
-        ("  '{a}': {broker: log}", 'accounts: got "{a}", expected a name'),
-        ("  a b: {broker: log}", 'accounts: got "a b", expected a name'),
-        ("  b: {broker: http, url: 'http://127.0.0.1:9009/', secret: DESK_SECRET}", "accounts.b: has the same url and secret as accounts.desk"),
-        ("  b: {broker: paper, request_expiry: 5001ms}", "accounts.b.request_expiry: got 5001ms, expected at most worker.lease (6s)"),
-    ],
-)  # fmt: skip
-def test_what_is_wrong_is_said_in_one_line(refusal, text, line):
-    assert refusal(f"{BASE}{text}\n").startswith(line)
-
-
-@pytest.mark.parametrize(
-    ("accounts", "line"),
-    [
-        ("[desk, foo]", 'webhooks.default.accounts: there is no account "foo"; there are desk'),
-        ("[]", "webhooks.default.accounts: got a list, expected a list with at least one account, each once"),
-        ("[desk, desk]", "webhooks.default.accounts: got a list, expected"),
-        ("desk", 'webhooks.default.accounts: got "desk", expected a list'),
-        ("[3]", "webhooks.default.accounts.0: got 3, expected a text"),
-    ],
-)
-def test_a_webhook_names_accounts_that_there_are(refusal, accounts, line):
-    assert refusal(BASE.replace("[desk]", accounts)).startswith(line)
-
-
-def test_two_accounts_may_share_a_url_under_two_keys(load):
-    load(f"{BASE}  b: {{broker: http, url: 'http://127.0.0.1:9009', secret: OTHER}}\n")
-
-
-@pytest.mark.parametrize("text", ["", "accounts: {}", "webhooks: {}"])
-def test_a_file_without_accounts_or_webhooks_is_refused(refusal, text):
-    assert "required" in refusal(text)
-
-
-def test_a_body_limit_has_a_ceiling(refusal):
-    text = BASE.replace("accounts: [desk]}", "accounts: [desk], max_body: 40961}")
-    assert refusal(text) == "webhooks.default.max_body: got 40961, expected a whole number <= 40960"
-
-
-def test_redis_url_of_the_environment_comes_first(load, refusal, tmp_path):
-    url = "redis://:pw@h/3"
-    assert load(BASE, {"REDIS_URL": url}).redis.url == url
-    (tmp_path / "url").write_text(f"{url}\n")
-    assert load(BASE, {"REDIS_URL_FILE": str(tmp_path / "url")}).redis.url == url
-    assert refusal(BASE, {"REDIS_URL": "h:6379"}).startswith("REDIS_URL: expected a redis://")
-
-
-def test_the_ops_port_of_the_environment_comes_first(load, refusal):
-    settings = load(BASE, {"BASCULE_OPS_PORT": "9999"})
-    assert settings.ingress.ops_port == settings.worker.ops_port == settings.reaper.ops_port == 9_999
-    for wrong in ("", "x", "0", "65536", "²"):
-        assert "BASCULE_OPS_PORT" in refusal(BASE, {"BASCULE_OPS_PORT": wrong})
-
-
-def test_the_environment_names_the_file(tmp_path):
-    with pytest.raises(ConfigError, match="BASCULE_CONFIG is not set"):
-        settings_path({})
-    path = tmp_path / "my.yaml"
-    with pytest.raises(ConfigError, match=r"my\.yaml: cannot be read: No such file"):
-        settings_from_environment({"BASCULE_CONFIG": str(path)})
-    path.write_text(BASE)
-    assert isinstance(settings_from_environment({"BASCULE_CONFIG": str(path)}), Settings)
 
 
 def test_a_limit_that_is_partly_set_keeps_the_rest_of_its_default(load):

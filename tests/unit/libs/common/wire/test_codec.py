@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.domain.alert import Action, Alert, Signal
+from libs.common.domain.alert import Action, Alert, AlertContent
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.instruction import Instruction
 from libs.common.domain.lifecycle import OrderState
@@ -17,8 +17,8 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBER = st.decimals(allow_nan=False, allow_infinity=False)
 MAYBE_NUMBER = st.none() | NUMBER
 MAYBE_TEXT = st.none() | TEXT
-SIGNAL = st.builds(
-    Signal,
+CONTENT = st.builds(
+    AlertContent,
     dialect=TEXT,
     action=st.sampled_from(Action),
     symbol=TEXT,
@@ -32,7 +32,7 @@ ALERT = st.builds(
     Alert,
     alert_id=TEXT,
     webhook=TEXT,
-    signal=SIGNAL,
+    content=CONTENT,
     received_at_ms=st.integers(0, 2**48),
     accounts=st.lists(TEXT, max_size=3).map(tuple),
     raw=TEXT,
@@ -78,26 +78,27 @@ def same(one: Any, other: Any) -> bool:
 
 @given(ALERT)
 def test_an_alert_comes_back_as_it_was(alert: Alert) -> None:
-    assert same(codec.decode_alert(codec.encode_alert(alert)), alert)
+    assert same(codec.ALERT.decode(codec.ALERT.encode(alert)), alert)
 
 
 @given(INSTRUCTION)
 def test_an_instruction_comes_back_as_it_was(instruction: Instruction) -> None:
-    assert same(codec.decode_instruction(codec.encode_instruction(instruction)), instruction)
+    assert same(codec.INSTRUCTION.decode(codec.INSTRUCTION.encode(instruction)), instruction)
 
 
 @given(PLAN)
 def test_a_plan_comes_back_as_it_was(plan: OrderPlan) -> None:
-    assert same(codec.decode_plan(codec.encode_plan(plan)), plan)
+    assert same(codec.ORDER_PLAN.decode(codec.ORDER_PLAN.encode(plan)), plan)
 
 
 @given(REPORT)
 def test_a_report_comes_back_as_it_was(report: OrderReport) -> None:
-    assert same(codec.decode_report(codec.encode_report(report)), report)
+    assert same(codec.ORDER_REPORT.decode(codec.ORDER_REPORT.encode(report)), report)
 
 
 @pytest.mark.parametrize(
-    "decode", [codec.decode_alert, codec.decode_instruction, codec.decode_plan, codec.decode_report]
+    "decode",
+    [codec.ALERT.decode, codec.INSTRUCTION.decode, codec.ORDER_PLAN.decode, codec.ORDER_REPORT.decode],
 )
 @pytest.mark.parametrize(
     "raw", [b"", b"{}", b"[]", b"nonsense", b"\xff", b"[" * 100_000, b'{"action":"hold"}']
@@ -108,4 +109,4 @@ def test_what_cannot_be_decoded_is_one_corrupt_record(decode: Callable[[bytes], 
 
 
 def test_numbers_are_stored_as_texts() -> None:
-    assert b'"0.10"' in codec.encode_plan(OrderPlan(side=Side.BUY, quantity=Decimal("0.10")))
+    assert b'"0.10"' in codec.ORDER_PLAN.encode(OrderPlan(side=Side.BUY, quantity=Decimal("0.10")))

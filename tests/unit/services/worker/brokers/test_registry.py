@@ -15,13 +15,14 @@ from services.worker.brokers.log import LogBroker
 from services.worker.brokers.paper import PaperBroker
 from services.worker.brokers.port import Broker
 from services.worker.brokers.registry import DAY_MS, build_brokers
+from tests.support.clock import ManualClock
 
 HTTP = HttpAccount(url="http://127.0.0.1:9", secret="DESK_SECRET")
 
 
 async def build(settings: Settings, **environ: str) -> dict[AccountName, Broker]:
     client = connect("redis://127.0.0.1:9/0", timeout_s=1)  # nothing listens there, and nothing asks
-    return build_brokers(settings, client, Keys(), environ)
+    return build_brokers(settings, client, Keys(), ManualClock(), environ)
 
 
 async def test_each_account_gets_its_broker() -> None:

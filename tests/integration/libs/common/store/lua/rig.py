@@ -32,7 +32,16 @@ from libs.common.store.head import HandedOut, Head, Held
 from libs.common.store.intake import Admission, Intake, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Parking, Reader
-from libs.common.store.orders import NO_LIMIT, Finding, Go, Intent, OrderOutcome, Orders, Retention, Settlement
+from libs.common.store.orders import (
+    NO_LIMIT,
+    Finding,
+    Go,
+    Intent,
+    OrderOutcome,
+    Orders,
+    Retention,
+    Settlement,
+)
 from libs.common.store.scripts import Script
 from libs.common.store.upkeep import Upkeep
 from tests.support.proxy import Proxy
@@ -142,10 +151,15 @@ class Rig:
         await self.do(self.intake.admissions.submit(admission))
         return admission.alert_id
 
+    async def admit_each(self, *markets: str, **options: Any) -> None:
+        """Admit an alert for each market, all in one go."""
+        await self.do(*[self.intake.admissions.submit(self.admission(one, **options)) for one in markets])
+
     # Holding lanes.
 
     async def read(self, holder: str = "a", count: int = 16) -> list[Held]:
-        found = await Reader(self.client, self.keys, Holder(holder)).read(count, 1)
+        # Without a block: the server looks after blocked clients ten times a second only.
+        found = await Reader(self.client, self.keys, Holder(holder))._read(">", count, None)
         return [Held(lane, token) for token, lane in found if lane is not None]
 
     async def open(self, held: Held, holder: str = "a") -> HandedOut:
@@ -332,7 +346,7 @@ class Rig:
     def history(self, alert: AlertId | str, account: str = "desk") -> list[str]:
         """Return the events that an instruction's record names as its history."""
         ids = self.instruction(alert, account)["journal"].split()
-        entries = {entry: fields for entry, fields in self.redis.xrange(self.keys.journal)}
+        entries = dict(self.redis.xrange(self.keys.journal))
         assert all(entries[one]["alert"] == alert and entries[one]["account"] == account for one in ids)
         return [entries[one]["event"] for one in ids]
 
@@ -378,10 +392,12 @@ class Rig:
         self._states = states
 
     def _read_states(self) -> dict[str, str]:
-        found = {}
-        for kind in ("instruction", "order"):
-            for key in self.redis.keys(f"{self.keys.prefix}{kind}:*"):
-                state = self.redis.hget(key, "state") if self.redis.type(key) == "hash" else None
-                if state is not None:
-                    found[key] = state
-        return found
+        kinds = ("instruction:", "order:")
+        at = len(self.keys.prefix)
+        keys = [key for key in self.redis.keys(f"{self.keys.prefix}[io]*") if key[at:].startswith(kinds)]
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.hget(key, "state")
+            states = pipeline.execute(raise_on_error=False)
+        # A key of a wrong type answers an error.
+        return {key: state for key, state in zip(keys, states, strict=True) if isinstance(state, str)}

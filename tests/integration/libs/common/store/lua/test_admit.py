@@ -35,6 +35,7 @@ async def test_an_admitted_alert_is_queued_with_a_token_and_a_record(rig: Rig):
     assert rig.redis.hgetall(rig.keys.alert(one.alert_id)) == {
         "alert": '{"alert":1}',
         "open": "1",
+        "accounts": "desk",
         "admitted_at": str(START_MS),
     }
     assert rig.history(one.alert_id) == ["QUEUED"]

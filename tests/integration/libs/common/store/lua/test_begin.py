@@ -5,14 +5,19 @@ from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Head, Moved, Stale
 from libs.common.store.orders import Expired, Go, Wait
-from tests.integration.libs.common.store.lua.rig import START_MS, Rig
+from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
 
 async def test_go_puts_the_intent_on_disk(rig: Rig):
     hold = await rig.hold()
     rig.now_ms += 100
     go = await rig.go(hold, nonce="n", window_ms=5_000)
-    assert (go.expires_at_ms, go.wait_ms, go.breaker_generation, go.is_probe) == (START_MS + 5_100, 0, 0, False)
+    assert (go.expires_at_ms, go.wait_ms, go.breaker_generation, go.is_probe) == (
+        START_MS + 5_100,
+        0,
+        0,
+        False,
+    )
     order = rig.order(hold.order_id)
     assert order == {
         "state": "SENDING",
@@ -198,7 +203,7 @@ async def test_a_token_that_was_read_but_not_opened_sends_nothing(rig: Rig):
     hold = await rig.hold()
     await rig.do(rig.lanes().yield_.submit(hold.held))
     [held] = await rig.read()
-    unopened = type(hold)(held, hold.head, "a")
+    unopened = Hold(held, hold.head, "a")
     with rig.nothing_written():
         assert await rig.begin(unopened) == Stale()
 

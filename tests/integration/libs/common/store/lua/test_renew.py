@@ -61,7 +61,7 @@ async def test_at_the_memory_limit_leases_are_renewed(rig: Rig):
     assert await idle_ms(rig, hold.held.token) < 5_000
 
 
-async def test_one_bad_item_fails_alone(rig: Rig):
+async def test_one_token_of_junk_in_a_call_does_no_harm_to_the_others(rig: Rig):
     one, two = await rig.hold("A"), await rig.hold("B")
     bad = Held(LaneName("desk:BAD"), Token("junk"))
     rig.redis.hset(rig.keys.lanes, "desk:BAD", "junk|a")

@@ -48,9 +48,7 @@ async def test_after_the_reset_one_probe_goes_and_the_others_wait_for_it(rig: Ri
     rig.now_ms += RESET_MS
     holds = [await rig.hold(f"M{n}") for n in range(5)]
     orders = rig.orders()
-    begun = await rig.do(
-        *[orders.begin.submit(rig.intent(h, scope=SCOPE, probe_ms=PROBE_MS)) for h in holds]
-    )
+    begun = await rig.do(*[orders.begin.submit(rig.intent(h, scope=SCOPE, probe_ms=PROBE_MS)) for h in holds])
     assert [type(one) for one in begun] == [Go, Wait, Wait, Wait, Wait]
     assert begun[0].is_probe
     assert {one.until_ms for one in begun[1:]} == {rig.now_ms + PROBE_MS}

@@ -4,7 +4,7 @@ from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.lifecycle import DEAD_LETTERED, ENDED, InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Closed, Head, Moved, Stale
-from tests.integration.libs.common.store.lua.rig import DAY_MS, RETENTION, START_MS, Rig
+from tests.integration.libs.common.store.lua.rig import DAY_MS, RETENTION, START_MS, Hold, Rig
 
 EXECUTED, SKIPPED, DEAD = InstructionState.EXECUTED, InstructionState.SKIPPED, InstructionState.DEAD
 REPLAYABLE_MS = RETENTION.replayable_ms
@@ -66,9 +66,7 @@ async def test_every_record_of_what_ended_expires_and_not_before_its_dead_letter
 async def test_a_dead_letter_holds_what_a_replay_needs(rig: Rig):
     hold = await rig.hold(body=b'{"n":1}')
     await rig.go(hold)
-    await rig.settle(
-        hold, InstructionState.REJECTED, reason=Reason.VENUE_REJECTED, order=OrderState.REJECTED
-    )
+    await rig.settle(hold, InstructionState.REJECTED, reason=Reason.VENUE_REJECTED, order=OrderState.REJECTED)
     assert rig.letters() == [
         {
             "alert": hold.head.alert_id,
@@ -105,18 +103,11 @@ async def test_an_alert_ends_with_its_last_instruction_in_the_worst_of_their_sta
     for held, head, state in ((one, heads[0], first), (two, heads[1], second)):
         assert rig.redis.ttl(key) == -1
         assert rig.redis.hget(key, "state") is None
-        hold = type(await _hold(held, head))(held, head, "a")
-        await rig.settle(hold, state, order=None)
+        await rig.settle(Hold(held, head, "a"), state, order=None)
     assert rig.redis.hget(key, "state") == overall
     stays_ms = REPLAYABLE_MS if {first, second} & DEAD_LETTERED else RETENTION.alerts_ms
     assert stays_ms - 5_000 < rig.redis.pttl(key) <= stays_ms
     assert rig.redis.hget(key, "open") == "0"
-
-
-async def _hold(held, head):
-    from tests.integration.libs.common.store.lua.rig import Hold
-
-    return Hold(held, head, "a")
 
 
 @pytest.mark.parametrize("order", [None, OrderState.FILLED])
@@ -131,9 +122,7 @@ async def test_nothing_ends_before_it_was_begun_that_says_it_was_filled(rig: Rig
 
 @pytest.mark.parametrize("is_unknown", [False, True])
 @pytest.mark.parametrize("state", sorted(ENDED))
-async def test_nothing_ends_while_its_order_may_execute(
-    rig: Rig, state: InstructionState, is_unknown: bool
-):
+async def test_nothing_ends_while_its_order_may_execute(rig: Rig, state: InstructionState, is_unknown: bool):
     hold = await rig.hold()
     await rig.go(hold)
     if is_unknown:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.domain.alert import Action, Signal
+from libs.common.domain.alert import Action, AlertContent
 from libs.common.domain.errors import AdmissionError
 from libs.common.wire.dialects.factorqx import parse
 
@@ -31,7 +31,7 @@ def refusal(raw: bytes) -> AdmissionError:
 def test_the_guides_example_is_read() -> None:
     document = parse(body())
     assert document.credential == "demo-secret-01"
-    assert document.read() == Signal(
+    assert document.read() == AlertContent(
         dialect="factorqx",
         action=Action.BUY,
         symbol="ETHUSDT",
@@ -222,7 +222,7 @@ JSON = st.recursive(
 )
 
 
-def outcome(raw: bytes) -> Signal | AdmissionError:
+def outcome(raw: bytes) -> AlertContent | AdmissionError:
     try:
         return parse(raw).read()
     except AdmissionError as error:
@@ -234,11 +234,11 @@ def assert_read_or_refused(raw: bytes) -> None:
         case AdmissionError(status=status, detail=detail):
             assert status in {400, 422}
             assert detail
-        case Signal() as signal:
-            assert signal.sender_id
-            assert signal.symbol.isprintable()
-            assert signal.action in Action
-            for number in (signal.quantity, signal.price):
+        case AlertContent() as content:
+            assert content.sender_id
+            assert content.symbol.isprintable()
+            assert content.action in Action
+            for number in (content.quantity, content.price):
                 assert number is None or (number.is_finite() and number > 0)
 
 

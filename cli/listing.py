@@ -1,0 +1,62 @@
+"""What all lists have in common: searched newest first within bounds, written as a table or as JSON."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from cli.context import Bridge, ask
+from cli.documents import Document
+from cli.output import note, when, write_json, write_table
+
+if TYPE_CHECKING:
+    from libs.common.store.readings import Found, Readings
+
+T = TypeVar("T")
+
+Columns = Mapping[str, str | Callable[[Document], object]]
+"""Header -> the document's field, or what is made of the document; `*at_ms` is shown as a time."""
+
+
+def list_newest(
+    bridge: Bridge,
+    search: "Callable[[Readings, int | None], Awaitable[Found[T]]]",
+    document: Callable[[T], Document],
+    columns: Columns,
+    *,
+    since_ms: int | None,
+    as_json: bool,
+) -> None:
+    """Search a bridge's store and write what was found.
+
+    Args:
+        bridge: Whose.
+        search: Called with the time from which on it is to look, in ms since the epoch.
+        document: Makes of a record what `--json` shows.
+        columns: Of the table.
+        since_ms: How far back to look; None: to the beginning.
+        as_json: Whether to write JSON.
+
+    Raises:
+        Failure: Redis does not answer.
+        StoreCorrupt: A record cannot be used.
+    """
+
+    async def look(readings: "Readings") -> "tuple[Found[T], int]":
+        now_ms = await readings.now_ms()
+        return await search(readings, None if since_ms is None else now_ms - since_ms), now_ms
+
+    found, now_ms = ask(bridge, look)
+    documents = [document(item) for item in found.items]
+    if as_json:
+        write_json(documents)
+    else:
+        rows = [[_value(one, column, now_ms) for column in columns.values()] for one in documents]
+        write_table(list(columns), rows)
+    if found.is_cut:
+        note("only the newest part was searched; narrow it with --since")
+
+
+def _value(document: Document, column: str | Callable[[Document], object], now_ms: int) -> object:
+    if not isinstance(column, str):
+        return column(document)
+    value = document[column]
+    return when(value, now_ms) if column.endswith("at_ms") else value

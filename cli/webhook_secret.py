@@ -1,0 +1,53 @@
+"""The webhook's secret that `make up` generates and keeps in `var/` when none is set."""
+
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from libs.common.domain.errors import ConfigError
+
+VARIABLE: Final = "WEBHOOK_SECRET"
+"""The one secret that is generated."""
+
+_FILE_NAME: Final = "webhook-secret"
+
+
+def kept_path(var: Path) -> Path:
+    """Return where a `var/` keeps it."""
+    return var / _FILE_NAME
+
+
+def kept_secret(var: Path) -> str:
+    """Return the secret that `var/` keeps for its owner alone; generated at the first call.
+
+    Raises:
+        ConfigError: The file is empty.
+    """
+    path = kept_path(var)
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{secrets.token_urlsafe(24)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        pass
+    return read_kept(path)
+
+
+def find_kept(directories: Iterable[Path]) -> Path | None:
+    """Return the file of the first `var/` that keeps one."""
+    return next((kept_path(var) for var in directories if kept_path(var).exists()), None)
+
+
+def read_kept(path: Path) -> str:
+    """Return the secret in a file.
+
+    Raises:
+        ConfigError: It is empty.
+    """
+    kept = path.read_text(encoding="utf-8").strip()
+    if not kept:
+        raise ConfigError(f"{path} is empty; remove it, and a new secret is generated")
+    return kept

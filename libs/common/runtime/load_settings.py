@@ -1,0 +1,143 @@
+"""Settings from a file and the environment, checked for what no section can see by itself."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from libs.common.domain.errors import ConfigError
+from libs.common.runtime.config_file import read_document
+from libs.common.runtime.durations import format_duration
+from libs.common.runtime.secrets import has_secret, read_secret
+from libs.common.runtime.sections import Misfit, WrongValue, read_section
+from libs.common.runtime.settings import DEFAULT_WEBHOOK, REQUEST_MARGIN_MS, HttpAccount, Settings
+
+SHORTEST_LEASE_MS: Final = 1_500
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_NAME_FORM: Final = "a name of at most 64 letters, digits, '_', '-' and '.', the first a letter or digit"
+
+
+def load_settings(path: Path | str, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of a file.
+
+    Args:
+        path: The YAML file.
+        environ: Where REDIS_URL (or REDIS_URL_FILE) and BASCULE_OPS_PORT may override it; None: nothing does.
+
+    Raises:
+        ConfigError: The file cannot be read, does not fit or contradicts itself; one line that says where.
+    """
+    path = Path(path)
+    document = read_document(path)
+    try:
+        settings = read_section(Settings, document)
+        _check(settings)
+    except Misfit as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return _override(settings, environ or {})
+
+
+def settings_path(environ: Mapping[str, str]) -> Path:
+    """Return the file that BASCULE_CONFIG names.
+
+    Raises:
+        ConfigError: It is not set.
+    """
+    value = environ.get("BASCULE_CONFIG", "")
+    if not value:
+        raise ConfigError(
+            "BASCULE_CONFIG is not set; set it to your configuration file (config/demo.yaml is one)"
+        )
+    return Path(value)
+
+
+def settings_from_environment(environ: Mapping[str, str]) -> Settings:
+    """Return the settings of the file that BASCULE_CONFIG names, with what the environment overrides.
+
+    Raises:
+        ConfigError: As `settings_path` and `load_settings`.
+    """
+    return load_settings(settings_path(environ), environ)
+
+
+def _override(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    if has_secret("REDIS_URL", environ):
+        try:
+            redis = msgspec.structs.replace(settings.redis, url=read_secret("REDIS_URL", environ).reveal())
+        except WrongValue as error:
+            raise ConfigError(f"REDIS_URL: expected {error.expected}") from error
+        settings = msgspec.structs.replace(settings, redis=redis)
+    if (text := environ.get("BASCULE_OPS_PORT")) is not None:
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65_535):
+            raise ConfigError(f'BASCULE_OPS_PORT: got "{text}", expected a port from 1 to 65535')
+        settings = msgspec.structs.replace(
+            settings,
+            ingress=msgspec.structs.replace(settings.ingress, ops_port=int(text)),
+            worker=msgspec.structs.replace(settings.worker, ops_port=int(text)),
+            reaper=msgspec.structs.replace(settings.reaper, ops_port=int(text)),
+        )
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what no single section can see.
+
+    Raises:
+        Misfit: The first contradiction found.
+    """
+    _check_names(settings)
+    _check_webhooks(settings)
+    _check_times(settings)
+    _check_venues(settings)
+
+
+def _check_names(settings: Settings) -> None:
+    if not settings.accounts:
+        raise Misfit(("accounts",), "this key is required, with at least one account")
+    for section, names in (("accounts", settings.accounts), ("webhooks", settings.webhooks)):
+        for name in names:
+            if _NAME.fullmatch(name) is None:
+                raise Misfit((section,), f'got "{name}", expected {_NAME_FORM}')
+
+
+def _check_webhooks(settings: Settings) -> None:
+    if DEFAULT_WEBHOOK not in settings.webhooks:
+        raise Misfit(("webhooks", DEFAULT_WEBHOOK), "this key is required: POST /webhook serves it")
+    for name, webhook in settings.webhooks.items():
+        if name != DEFAULT_WEBHOOK:
+            raise Misfit(("webhooks", name), "only `default`, POST /webhook, is served")
+        for account in webhook.accounts:
+            if account not in settings.accounts:
+                remark = f'there is no account "{account}"; there are {", ".join(settings.accounts)}'
+                raise Misfit(("webhooks", name, "accounts"), remark)
+
+
+def _check_times(settings: Settings) -> None:
+    lease_ms = settings.worker.lease_ms
+    if lease_ms < SHORTEST_LEASE_MS:
+        remark = f"got {format_duration(lease_ms)}, expected at least {format_duration(SHORTEST_LEASE_MS)}"
+        raise Misfit(("worker", "lease"), remark)
+    for name, account in settings.accounts.items():
+        expiry_ms = account.request_expiry_ms
+        if expiry_ms is not None and expiry_ms > lease_ms - REQUEST_MARGIN_MS:
+            remark = (
+                f"got {format_duration(expiry_ms)}, expected at most worker.lease ({format_duration(lease_ms)}) less "
+                f"{format_duration(REQUEST_MARGIN_MS)}: a request must be dead before its lane moves to another worker"
+            )
+            raise Misfit(("accounts", name, "request_expiry"), remark)
+
+
+def _check_venues(settings: Settings) -> None:
+    first: dict[tuple[str, str], str] = {}
+    for name, account in settings.accounts.items():
+        if not isinstance(account, HttpAccount):
+            continue
+        parts = urlsplit(account.url)
+        venue = (f"{parts.scheme}://{parts.netloc}{parts.path}".lower().rstrip("/"), account.secret)
+        if (other := first.setdefault(venue, name)) != name:
+            remark = f"has the same url and secret as accounts.{other}: they would race on one position"
+            raise Misfit(("accounts", name), remark)

@@ -1,0 +1,268 @@
+"""A worker as the protocol has it, in steps that others may come between at any point.
+
+It believes in no lease: what keeps it from harm must be the scripts and the venue's expiry.
+"""
+
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final
+
+from libs.common.domain.errors import StoreUnavailable
+from libs.common.domain.ids import ClientOrderId, Holder, Nonce, client_order_id
+from libs.common.domain.lifecycle import AMBIGUOUS, InstructionState, OrderState
+from libs.common.domain.reasons import Reason
+from libs.common.policy.poison import Treatment, treatment
+from libs.common.store.head import Closed, Head, Held, Moved, Stale
+from libs.common.store.lanes import HandedBack, Lanes, Parking, Reader
+from libs.common.store.orders import (
+    BreakerReport,
+    Expired,
+    Finding,
+    Go,
+    Intent,
+    OrderOutcome,
+    Orders,
+    Retention,
+    Settlement,
+    TooEarly,
+    Wait,
+)
+from tests.fuzz.venue import Request
+
+if TYPE_CHECKING:
+    from tests.fuzz.world import World
+
+MISSES_NEEDED: Final = 2
+POISON_LIMIT: Final = 4
+RESET_MS: Final = 40
+PROBE_MS: Final = 30
+RETENTION: Final = Retention(alerts_ms=86_400_000, dead_letters_ms=2 * 86_400_000)
+KILLER: Final = b"kills whoever executes it"
+
+Call = Callable[[], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Nothing before that time."""
+
+    until_ms: int
+
+
+Steps = Generator[Call | Pause, Any, Any]
+
+
+class Dropped(Exception):
+    """The lane is given up without a word: its lease will lapse."""
+
+
+class Killed(Exception):
+    """The whole process dies."""
+
+
+class Process:
+    """One start of a worker."""
+
+    _numbers = count(1)
+
+    def __init__(self, world: "World") -> None:
+        self.holder = Holder(f"w{next(self._numbers)}")
+        self.lanes: Lanes = world.network.attach(Lanes(world.client, world.keys, self.holder, now_ms=0))
+        self.orders: Orders = world.network.attach(
+            Orders(world.client, world.keys, self.holder, RETENTION, now_ms=0)
+        )
+        self.reader = Reader(world.client, world.keys, self.holder)
+        self.tasks: dict[Held, Task] = {}
+        self.reads_own_first = True
+        self.stalled_until_ms = 0
+
+
+class Task:
+    """One lane in the hands of one process."""
+
+    def __init__(self, world: "World", process: Process, held: Held) -> None:
+        self.world = world
+        self.rng = world.rng
+        self.process = process
+        self.held = held
+        self.steps = self._run()
+        self.wakes_at_ms = 0
+        self.unsent: Request | None = None
+        """A request that has its Go and may leave at any step."""
+        self.reply: Any = None
+        """What the last call answered, for the next step."""
+
+    def _run(self) -> Steps:
+        step: Any = yield from self._ask(lambda: self.process.lanes.open.submit(self.held))
+        while not isinstance(step, Closed | Stale | HandedBack):
+            if isinstance(step, Moved):
+                step = yield from self._ask(lambda: self.process.lanes.open.submit(self.held))
+            elif self.rng.random() < 0.1:
+                step = yield from self._ask(lambda: self.process.lanes.yield_.submit(self.held))
+            else:
+                step = yield from self._execute(step)
+
+    def _ask(self, call: Call) -> Steps:
+        while True:
+            try:
+                return (yield call)
+            except StoreUnavailable:
+                if self.rng.random() < 0.15:
+                    raise Dropped from None
+            yield Pause(self.world.now_ms + self.rng.randint(0, 20))
+
+    def _execute(self, head: Head) -> Steps:
+        order = head.orders[0] if head.orders else None
+        is_ambiguous = order is not None and order.state in AMBIGUOUS
+        verdict = treatment(head.lost_holders, limit=POISON_LIMIT, is_order_ambiguous=is_ambiguous)
+        if verdict is Treatment.GIVE_UP:
+            return (yield from self._settle(head, InstructionState.DEAD, Reason.POISON))
+        if head.body == KILLER and self.rng.random() < 0.7:
+            raise Killed
+        if self.rng.random() < 0.01:
+            return (yield from self._park(self.rng.randint(0, 30), Reason.FAILED, is_to_blame=True))
+        if order is None:
+            return (yield from self._attempt(head, 1))
+        if is_ambiguous:
+            return (yield from self._resolve(head, order.attempt))
+        if order.state is OrderState.NOT_EXECUTED:
+            return (yield from self._attempt(head, order.attempt + 1))
+        return (yield from self._end(head, order.attempt, order.state))
+
+    def _attempt(self, head: Head, attempt: int) -> Steps:
+        nonce = Nonce(f"n{self.rng.getrandbits(48)}")
+        symbol, account = self.world.limits
+        scope = str(self.held.lane)
+        intent = Intent(
+            held=self.held,
+            entry_id=head.entry_id,
+            account=head.account,
+            market=self.world.market_of(self.held.lane),
+            client_order_id=_order_id(head),
+            attempt=attempt,
+            nonce=nonce,
+            window_ms=self.rng.randint(20, 60),
+            plan=b"plan",
+            symbol_limit=symbol,
+            account_limit=account,
+            breaker_scope=scope,
+            probe_ms=PROBE_MS,
+        )
+        while True:
+            begun = yield from self._ask(lambda: self.process.orders.begin.submit(intent))
+            if isinstance(begun, Go):
+                break
+            if isinstance(begun, Expired):
+                return (yield from self._settle(head, InstructionState.EXPIRED, Reason.TOO_OLD))
+            if not isinstance(begun, Wait):
+                return begun
+            if begun.until_ms - begun.now_ms > 250 or self.rng.random() < 0.5:
+                return (yield from self._park_until(begun.until_ms, begun.reason))
+            yield Pause(begun.until_ms)
+        self.unsent = Request(
+            order_id=_order_id(head),
+            lane=self.held.lane,
+            position=self.world.positions.get((head.alert_id, head.account), 0),
+            expires_at_ms=begun.expires_at_ms,
+            deadline_ms=head.deadline_ms,
+            nonce=nonce,
+        )
+        yield Pause(self.world.now_ms + begun.wait_ms)
+        return (yield from self._place(head, attempt, nonce, begun, scope))
+
+    def _place(self, head: Head, attempt: int, nonce: Nonce, go: Go, scope: str) -> Steps:
+        request, self.unsent = self.unsent, None
+        assert request is not None
+        venue, now_ms = self.world.venue, self.world.now_ms
+        fate = self.rng.random()
+        if fate < 0.1:
+            # "Too many requests", or it never left: certainly not executed.
+            finding = self._finding(head, attempt, OrderState.NOT_EXECUTED, nonce)
+            noted = yield from self._ask(lambda: self.process.orders.resolve.submit(finding))
+            if isinstance(noted, Moved | Stale):
+                return noted
+            if self.rng.random() < 0.5:
+                return (yield from self._park(self.rng.randint(0, 60), Reason.BACK_OFF))
+            return (yield from self._attempt(head, attempt + 1))
+        if fate < 0.15:
+            return (yield from self._end(head, attempt, OrderState.REJECTED))
+        if fate < 0.75:
+            if venue.arrive(request, now_ms):
+                if go.is_probe:
+                    yield from self._report(scope, go, opens=False)
+                if self.rng.random() < 0.85:
+                    return (yield from self._end(head, attempt, OrderState.FILLED))
+        elif fate < 0.9:
+            venue.delay(request, now_ms + self.rng.randint(1, 90))
+        # Whatever became of it, no answer came.
+        if self.rng.random() < 0.3:
+            yield from self._report(scope, go, opens=True)
+        if self.rng.random() < 0.5:
+            finding = self._finding(head, attempt, OrderState.UNKNOWN)
+            noted = yield from self._ask(lambda: self.process.orders.resolve.submit(finding))
+            if isinstance(noted, Moved | Stale):
+                return noted
+        return (yield from self._resolve(head, attempt))
+
+    def _resolve(self, head: Head, attempt: int) -> Steps:
+        misses = 0
+        while misses < MISSES_NEEDED:
+            is_known = self.world.venue.knows(_order_id(head))
+            if self.rng.random() < 0.5:
+                yield Pause(self.world.now_ms + self.rng.randint(0, 15))
+            if is_known:
+                return (yield from self._end(head, attempt, OrderState.FILLED))
+            miss = self._finding(head, attempt, None)
+            noted = yield from self._ask(lambda miss=miss: self.process.orders.resolve.submit(miss))
+            if isinstance(noted, Moved | Stale):
+                return noted
+            if isinstance(noted, TooEarly):
+                if self.rng.random() < 0.4:
+                    return (yield from self._park(noted.wait_ms, Reason.RESOLVING))
+                yield Pause(self.world.now_ms + noted.wait_ms)
+            else:
+                misses = noted.misses
+        finding = self._finding(head, attempt, OrderState.NOT_EXECUTED)
+        noted = yield from self._ask(lambda: self.process.orders.resolve.submit(finding))
+        if isinstance(noted, Moved | Stale):
+            return noted
+        if isinstance(noted, TooEarly):
+            return (yield from self._park(noted.wait_ms, Reason.RESOLVING))
+        return (yield from self._attempt(head, attempt + 1))
+
+    def _end(self, head: Head, attempt: int, order: OrderState) -> Steps:
+        outcome = OrderOutcome(_order_id(head), attempt, order, b"report")
+        if order is OrderState.FILLED:
+            return (yield from self._settle(head, InstructionState.EXECUTED, Reason.FILLED, outcome))
+        return (yield from self._settle(head, InstructionState.REJECTED, Reason.VENUE_REJECTED, outcome))
+
+    def _settle(
+        self, head: Head, state: InstructionState, reason: Reason, order: OrderOutcome | None = None
+    ) -> Steps:
+        settlement = Settlement(self.held, head.entry_id, state, reason, "", order)
+        return (yield from self._ask(lambda: self.process.orders.settle.submit(settlement)))
+
+    def _park(self, wait_ms: int, reason: Reason, *, is_to_blame: bool = False) -> Steps:
+        parking = Parking(self.held, wait_ms, 0, reason, is_to_blame)
+        return (yield from self._ask(lambda: self.process.lanes.park.submit(parking)))
+
+    def _park_until(self, due_at_ms: int, reason: Reason) -> Steps:
+        parking = Parking(self.held, None, due_at_ms, reason)
+        return (yield from self._ask(lambda: self.process.lanes.park.submit(parking)))
+
+    def _report(self, scope: str, go: Go, *, opens: bool) -> Steps:
+        report = BreakerReport(scope, go.breaker_generation, opens, RESET_MS)
+        try:
+            yield lambda: self.process.orders.report(report)
+        except StoreUnavailable:
+            return
+
+    def _finding(
+        self, head: Head, attempt: int, state: OrderState | None, nonce: Nonce | None = None
+    ) -> Finding:
+        return Finding(self.held, _order_id(head), attempt, state, nonce, margin_ms=0)
+
+
+def _order_id(head: Head) -> ClientOrderId:
+    return client_order_id(head.account, head.alert_id, 0)

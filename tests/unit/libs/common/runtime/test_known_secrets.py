@@ -1,0 +1,32 @@
+from pathlib import Path
+
+from libs.common.domain.ids import AccountName, WebhookName
+from libs.common.runtime.known_secrets import known_secrets
+from libs.common.runtime.settings import HttpAccount, LogAccount, RedisSettings, Settings, WebhookSettings
+
+SETTINGS = Settings(
+    webhooks={WebhookName("default"): WebhookSettings(secret="HOOK", accounts=(AccountName("desk"),))},
+    accounts={
+        AccountName("desk"): HttpAccount(url="http://me:venue-pass@127.0.0.1:9", secret="DESK"),
+        AccountName("dry"): LogAccount(),
+    },
+)
+
+
+def test_every_secret_that_the_settings_name_is_known(tmp_path: Path) -> None:
+    (tmp_path / "desk").write_text("desk-key\n")
+    environ = {"HOOK": "hook-secret", "DESK_FILE": str(tmp_path / "desk"), "OTHER": "not ours"}
+    assert known_secrets(SETTINGS, environ) == {"hook-secret", "desk-key", "venue-pass"}
+
+
+def test_those_of_other_services_may_be_missing_or_unreadable() -> None:
+    assert known_secrets(SETTINGS, {"HOOK": "", "DESK_FILE": "/nowhere/desk"}) == {"venue-pass"}
+
+
+def test_passwords_of_addresses_are_known_as_written_and_as_meant() -> None:
+    def of(url: str) -> set[str]:
+        return known_secrets(Settings(redis=RedisSettings(url=url)), {})
+
+    assert of("redis://user:p%40ss@127.0.0.1:6379/0") == {"p%40ss", "p@ss"}
+    assert of("unix:///run/redis.sock?db=1&password=hidden") == {"hidden"}
+    assert of("redis://127.0.0.1:6379/0") == set()

@@ -1,0 +1,17 @@
+from libs.common.domain.ids import AlertId
+from services.ingress.fresh_ids import FreshIds
+
+NOW_MS = 1_780_000_000_000
+
+
+def test_no_id_is_made_twice() -> None:
+    one, other = FreshIds(), FreshIds()
+    made = [ids.alert_id(NOW_MS) for ids in (one, other) for _ in range(2_000)]
+    made += [AlertId(one.event_id(NOW_MS)) for _ in range(2_000)]
+    assert len(set(made)) == 6_000
+    assert {len(alert_id) for alert_id in made} == {26}
+
+
+def test_later_ids_sort_behind_earlier_ones() -> None:
+    ids = FreshIds()
+    assert ids.alert_id(NOW_MS) < ids.alert_id(NOW_MS + 1) < ids.event_id(NOW_MS + 2)

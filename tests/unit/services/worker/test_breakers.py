@@ -1,0 +1,166 @@
+import pytest
+
+from libs.common.domain.errors import StoreUnavailable
+from libs.common.runtime.settings import BreakerSettings
+from libs.common.store.orders import BreakerReport, Go
+from services.worker import breakers as breakers_module
+from services.worker.breakers import Breakers
+from tests.support.clock import ManualClock
+
+SCOPE = "desk:BTC"
+
+
+class Told:
+    """What all workers were told, in order; refuses to listen as often as it is asked to."""
+
+    def __init__(self) -> None:
+        self.reports: list[BreakerReport] = []
+        self.is_away = 0
+
+    async def __call__(self, report: BreakerReport) -> None:
+        if self.is_away:
+            self.is_away -= 1
+            raise StoreUnavailable("away")
+        self.reports.append(report)
+
+    @property
+    def verdicts(self) -> list[tuple[bool, int]]:
+        return [(one.opens, one.generation) for one in self.reports]
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def breakers(clock: ManualClock, told: Told) -> Breakers:
+    return Breakers(BreakerSettings(), clock, told)
+
+
+def go(generation: int = 0, *, is_probe: bool = False) -> Go:
+    return Go(expires_at_ms=0, wait_ms=0, breaker_generation=generation, is_probe=is_probe, left_ms=5_000)
+
+
+async def fail(breakers: Breakers, times: int, generation: int = 0) -> None:
+    for _ in range(times):
+        await breakers.failed(SCOPE, go(generation))
+
+
+async def test_it_opens_at_the_fifth_failure_in_a_row_and_says_for_how_long(breakers: Breakers, told: Told):
+    await fail(breakers, 4)
+    assert told.reports == []
+    await fail(breakers, 1)
+    assert told.reports == [BreakerReport(SCOPE, 0, opens=True, reset_ms=10_000)]
+
+
+async def test_a_success_starts_the_row_afresh(breakers: Breakers, told: Told):
+    await fail(breakers, 4)
+    await breakers.succeeded(SCOPE, go())
+    await fail(breakers, 4)
+    assert told.reports == []
+
+
+async def test_scopes_are_counted_apart(breakers: Breakers, told: Told):
+    for scope in ("a", "b", "a", "b", "a", "b", "a", "b"):
+        await breakers.failed(scope, go())
+    assert told.reports == []
+
+
+@pytest.mark.parametrize(
+    ("calls", "opens"),
+    [
+        ("xx.xx.xx.x", True),  # 7 of 10
+        (".xx.xx.xx.xx", False),  # 8 of 12
+        ("..xx.xx.xx", False),  # 6 of 10
+        ("xx.xx.xxx", False),  # 7 of 9: too few to say
+        ("xxxx.xxxx", False),  # 8 of 9
+        ("xxxx.xxxx.", False),  # a success opens nothing
+    ],
+)
+async def test_it_opens_at_seventy_percent_of_ten_or_more_though_no_row_is_long(
+    breakers: Breakers, told: Told, calls: str, opens: bool
+):
+    for call in calls:
+        await (breakers.failed if call == "x" else breakers.succeeded)(SCOPE, go())
+    assert bool(told.reports) is opens
+
+
+async def test_what_failed_before_the_window_counts_no_more(
+    breakers: Breakers, told: Told, clock: ManualClock
+):
+    for _ in range(3):
+        await fail(breakers, 2)
+        await breakers.succeeded(SCOPE, go())
+    clock.advance(30_000)
+    await fail(breakers, 2)
+    await breakers.succeeded(SCOPE, go())
+    await fail(breakers, 2)
+    assert told.reports == []
+
+
+async def test_a_probe_that_succeeds_closes_it_and_one_that_fails_opens_it_again(
+    breakers: Breakers, told: Told
+):
+    await breakers.failed(SCOPE, go(1, is_probe=True))
+    await breakers.succeeded(SCOPE, go(2, is_probe=True))
+    assert told.verdicts == [(True, 1), (False, 2)]
+
+
+async def test_a_success_that_is_no_probe_tells_nobody(breakers: Breakers, told: Told):
+    await breakers.succeeded(SCOPE, go(4))
+    assert told.reports == []
+
+
+async def test_calls_made_before_the_breaker_moved_are_not_counted(breakers: Breakers, told: Told):
+    await fail(breakers, 5)
+    await breakers.succeeded(SCOPE, go(2, is_probe=True))  # open, probed, closed: generation 2 ahead
+    told.reports.clear()
+    await fail(breakers, 20, generation=0)
+    await fail(breakers, 20, generation=1)
+    assert told.reports == []
+    await fail(breakers, 4, generation=2)
+    assert told.reports == []
+    await fail(breakers, 1, generation=2)
+    assert told.verdicts == [(True, 2)]
+
+
+async def test_another_workers_move_starts_the_count_afresh(breakers: Breakers, told: Told):
+    await fail(breakers, 4, generation=0)
+    await fail(breakers, 4, generation=2)
+    assert told.reports == []
+
+
+async def test_a_report_that_was_lost_is_made_again_at_the_next_failure(breakers: Breakers, told: Told):
+    told.is_away = 2
+    await fail(breakers, 6)
+    assert told.reports == []
+    await fail(breakers, 1)
+    assert told.verdicts == [(True, 0)]
+    # Once told, it counts from the beginning.
+    await fail(breakers, 4)
+    assert told.verdicts == [(True, 0)]
+
+
+async def test_a_success_after_a_lost_report_takes_it_back(breakers: Breakers, told: Told):
+    told.is_away = 1
+    await fail(breakers, 5)
+    await breakers.succeeded(SCOPE, go())
+    await fail(breakers, 1)
+    assert told.reports == []
+
+
+async def test_breakers_of_markets_that_are_not_traded_any_more_are_forgotten(
+    breakers: Breakers, told: Told, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(breakers_module, "MOST", 3)
+    await fail(breakers, 4)
+    for number in range(2):
+        await breakers.failed(f"other-{number}", go())
+    await fail(breakers, 1)  # used again, so it stays
+    assert told.verdicts == [(True, 0)]
+    await fail(breakers, 4)
+    for number in range(3):
+        await breakers.failed(f"another-{number}", go())
+    await fail(breakers, 4)
+    assert told.verdicts == [(True, 0)]
