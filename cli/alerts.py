@@ -7,15 +7,7 @@ import click
 
 from cli.context import Bridge, ask, find_bridge
 from cli.documents import Document, alert_document, history_document, whole_alert_document
-from cli.filters import (
-    account_option,
-    is_same,
-    json_option,
-    limit_option,
-    since_option,
-    state_option,
-    symbol_option,
-)
+from cli.filters import is_same, list_options
 from cli.listing import Columns, list_newest
 from cli.output import NOTHING, Failure, cell, local_time, painted, printable, table, when, write, write_json
 from libs.common.domain.lifecycle import InstructionState
@@ -41,12 +33,7 @@ COLUMNS: Final[Columns] = MappingProxyType(
 
 @click.command(name="alerts")
 @click.argument("alert_id", metavar="[ID]", required=False)
-@limit_option
-@since_option
-@state_option(InstructionState)
-@symbol_option
-@account_option
-@json_option
+@list_options(InstructionState)
 def command(
     alert_id: str | None,
     limit: int,

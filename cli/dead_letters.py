@@ -8,16 +8,7 @@ import click
 
 from cli.context import ask, find_bridge
 from cli.documents import history_document, letter_document
-from cli.filters import (
-    account_option,
-    duration_ms,
-    is_same,
-    json_option,
-    limit_option,
-    since_option,
-    state_option,
-    symbol_option,
-)
+from cli.filters import duration_ms, is_same, json_option, list_options
 from cli.listing import Columns, list_newest
 from cli.output import Failure, cell, local_time, printable, table, when, write, write_json
 from libs.common.domain.lifecycle import DEAD_LETTERED, InstructionState
@@ -53,13 +44,8 @@ def command() -> None:
 
 
 @command.command(name="list")
-@limit_option
-@since_option
-@state_option(state for state in InstructionState if state in DEAD_LETTERED)
-@symbol_option
-@account_option
+@list_options(state for state in InstructionState if state in DEAD_LETTERED)
 @click.option("--reason", help="Only this reason, for example poison or too_old.")
-@json_option
 def list_(
     limit: int,
     since_ms: int | None,

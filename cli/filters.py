@@ -62,6 +62,21 @@ def state_option(states: Iterable[StrEnum]) -> Callable[[F], F]:
     return click.option("--state", type=names, help="Only those in this state.")
 
 
+def list_options(states: Iterable[StrEnum]) -> Callable[[F], F]:
+    """Add all that narrows a list, and `--json`.
+
+    Args:
+        states: Those that `--state` may ask for.
+    """
+
+    def add(function: F) -> F:
+        for option in (json_option, account_option, symbol_option, state_option(states)):
+            function = option(function)
+        return limit_option(since_option(function))
+
+    return add
+
+
 def is_same(wanted: str | None, *values: str | None) -> bool:
     """Return whether no value was asked for, or one of these is it, whatever the case."""
     return wanted is None or wanted.casefold() in {value.casefold() for value in values if value}

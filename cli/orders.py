@@ -7,15 +7,7 @@ import click
 
 from cli.context import find_bridge
 from cli.documents import order_document
-from cli.filters import (
-    account_option,
-    is_same,
-    json_option,
-    limit_option,
-    since_option,
-    state_option,
-    symbol_option,
-)
+from cli.filters import is_same, list_options
 from cli.listing import Columns, list_newest
 from libs.common.domain.lifecycle import OrderState
 
@@ -40,12 +32,7 @@ COLUMNS: Final[Columns] = MappingProxyType(
 
 
 @click.command(name="orders")
-@limit_option
-@since_option
-@state_option(OrderState)
-@symbol_option
-@account_option
-@json_option
+@list_options(OrderState)
 def command(
     limit: int,
     since_ms: int | None,

@@ -47,10 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    # Before `-m` chooses: a test carries the name of its directory.
+    # Before `-m` chooses: a test carries the name of its directory, and whether it needs a server.
     kind = item.path.relative_to(Path(__file__).parent).parts[0]
     if kind in KINDS:
         item.add_marker(kind)
+    if "redis_binary" in getattr(item, "fixturenames", ()):
+        item.add_marker("redis")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

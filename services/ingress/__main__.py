@@ -6,7 +6,7 @@ import sys
 from typing import Final
 
 from libs.common.runtime.ops import ops_server
-from libs.common.runtime.redis_check import check_when_up
+from libs.common.runtime.redis_check import check_when_up, keep_checking
 from libs.common.runtime.secrets import read_secret
 from libs.common.runtime.service import Service, run_service
 from libs.common.runtime.settings import DEFAULT_WEBHOOK
@@ -64,7 +64,7 @@ async def main(service: Service) -> None:
         # Until then posts are answered 503, which makes TradingView send them again.
         if await check_when_up(client, settings.redis.durability, service.stopping):
             door.open()
-        await service.stopping.wait()
+            await keep_checking(client, settings.redis.durability, service.stopping, door.judge)
     finally:
         await server.stop()
         await intake.admissions.drain()

@@ -12,7 +12,7 @@ def admission_check(door: Door, intake: Intake, clock: Clock) -> CachedCheck:
 
     async def look_up() -> None:
         if not door.is_open:
-            raise StoreUnavailable("Redis has not been found fit since the start")
+            raise StoreUnavailable(door.reason)
         await intake.probe()
 
     return CachedCheck(look_up, clock, subject="Redis")

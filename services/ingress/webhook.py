@@ -105,7 +105,7 @@ class WebhookEndpoint:
         _refuse_exposed(credential, "symbol", content.symbol)
         _refuse_exposed(credential, "id", content.sender_id or "")
         if not self._door.is_open:
-            raise StoreUnavailable("Redis has not been found fit yet")
+            raise StoreUnavailable(self._door.reason)
         now_ms = self._clock.now_ms()
         masked = self._masker.mask_json(text)
         admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)

@@ -35,6 +35,7 @@ from services.worker.heartbeat import Heartbeat
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
 from services.worker.resolver import Resolver
+from services.worker.slots import Slots
 from services.worker.solo import Solo
 
 STUCK_MS: Final = 10_000
@@ -111,8 +112,7 @@ async def main(service: Service) -> None:
         solo=solo,
         clock=clock,
         metrics=metrics,
-        concurrency=worker.concurrency,
-        slots_per_account=slots_per_account(settings),
+        slots=Slots(clock, count=worker.concurrency, per_account=slots_per_account(settings)),
     )
     heartbeat = Heartbeat(lanes, leases, clock, lease_ms=worker.lease_ms)
     ops = ops_server(

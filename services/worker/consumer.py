@@ -1,7 +1,6 @@
 """Reads tokens for the slots that are free, and runs a lane for each."""
 
 import asyncio
-from collections import Counter
 from typing import Final
 
 from libs.common.domain.clock import Clock
@@ -15,14 +14,13 @@ from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
+from services.worker.slots import Slots
 from services.worker.solo import Solo
 
 BLOCK_MS: Final = 1_000
 """How long one read waits; also how late a shutdown may notice."""
 
 RETRY_S: Final = 0.1
-OVERFULL_MS: Final = 50
-"""How long a lane waits whose account uses all the slots one account may."""
 
 log = get_logger()
 
@@ -40,13 +38,8 @@ class Consumer:
         solo: Solo,
         clock: Clock,
         metrics: WorkerMetrics,
-        concurrency: int,
-        slots_per_account: int,
+        slots: Slots,
     ) -> None:
-        """Args:
-        concurrency: Lanes run at once.
-        slots_per_account: How many of them for one account, so that a slow one leaves room for others.
-        """
         self._reader = reader
         self._lanes = lanes
         self._leases = leases
@@ -54,10 +47,8 @@ class Consumer:
         self._solo = solo
         self._clock = clock
         self._metrics = metrics
-        self._concurrency = concurrency
-        self._slots_per_account = slots_per_account
+        self._slots = slots
         self._tasks: dict[Held, asyncio.Task[None]] = {}
-        self._busy: Counter[AccountName] = Counter()
         self._slot_freed = asyncio.Event()
         self._is_stopping = False
         self.beat_at_ms = clock.monotonic_ms()
@@ -75,7 +66,7 @@ class Consumer:
         own_first = True
         while not self._is_stopping:
             self.beat_at_ms = self._clock.monotonic_ms()
-            free = self._concurrency - len(self._tasks)
+            free = self._slots.free
             if free <= 0 or self._solo.is_wanted:
                 await self._wait_for_slot()
                 continue
@@ -120,7 +111,7 @@ class Consumer:
 
     async def _start(self, found: list[tuple[Token, LaneName | None]], asked_at_ms: int) -> None:
         nameless = [token for token, lane in found if lane is None]
-        overfull: list[Held] = []
+        overfull: list[Parking] = []
         for token, lane in found:
             if lane is None:
                 continue
@@ -128,17 +119,14 @@ class Consumer:
             if held in self._tasks:
                 continue
             account = _account_of(lane)
-            if self._busy[account] >= self._slots_per_account or len(self._tasks) >= self._concurrency:
-                overfull.append(held)
-            else:
+            if self._slots.take(account):
                 self._run_lane(held, account, asked_at_ms)
+            else:
+                overfull.append(Parking(held, self._slots.wait_ms(account), 0, Reason.BUSY))
         if nameless:
             await self._drop(nameless)
         if overfull:
-            parked = [
-                self._lanes.park.submit(Parking(held, OVERFULL_MS, 0, Reason.BUSY)) for held in overfull
-            ]
-            await asyncio.gather(*parked, return_exceptions=True)
+            await asyncio.gather(*map(self._lanes.park.submit, overfull), return_exceptions=True)
 
     async def _drop(self, tokens: list[Token]) -> None:
         try:
@@ -147,8 +135,8 @@ class Consumer:
             log.warning("tokens_not_dropped", error=str(error))
 
     def _run_lane(self, held: Held, account: AccountName, asked_at_ms: int) -> None:
-        self._busy[account] += 1
         self._solo.lane_started()
+        started_ms = self._clock.monotonic_ms()
         lease = self._leases.take(held, asked_at_ms)
         task = asyncio.create_task(self._runner.run(lease))
         self._tasks[held] = task
@@ -156,7 +144,7 @@ class Consumer:
 
         def ended(_: asyncio.Task[None]) -> None:
             del self._tasks[held]
-            self._busy[account] -= 1
+            self._slots.give_back(account, ran_ms=self._clock.monotonic_ms() - started_ms)
             self._leases.drop(held)
             self._slot_freed.set()
             self._solo.lane_ended()

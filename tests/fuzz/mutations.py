@@ -143,13 +143,6 @@ _ALL: Final = (
         "    return {'WAIT'",
         "test_begin",
     ),
-    Mutation(
-        "a finished order record keeps its expiry",
-        "begin",
-        "  redis.call('PERSIST', order_key)\n",
-        "",
-        "test_replay",
-    ),
     Mutation("no expiry in resolve", "resolve", "if early >= 0 then", "if false then", FUZZ),
     Mutation("expiry a millisecond early in resolve", "resolve", "if early >= 0 then", "if early > 0 then", "test_resolve"),
     Mutation(
@@ -202,7 +195,10 @@ _ALL: Final = (
     ),
     # Ends.
     Mutation("the end keeps the entry", "prelude", "  redis.call('XDEL', lane_key, entry_id)\n", "", FUZZ),
-    Mutation("ended instructions stay", "prelude", "  redis.call('PEXPIRE', key, stays)\n", "", FUZZ),
+    Mutation(
+        "ended instructions stay", "prelude",
+        "do redis.call('PEXPIRE', instruction_key(fields.alert, account), stays) end", "do end", FUZZ,
+    ),
     Mutation(
         "ended orders stay",
         "prelude",
@@ -353,7 +349,11 @@ _ALL: Final = (
     Mutation("the audit expires what is held", "audit", "  if not redis.call('ZSCORE', PARKED, lane) then return end\n", "", "test_audit"),
     Mutation("one bad lane stops the audit", "audit", "elseif not pcall(look_after, ARGV[i]) then", "elseif look_after(ARGV[i]) then", "test_audit"),
     Mutation("the group is not made again", "audit", "  redis.call('XGROUP', 'CREATE', READY, GROUP, '0', 'MKSTREAM')\n", "", "test_audit"),
-    Mutation("a consumer goes with its tokens", "retire", "if facts.pending == 0 and facts.idle", "if facts.idle", "test_retire"),
+    Mutation("a consumer goes with its tokens", "retire", 
+        "facts.pending == 0 and facts.idle > tonumber(ARGV[2]) and not redis.call('ZSCORE', KEYS[9], facts.name)\n"
+        "    and #redis.call('XPENDING', READY, GROUP, '-', '+', 1, facts.name) == 0 then",
+        "facts.idle > tonumber(ARGV[2]) then", "test_retire"),
+    Mutation("a worker that checks in is retired", "retire", " and not redis.call('ZSCORE', KEYS[9], facts.name)", "", "test_retire"),
     # Limits and breakers.
     Mutation("nothing is reserved", "begin", "      if due[n] > NOW_US then return wait_until(math.ceil(due[n] / 1000), 'rate_limit') end\n", "", "test_limits"),
     Mutation("no gate", "begin", "local leaves_in = gate_wait(buckets, is_late)", "local leaves_in = 0", "test_limits"),

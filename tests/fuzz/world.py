@@ -374,8 +374,8 @@ class World:
         self.positions[key] = max(self.positions.values(), default=0) + 1
 
     def _saw_admissions(self, keys: Sequence[str], args: Sequence[Any], reply: Any) -> None:
-        k, a = 8, 1
-        for answer in reply:
+        k, a = 8, 2
+        for answer in reply[1:]:
             alert, count = AlertId(args[a]), int(args[a + 9])
             accounts = [AccountName(args[a + 10 + 4 * n]) for n in range(count)]
             known = self._admitted.setdefault(keys[k], set())

@@ -1,17 +1,21 @@
-"""Checks Redis' promises as soon as it answers, be that later than the start of the process."""
+"""Checks Redis' promises: as soon as it answers, be that later than the start of the process, and from then on."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from redis.asyncio import Redis
 
-from libs.common.domain.errors import StoreUnavailable
+from libs.common.domain.errors import ConfigError, StoreUnavailable
 from libs.common.runtime.settings import Durability
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.checks import check_server
 from libs.common.telemetry.logs import get_logger
 
 RETRY_S: Final = 0.2
+
+AGAIN_S: Final = 5.0
+"""Between checks while the process runs: a Redis that was restarted may come back with another configuration."""
 
 log = get_logger()
 
@@ -37,3 +41,28 @@ async def check_when_up(client: Redis, durability: Durability, stopping: asyncio
         else:
             return True
     return False
+
+
+async def keep_checking(
+    client: Redis, durability: Durability, stopping: asyncio.Event, on_change: Callable[[str | None], None]
+) -> None:
+    """Check every few seconds until `stopping` is set.
+
+    Args:
+        client: Whose server to check.
+        durability: What the configuration promises.
+        stopping: Ends it.
+        on_change: Called with what is wrong once a promise is broken, and with None once all are kept again.
+    """
+    broken: str | None = None
+    while not await wait_for_event(stopping, AGAIN_S):
+        found: str | None = None
+        try:
+            await check_server(client, durability)
+        except StoreUnavailable:
+            continue
+        except ConfigError as error:
+            found = str(error)
+        if found != broken:
+            broken = found
+            on_change(found)

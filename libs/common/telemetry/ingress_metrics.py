@@ -73,3 +73,7 @@ class IngressMetrics:
     def opened(self) -> None:
         """Note that alerts are taken from now on."""
         self._open.set(1)
+
+    def closed(self) -> None:
+        """Note that alerts are refused until Redis keeps its promises again."""
+        self._open.set(0)

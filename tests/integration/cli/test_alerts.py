@@ -4,8 +4,6 @@ from libs.common.domain.ids import AlertId
 from tests.integration.cli.conftest import CommandLine
 from tests.support.filled_store import FilledStore
 
-pytestmark = [pytest.mark.redis, pytest.mark.integration]
-
 FIELDS = {
     "alert_id",
     "state",

@@ -1,10 +1,6 @@
-import pytest
-
 from libs.common.domain.ids import AlertId
 from tests.integration.cli.conftest import CommandLine
 from tests.support.filled_store import FilledStore
-
-pytestmark = [pytest.mark.redis, pytest.mark.integration]
 
 
 async def poisoned(store: FilledStore) -> AlertId:

@@ -11,8 +11,6 @@ from tests.support.filled_store import FilledStore
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
-pytestmark = [pytest.mark.redis, pytest.mark.integration]
-
 
 async def at_work(store: FilledStore) -> None:
     """A worker holds a lane, and the reaper has just gone round."""

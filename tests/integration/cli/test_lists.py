@@ -13,8 +13,6 @@ from libs.common.store.paper_books import NEVER_TRADED, Booked, Booking, Counted
 from tests.integration.cli.conftest import CommandLine
 from tests.support.filled_store import FilledStore
 
-pytestmark = [pytest.mark.redis, pytest.mark.integration]
-
 ORDER_FIELDS = {
     "client_order_id",
     "alert_id",

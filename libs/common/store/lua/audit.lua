@@ -79,7 +79,7 @@ local function expire_behind_head(lane)
   for n = 2, #entries do
     local fields = fields_of(entries[n])
     if not is_readable(fields) then
-      bury(lane, lane_key, entries[n])
+      dead_letter_unreadable(lane, lane_key, entries[n])
     elseif tonumber(fields.deadline) <= NOW then
       finish(lane, lane_key, entries[n][1], fields, 'EXPIRED', 'too_old', 'behind a head that waits', keep_dead, keep_dead)
       expired = expired + 1

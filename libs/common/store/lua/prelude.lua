@@ -91,10 +91,13 @@ local function fields_of(entry)
 end
 
 -- Strict, since names become keys and a number that only Lua can read would fail whoever gets it.
-local function is_readable(fields)
-  return fields.version and string.find(fields.version, '^%d+$') and #fields.version < 10
-    and fields.alert and string.find(fields.alert, '^[%w_%-]+$')
+local function is_named(fields)
+  return fields.alert and string.find(fields.alert, '^[%w_%-]+$')
     and fields.account and string.find(fields.account, '^[%w_.%-]+$')
+end
+
+local function is_readable(fields)
+  return fields.version and string.find(fields.version, '^%d+$') and #fields.version < 10 and is_named(fields)
     and fields.deadline and string.find(fields.deadline, '^%d+$') and #fields.deadline < 16
     and fields.body
 end
@@ -143,10 +146,23 @@ local function finish(lane, lane_key, entry_id, fields, state, reason, detail, k
   redis.call('XDEL', lane_key, entry_id)
 end
 
--- An entry that nobody can read: kept as a dead letter with all it held, out of the way of its neighbours.
-local function bury(lane, lane_key, entry)
+-- How long the records of an unreadable entry stay, ms: whoever meets it is not told the retention. 32 days, beyond
+-- the default of dead letters.
+local UNREADABLE_KEPT = '2764800000'
+
+-- An entry that nobody can read: kept as a dead letter with all it held, out of the way of its neighbours. Where it
+-- names an instruction that waits for it, that one ends with it.
+local function dead_letter_unreadable(lane, lane_key, entry)
   local fields = fields_of(entry)
   local held = cjson.encode(entry[2])
+  if is_named(fields) then
+    local state = redis.call('HGET', instruction_key(fields.alert, fields.account), 'state')
+    if state == 'QUEUED' or state == 'ACTIVE' then
+      fields.version, fields.deadline, fields.body = fields.version or '', fields.deadline or '', fields.body or ''
+      finish(lane, lane_key, entry[1], fields, 'DEAD', 'malformed', held, UNREADABLE_KEPT, UNREADABLE_KEPT)
+      return
+    end
+  end
   write_journal('DEAD', fields.alert or '', fields.account or '', lane, 'malformed', held)
   redis.call('XADD', DEAD, '*', 'alert', fields.alert or '', 'account', fields.account or '', 'lane', lane,
     'state', 'DEAD', 'reason', 'malformed', 'detail', held, 'attempts', '0', 'version', fields.version or '',
@@ -161,7 +177,7 @@ local function head_of(lane, lane_key)
     if not entry then return nil end
     local fields = fields_of(entry)
     if is_readable(fields) then return entry[1], fields end
-    bury(lane, lane_key, entry)
+    dead_letter_unreadable(lane, lane_key, entry)
   end
 end
 

@@ -55,6 +55,7 @@ from services.worker.heartbeat import Heartbeat
 from services.worker.lane import LaneRunner
 from services.worker.leases import Lease, Leases
 from services.worker.resolver import Resolver
+from services.worker.slots import Slots
 from services.worker.solo import Solo
 from tests.support.clock import ManualClock
 from tests.support.redis_server import RedisServer
@@ -140,8 +141,7 @@ class Worker:
             solo=self.solo,
             clock=self.rig.clock,
             metrics=self.metrics,
-            concurrency=concurrency,
-            slots_per_account=slots_per_account or concurrency,
+            slots=Slots(self.rig.clock, count=concurrency, per_account=slots_per_account or concurrency),
         )
 
     async def take(self) -> Lease:

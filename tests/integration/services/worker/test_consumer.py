@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.worker.consumer import OVERFULL_MS
+from services.worker.slots import SHORTEST_WAIT_MS
 from tests.integration.services.worker.rig import Worker, WorkerRig, running
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
@@ -56,16 +56,16 @@ async def test_one_account_uses_no_more_than_its_slots_and_what_is_over_runs_lat
         await rig.admit(f"S{number}")
     async with running(worker.consumer(concurrency=4, slots_per_account=2)):
         await eventually(lambda: len(rig.parked()) == 2)
-        assert set(rig.parked().values()) == {OVERFULL_MS}
+        assert set(rig.parked().values()) == {SHORTEST_WAIT_MS}
         late = await rig.admit("S9", account="fund")
         # The slow account leaves room for the other.
         await eventually(lambda: len(broker.requests) == 3)
         assert [one.account for one in broker.requests] == ["desk", "desk", "fund"]
-        assert await rig.pass_time(OVERFULL_MS) == 2
+        assert await rig.pass_time(SHORTEST_WAIT_MS) == 2
         await eventually(lambda: len(rig.parked()) == 2)
         answers.set()
         await eventually(lambda: not rig.redis.xlen(rig.keys.ready))
-        assert await rig.pass_time(OVERFULL_MS) == 2
+        assert await rig.pass_time(SHORTEST_WAIT_MS) == 2
         await eventually(rig.is_at_rest)
     assert len(broker.executed) == 5
     assert rig.ended(late, "fund") == ("EXECUTED", "filled")
@@ -101,7 +101,7 @@ async def test_tokens_that_are_ours_without_our_knowing_run_first_and_no_more_th
         await eventually(lambda: len(broker.requests) == 2 and len(rig.parked()) == 3)
         answers.set()
         await eventually(lambda: not rig.redis.xlen(rig.keys.ready))
-        await rig.pass_time(OVERFULL_MS)
+        await rig.pass_time(SHORTEST_WAIT_MS)
         await eventually(lambda: not rig.redis.xlen(rig.keys.ready))
     await rig.run_to_rest()
     assert len(broker.executed) == 5

@@ -595,7 +595,7 @@ async def test_a_head_that_cannot_be_read_any_more_is_held_while_its_order_may_s
 async def test_a_head_of_a_newer_version_waits_for_a_newer_worker_until_its_time_is_over(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker, lost_holders: int
 ):
-    alert = await rig.admit()
+    alert = await rig.admit(max_age_ms=20_000)
     _garble(rig, version=str(SCHEMA_VERSION + 1), body="?")
     rig.lose_holders(alert, lost_holders)
     await worker.run_lane()

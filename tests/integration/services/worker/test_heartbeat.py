@@ -7,7 +7,6 @@ import pytest
 
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.store.head import Held
-from services.worker.heartbeat import CHUNK
 from tests.integration.services.worker.rig import LEASE_MS, Worker, WorkerRig
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
@@ -86,10 +85,13 @@ async def test_a_lane_that_was_read_but_not_opened_yet_is_no_loss(
     assert rig.order_state(alert) == ("FILLED", 1)
 
 
-async def test_more_leases_than_fit_one_call_are_all_renewed(rig: WorkerRig, worker: Worker):
-    for number in range(CHUNK + 5):
+async def test_more_leases_than_fit_one_call_are_all_renewed(
+    rig: WorkerRig, worker: Worker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("services.worker.heartbeat.CHUNK", 4)
+    for number in range(10):
         await rig.admit(f"S{number}")
-    leases = [await worker.hold() for _ in range(CHUNK + 5)]
+    leases = [await worker.hold() for _ in range(10)]
     rig.clock.advance(LEASE_MS - 1)
     await worker.heartbeat.beat()
     rig.clock.advance(LEASE_MS - 1)

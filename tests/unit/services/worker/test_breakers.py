@@ -154,13 +154,15 @@ async def test_breakers_of_markets_that_are_not_traded_any_more_are_forgotten(
     breakers: Breakers, told: Told, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(breakers_module, "MOST", 3)
-    await fail(breakers, 4)
+    await fail(breakers, 3)
     for number in range(2):
         await breakers.failed(f"other-{number}", go())
-    await fail(breakers, 1)  # used again, so it stays
+    await fail(breakers, 1)  # used again, so the others go first
+    await breakers.failed("another-0", go())
+    await fail(breakers, 1)
     assert told.verdicts == [(True, 0)]
     await fail(breakers, 4)
-    for number in range(3):
+    for number in range(1, 4):
         await breakers.failed(f"another-{number}", go())
     await fail(breakers, 4)
     assert told.verdicts == [(True, 0)]

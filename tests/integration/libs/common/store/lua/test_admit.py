@@ -4,7 +4,7 @@ import pytest
 
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
 from libs.common.store.head import Closed
-from libs.common.store.intake import Admitted, Conflict, Duplicate
+from libs.common.store.intake import Admission, Admitted, Conflict, Duplicate
 from tests.integration.libs.common.store.lua.rig import START_MS, Rig
 from tests.support.eventually import eventually
 
@@ -120,6 +120,34 @@ async def test_past_its_window_a_key_is_free_again(rig: Rig):
     one = rig.admission(sender_id="x")
     await eventually(lambda: not rig.redis.exists(rig.keys.seen(one.webhook, one.dedup_key)), 2)
     assert await rig.do(rig.intake.admissions.submit(one)) == Admitted(one.alert_id)
+
+
+async def test_a_flight_that_stood_too_long_admits_nothing_but_knows_what_was_admitted(rig: Rig):
+    first = await rig.admit(sender_id="x")
+    keys, args = flight(rig, rig.admission("ETH"), not_after_ms=START_MS - 1)
+    with rig.nothing_written():
+        assert await rig.run("admit", keys, args) == [str(START_MS).encode(), [b"LATE", b""]]
+        keys, args = flight(rig, rig.admission(sender_id="x"), not_after_ms=START_MS - 1)
+        assert (await rig.run("admit", keys, args))[1] == [b"DUPLICATE", first.encode()]
+
+
+async def test_a_flight_in_time_is_admitted_up_to_the_last_millisecond(rig: Rig):
+    one = rig.admission()
+    keys, args = flight(rig, one, not_after_ms=START_MS)
+    assert (await rig.run("admit", keys, args))[1] == [b"ADMITTED", one.alert_id.encode()]
+
+
+def flight(rig: Rig, one: Admission, *, not_after_ms: int) -> tuple[list[str], list[str | bytes | int]]:
+    """Build the call for one admission for one account."""
+    [to] = one.routed
+    keys = [
+        rig.keys.seen(one.webhook, one.dedup_key),
+        rig.keys.alert(one.alert_id),
+        rig.keys.instruction(one.alert_id, to.account),
+        rig.keys.lane(to.lane),
+    ]
+    item = [one.alert_id, one.dedup_window_ms, one.digest, "1", one.alert, "", one.max_age_ms, 0, 1, 1]
+    return keys, [not_after_ms, *item, to.account, to.market, to.lane, to.body]
 
 
 async def test_copies_in_one_flight_are_admitted_once(rig: Rig):

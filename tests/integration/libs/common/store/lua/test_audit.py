@@ -242,6 +242,15 @@ async def test_what_expired_in_a_lane_that_is_held_is_left_to_its_worker(rig: Ri
     assert await audit(rig) == NOTHING
 
 
+async def test_what_expired_in_a_lane_that_was_promoted_meanwhile_is_left_to_its_worker(rig: Rig):
+    hold = await rig.hold(max_age_ms=100_000)
+    short = await rig.admit(max_age_ms=1_000)
+    rig.now_ms += 5_000
+    # The script is told of lanes that were parked when its caller looked.
+    assert await rig.run("audit", [], [KEEP_MS, 0, "", hold.held.lane]) == [0, 0, 0]
+    assert rig.instruction(short)["state"] == "QUEUED"
+
+
 async def test_malformed_entries_behind_a_parked_head_are_buried(rig: Rig):
     hold = await rig.hold()
     rig.redis.xadd(rig.keys.lane(hold.held.lane), {"foo": "bar"})

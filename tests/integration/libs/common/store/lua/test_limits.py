@@ -292,6 +292,20 @@ async def test_a_gate_that_lies_ahead_after_a_clock_step_opens_as_time_goes(rig:
     assert traffic.begins <= 3
 
 
+async def test_a_clock_step_is_made_good_once_in_a_bucket_that_is_only_looked_at(rig: Rig):
+    [hold] = await hold_lanes(rig, "A")
+    before_us = (START_MS + HOUR_MS) * 1_000
+    rig.redis.set(rig.keys.account_bucket("desk"), f"{before_us + 2_000_000}|0|0|{before_us}", ex=600)
+    rig.redis.set(
+        rig.keys.symbol_bucket("desk", "A"), f"{(START_MS + 5_000) * 1_000}|0|0|{START_MS * 1_000}", ex=600
+    )
+    limits = {"symbol": (1_000, 1), "account": (1_000, 1)}
+    assert await rig.begin(hold, **limits) == Wait(START_MS + 5_000, Reason.RATE_LIMIT, START_MS)
+    rig.now_ms += 5_000
+    # The account's slots lay two seconds ahead, which are over.
+    assert isinstance(await rig.begin(hold, **limits), Go)
+
+
 async def test_a_clock_that_steps_forward_only_frees_the_rate(rig: Rig):
     holds = await hold_lanes(rig, *markets(20))
     traffic = Traffic(rig, account=(1_000_000, 1))

@@ -34,6 +34,16 @@ async def test_a_consumer_with_a_pending_token_is_never_deleted(rig: Rig):
     assert rig.pending()[hold.held.token] == "a"
 
 
+async def test_a_worker_that_checks_in_is_not_deleted_however_long_it_waits_for_work(rig: Rig):
+    await gone(rig)
+    await rig.lanes("a").check_in()
+    rig.now_ms += 9
+    assert await rig.upkeep.retire(idle_ms=10) == 0
+    rig.now_ms += 1
+    assert await rig.upkeep.retire(idle_ms=10) == 1
+    assert not rig.redis.exists(rig.keys.workers)
+
+
 async def test_a_worker_that_was_retired_by_mistake_reads_on(rig: Rig):
     await gone(rig)
     assert await rig.upkeep.retire(idle_ms=10) == 1
