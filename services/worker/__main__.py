@@ -148,6 +148,8 @@ async def _execute(
     """Execute lanes until `stopping` is set; then hand them back, in the drain time."""
     stopped = asyncio.Event()
     beating = asyncio.create_task(heartbeat.run(stopped))
+    with suppress(BridgeError):  # else the first read finds none, and creates it
+        await lanes.create_group()
     consuming = asyncio.create_task(consumer.run())
     ending = asyncio.create_task(stopping.wait())
     await asyncio.wait([consuming, beating, ending], return_when=asyncio.FIRST_COMPLETED)
