@@ -1,5 +1,6 @@
 """Runs the Lua scripts of `store/lua/`."""
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -75,10 +76,24 @@ async def _call(client: Redis, *command: str | bytes | int) -> Any:
     connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it so
     try:
         # Each closes the connection when it fails or is cancelled, so that no reply is left for the next caller.
-        await connection.send_packed_command(_packed(command))
+        await _send(connection, _packed(command))
         return await connection.read_response()
     finally:
         await pool.release(connection)
+
+
+async def _send(connection: Any, packed: bytes) -> None:
+    """Send within the connection's time-out, at once.
+
+    redis-py's own time-out would send from a task of its own on Python 3.11: after everything else that is ready to
+    run, while Redis has nothing to do.
+    """
+    timeout_s, connection.socket_timeout = connection.socket_timeout, None
+    try:
+        async with asyncio.timeout(timeout_s):
+            await connection.send_packed_command(packed)
+    finally:
+        connection.socket_timeout = timeout_s
 
 
 def _packed(command: Command) -> bytes:
