@@ -26,7 +26,7 @@ RATE_NEEDS: Final = 10
 
 log = get_logger()
 
-Send = Callable[[BreakerReport], Awaitable[None]]
+Send = Callable[[BreakerReport], Awaitable[bool]]
 
 
 class _CallFailed(Exception):
@@ -85,12 +85,13 @@ class Breakers:
         """Tell all workers; tells whether they know now."""
         report = BreakerReport(scope, go.breaker_generation, opens=opens, reset_ms=self._settings.reset_ms)
         try:
-            await self._send(report)
+            has_moved = await self._send(report)
         except BridgeError as error:
             # A breaker is protection for the venue, not for the order: the next failure reports again.
             log.warning("breaker_not_reported", scope=scope, opens=opens, error=str(error))
             return False
-        log.warning("breaker_opened" if opens else "breaker_closed", scope=scope)
+        if has_moved:
+            log.warning("breaker_opened" if opens else "breaker_closed", scope=scope)
         return True
 
 

@@ -116,6 +116,11 @@ class Executor:
         """Decide how a head is to be executed."""
         return treatment(head.lost_holders, limit=self._poison_limit, is_order_ambiguous=_is_ambiguous(head))
 
+    def _is_harmless(self, head: Head) -> bool:
+        """Tell whether a head may be sent beside other lanes, once no order of it is ambiguous any more."""
+        found = treatment(head.lost_holders, limit=self._poison_limit, is_order_ambiguous=False)
+        return found is Treatment.NORMAL
+
     async def execute(self, lease: Lease, head: Head) -> Step:
         """Execute the head of a held lane, as far as it can be now.
 
@@ -320,6 +325,9 @@ class Executor:
             case Adopted(report):
                 return await self._end(work, attempt, report)
             case NeverExecuted():
+                if not self._is_harmless(work.head):
+                    # What looks up its order need not be alone; what sends it again must be, or not send it at all.
+                    return await persist(lambda: self._lanes.yield_.submit(work.held), work.lease)
                 return await self._attempt(work, attempt + 1)
             case NotYet(wait_ms):
                 return await self._park(work.lease, wait_ms, Reason.RESOLVING)

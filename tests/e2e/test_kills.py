@@ -38,7 +38,7 @@ async def test_the_lanes_of_dead_workers_trade_again_within_ten_seconds_on_the_d
     private_redis, venue, bridge_factory
 ):
     bridge = bridge_factory(private_redis, venue=venue, workers=4)
-    venue.control(delay_ms=100)
+    venue.control(delay_ms=200)
     alerts = [bridge.alert(symbol=f"S{number % 40}") for number in range(800)]
     kills: list[Kill] = []
 

@@ -24,13 +24,11 @@ from tests.support.processes import ACCOUNT, Bridge
 from tests.support.venue import Venue
 
 OTHERS = 50
-EACH = 6
+EACH = 4
 LANES = 1_000
 BEGINS_PER_ORDER = 3
-PLACES = 16
-"""By how much a lane may be served later than it asked: a worker reads so many tokens at once."""
-PLACES_WITHOUT_BURST = 100
-"""The same where nothing may go at once: a lane that is served late once waits for a new slot."""
+LATE_S = 1.0
+"""By how much a lane may miss its turn: several workers on a busy machine do not keep step to the millisecond."""
 
 
 async def test_five_hundred_alerts_that_wait_for_a_limit_slow_nobody_else_and_hold_no_slot(
@@ -53,7 +51,7 @@ async def test_five_hundred_alerts_that_wait_for_a_limit_slow_nobody_else_and_ho
     )
     beside, beside_ms = await _time_others(bridge, venue)
 
-    assert beside_ms <= 1.5 * alone_ms + 250, f"alone {alone_ms} ms, beside the waiting ones {beside_ms} ms"
+    assert beside_ms <= 2 * alone_ms + 500, f"alone {alone_ms} ms, beside the waiting ones {beside_ms} ms"
     await eventually(lambda: worker.metric("bascule_lanes_held") == 0, message="the slot is free")
     others = [*warm, *alone, *beside]
     states = await bridge.wait_ended(len(others) + len(slow))
@@ -84,7 +82,7 @@ async def _time_others(bridge: Bridge, venue: Venue) -> tuple[list[str], int]:
 @pytest.mark.parametrize(
     ("per_s", "burst"),
     [
-        pytest.param(200, 20, id="200/s"),
+        pytest.param(100, 20, id="100/s"),
         pytest.param(10, 20, id="10/s", marks=(pytest.mark.slow, pytest.mark.timeout(180))),
         pytest.param(10, 1, id="10/s-without-burst", marks=(pytest.mark.slow, pytest.mark.timeout(180))),
     ],
@@ -113,7 +111,7 @@ async def test_a_thousand_lanes_behind_one_limit_take_few_begins_and_are_served_
     begun = [event.alert_id for event in journal(bridge) if event.event == "SENDING"]
     asked = _asked(monitor, begun)
     passed_by = _passed_by(asked, begun)
-    assert max(passed_by.values()) < (PLACES if burst > 1 else PLACES_WITHOUT_BURST), passed_by
+    assert max(passed_by.values()) <= LATE_S * per_s, passed_by
     await assert_whole_run(bridge, venue, alert_ids, is_sent_in_order=False)
     assert_nobody_reclaimed(bridge)
 

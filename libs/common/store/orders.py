@@ -184,11 +184,25 @@ class Orders:
         self.settle: Batch[Settlement, HandedOut] = Batch(self._send_settle)
         """Submit a `Settlement`; get the next head."""
 
-    async def report(self, report: BreakerReport) -> None:
-        """Open or close a breaker for all workers; a late report is dropped."""
+    async def report(self, report: BreakerReport) -> bool:
+        """Open or close a breaker for all workers; tells whether it moved, since a late report is dropped.
+
+        Raises:
+            StoreUnavailable: No answer.
+            StoreCorrupt: The breaker's record cannot be used.
+        """
         verdict = "OPEN" if report.opens else "CLOSE"
-        args: list[str | bytes | int] = [self._now, report.scope, report.generation, verdict, report.reset_ms]
-        await self._scripts["report"].run(self._client, self._keys.fixed, args)
+        args: list[str | bytes | int] = [
+            self._now,
+            report.scope,
+            report.generation,
+            verdict,
+            int(report.reset_ms),
+        ]
+        [answer] = await self._scripts["report"].run(self._client, self._keys.fixed, args)
+        if answer[0] == b"ERROR":
+            raise failure(answer)
+        return bool(answer[0] == b"OK")
 
     async def _send_begin(self, items: Sequence[Intent]) -> Sequence[Begun | BridgeError]:
         keys = [*self._keys.fixed]

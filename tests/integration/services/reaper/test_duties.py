@@ -192,8 +192,10 @@ async def test_trim_drops_what_is_past_its_retention_and_nothing_younger(rig: Re
     now_ms = await rig.upkeep.time_ms()
     for days, key in ((8, rig.keys.journal), (6, rig.keys.journal), (31, rig.keys.dead), (29, rig.keys.dead)):
         # Whole nodes of a journal go at once.
-        for number in range(200):
-            rig.redis.xadd(key, {"event": "x"}, id=f"{now_ms - days * DAY_MS}-{number + 1}")
+        with rig.redis.pipeline() as pipeline:
+            for number in range(200):
+                pipeline.xadd(key, {"event": "x"}, id=f"{now_ms - days * DAY_MS}-{number + 1}")
+            pipeline.execute()
     assert await rig.trim() == 30.0
     assert rig.redis.xlen(rig.keys.journal) == 200
     assert rig.redis.xlen(rig.keys.dead) == 200

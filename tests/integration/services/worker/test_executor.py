@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from libs.common.domain.errors import BrokerThrottled
-from libs.common.domain.ids import AccountName, LaneName
+from libs.common.domain.ids import AccountName, ClientOrderId, LaneName
 from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport
@@ -635,7 +635,7 @@ async def test_a_head_beyond_the_poison_limit_is_not_given_up_while_its_order_is
 async def test_a_head_beyond_the_poison_limit_is_given_up_only_once_its_unknown_order_did_nothing(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker
 ):
-    broker.then(lost(), *[unavailable()] * 9)
+    broker.then(lost())
     alert = await rig.admit()
     await worker.run_lane()
     rig.lose_holders(alert, POISON_LIMIT)
@@ -645,5 +645,29 @@ async def test_a_head_beyond_the_poison_limit_is_given_up_only_once_its_unknown_
     assert rig.order_state(alert) == ("UNKNOWN", 1)
     await rig.run_to_rest()
     assert rig.ended(alert) == ("DEAD", "poison")
-    assert rig.order_state(alert)[0] == "NOT_EXECUTED"
-    assert broker.executed == []
+    # It is not sent once more for the look-up's sake: sending it is what may kill.
+    assert rig.order_state(alert) == ("NOT_EXECUTED", 1)
+    assert len(broker.requests) == 1
+
+
+async def test_a_suspect_that_was_being_sent_is_looked_up_beside_others_and_sent_again_alone(
+    rig: WorkerRig, broker: ScriptedBroker
+):
+    alert = await rig.admit()
+    await rig.worker("a").die_while_placing(arrives=False)
+    rig.lose_holders(alert, 2)
+    await rig.reclaim()
+    b = rig.worker("b")
+    was_alone: list[bool] = []
+
+    async def look() -> None:
+        was_alone.append(b.solo.is_wanted)
+
+    def looks_up(_: ScriptedBroker, __: ClientOrderId) -> None:
+        assert not b.solo.is_wanted
+
+    broker.before_sending = look
+    broker.then_find(*[looks_up] * 4)
+    await rig.run_to_rest(b)
+    assert rig.order_state(alert) == ("FILLED", 2)
+    assert was_alone == [True]
