@@ -9,7 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cores import Cores, busy_s, cpu_s, resident_mb, running_on, share_out, wait_until_quiet
+from benchmarks.cores import (
+    QUIET_SHARE,
+    Cores,
+    busy_s,
+    cpu_s,
+    resident_mb,
+    running_on,
+    share_out,
+    wait_until_quiet,
+)
 from benchmarks.figures import Figure, Spread
 from benchmarks.load import SECRET, Load, client_name, post
 from benchmarks.private_redis import private_redis
@@ -101,10 +110,20 @@ def _figures(found: dict[str, list[Run]], memory_mb: float) -> list[Figure]:
     bare, ingress = found["bare"], found["ingress"]
     pairs = list(zip(ingress, bare, strict=True))
     by_time = Spread.of([own.per_s / other.per_s for own, other in pairs])
+    quiet = [
+        own.per_s / other.per_s
+        for own, other in pairs
+        if max(own.strangers_share, other.strangers_share) < QUIET_SHARE
+    ]
     by_cpu = Spread.of([other.cpu_us / own.cpu_us for own, other in pairs])
     shares = [run.load.client_share + run.redis_share for run in ingress]
     return [
         Figure("ingress / bare Starlette", by_time, "", RATIO, 3),
+        *(
+            [Figure(f"the same, {len(quiet)} quiet turns", Spread.of(quiet), "", RATIO, 3)]
+            if len(quiet) < len(pairs) and quiet
+            else []
+        ),
         Figure("the same, by processor time", by_cpu, "", None, 3),
         Figure("ingress", Spread.of([run.per_s for run in ingress]), "alerts/s"),
         Figure("bare Starlette", Spread.of([run.per_s for run in bare]), "posts/s"),

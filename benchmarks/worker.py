@@ -10,7 +10,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cores import Cores, busy_s, cpu_s, resident_mb, running_on, share_out, wait_until_quiet
+from benchmarks.cores import (
+    QUIET_SHARE,
+    Cores,
+    busy_s,
+    cpu_s,
+    resident_mb,
+    running_on,
+    share_out,
+    wait_until_quiet,
+)
 from benchmarks.figures import Figure, Spread
 from benchmarks.private_redis import private_redis
 from libs.common.domain.alert import Action, AlertContent
@@ -93,8 +102,12 @@ def _figures(found: dict[int, list[Run]], memory_mb: list[float]) -> list[Figure
     figures = []
     for lanes, some in found.items():
         what = f"worker, {lanes} lane{'s' if lanes > 1 else ''}"
+        quiet = [run.per_s for run in some if run.strangers_share < QUIET_SHARE]
+        figures.append(Figure(what, Spread.of([run.per_s for run in some]), "instructions/s", PER_S[lanes]))
+        if quiet and len(quiet) < len(some):
+            text = f"  {len(quiet)} quiet turn{'s' if len(quiet) > 1 else ''}"
+            figures.append(Figure(text, Spread.of(quiet), "instructions/s", PER_S[lanes]))
         figures += [
-            Figure(what, Spread.of([run.per_s for run in some]), "instructions/s", PER_S[lanes]),
             Figure("  processor time", Spread.of([run.cpu_us for run in some]), "us each", None, 1),
             Figure("  of Redis", Spread.of([run.redis_us for run in some]), "us each", None, 1),
             Figure("  share of its core", Spread.of([run.worker_share for run in some]), "", None, 2),

@@ -45,8 +45,10 @@ def command(
 ) -> None:
     """List alerts, or show one with its whole history.
 
-    The list is newest first. Of an ID its beginning is enough.
+    The list is newest first. Of an ID its beginning is enough; the sender's own id names its newest alert.
     """
+    if alert_id == "":
+        raise click.UsageError("the ID is empty; leave it out for the list")
     bridge = find_bridge()
     if alert_id is not None:
         _show(bridge, alert_id, as_json=as_json)
@@ -67,25 +69,28 @@ def command(
         COLUMNS,
         since_ms=since_ms,
         as_json=as_json,
+        account=account,
     )
 
 
 async def find_alert(readings: "Readings", name: str) -> "tuple[AlertRecord, list[JournalEntry]]":
-    """Return the one alert whose id is, or begins with, `name`, and its history.
+    """Return the one alert whose id is, or begins with, `name`, and its history; else the sender's newest so named.
 
     Raises:
         Failure: There is none, or more than one.
     """
     from libs.common.domain.ids import AlertId
 
-    if not name.isascii():  # none of ours; and what is not UTF-8 at all could not even be asked for
-        raise Failure(f"no alert {name}")
-    record = await readings.records.alert(AlertId(name))
-    if record is None:
+    record = None
+    if name.isascii():  # others are none of ours; and what is not UTF-8 at all could not even be asked for
+        record = await readings.records.alert(AlertId(name))
+    if record is None and name.isascii():
         ids = await readings.alerts_beginning(name)
         if len(ids) > 1:
             raise Failure(f"{name} is the beginning of several alerts: {', '.join(ids)}")
         record = await readings.records.alert(ids[0]) if ids else None
+    if record is None:
+        record = await readings.newest_alert_of_sender(name)
     if record is None:
         raise Failure(f"no alert {name}")
     return record, await readings.history(record)
@@ -95,7 +100,7 @@ def show_alert(record: "AlertRecord", history: "list[JournalEntry]", now_ms: int
     """Write one alert for people."""
     document = whole_alert_document(record, history)
     for label, value in _facts(document, now_ms):
-        write(f"{label:<10}{value}")
+        write(f"{label:<11}{value}")
     headers = ("ACCOUNT", "MARKET", "STATE", "REASON", "ORDER", "FILLED", "PRICE", "ATTEMPTS", "SLIPPAGE")
     _section(headers, [row for one in document["instructions"] for row in _fate(one)])
     _section(("TIME", "ACCOUNT", "EVENT", "WHAT"), [_event(history_document(entry)) for entry in history])
@@ -119,13 +124,13 @@ def _facts(document: Document, now_ms: int) -> list[tuple[str, str]]:
         wanted += ["at", document["price"]]
     facts = [
         ("alert", str(document["alert_id"])),
+        ("sender id", cell(document["sender_id"])),
         ("state", f"{painted(document['state'] or NOTHING)} ({document['reason'] or NOTHING})"),
         ("asks for", " ".join(cell(word) for word in wanted if word is not None)),
         ("webhook", f"{document['webhook']}, dialect {document['dialect']}"),
         ("strategy", cell(document["strategy"])),
         ("received", when(document["received_at_ms"], now_ms)),
         ("fired", when(document["fired_at_ms"], now_ms)),
-        # The body is shown whole: it is what people look for here.
         ("body", printable(" ".join(document["raw"].split()))),
     ]
     return [(label, value) for label, value in facts if value != NOTHING]

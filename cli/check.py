@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cli import webhook_secret
-from cli.context import Bridge, default_config, find_bridge, no_answer, run, var_directories
+from cli.context import NO_BRIDGE_YET, Bridge, default_config, find_bridge, no_answer, run, var_directories
 from cli.filters import json_option
-from cli.findings import Finding, ok, report, wrong
+from cli.findings import Finding, ok, report, skipped, wrong
 from cli.output import Failure
-from libs.common.domain.errors import ConfigError, StoreUnavailable
+from libs.common.domain.errors import BridgeError, ConfigError, StoreCorrupt, StoreUnavailable
 
 if TYPE_CHECKING:
     from libs.common.runtime.settings import Settings
     from libs.common.store.checks import ServerFacts
     from libs.common.store.readings import Readings
 
+GIVE_IDENTITY: Final = (
+    "put the user's name and password into its address: REDIS_URL=redis://NAME:PASSWORD@host:port/0, without NAME "
+    "for the default user"
+)
+CORRECT_ADDRESS: Final = "correct it: redis://host:port/0, rediss://host:port/0 or unix:///path"
 CORRECT_IT: Final = "correct it; config/bascule.yaml explains every key"
 
 
@@ -34,8 +39,8 @@ def findings() -> list[Finding]:
         bridge = find_bridge()
     except ConfigError as error:
         return [wrong("configuration", str(error), CORRECT_IT)]
-    except Failure as error:
-        return [*_unstarted(), wrong("redis", str(error), "`make up` brings a Redis of its own")]
+    except Failure:
+        return [*_unstarted(), skipped("redis", NO_BRIDGE_YET)]
     found: list[Finding] = []
     try:
         settings = bridge.settings()
@@ -87,6 +92,7 @@ def secret_finding(name: str, user: str, bridge: Bridge | None) -> Finding:
         except ConfigError as error:
             return wrong(subject, str(error), f"{user} needs it")
         return ok(subject, f"set, for {user}")
+    is_unstarted = bridge is None or bridge.is_guess()
     if bridge is not None and bridge.record is not None:
         # It would not have started without.
         return ok(subject, f"not set here, but the running bridge has it, for {user}")
@@ -94,7 +100,7 @@ def secret_finding(name: str, user: str, bridge: Bridge | None) -> Finding:
         kept = webhook_secret.find_kept(var_directories(Path.cwd()))
         if kept is not None:
             return ok(subject, f"kept in {kept}, for {user}")
-        if bridge is None:
+        if is_unstarted:
             return ok(subject, f"not set: `make up` will generate it, for {user}")
         return wrong(
             subject, f"not set, and {user} needs it", f"set {name}, or run `make up`, which generates it"
@@ -111,6 +117,20 @@ def _loaded(config: Path | None, settings: "Settings | None") -> Finding:
     return ok("configuration", f"{config}: accounts {accounts}; webhooks {webhooks}")
 
 
+def away(bridge: Bridge, error: BridgeError) -> Finding:
+    """Return that a bridge's Redis does not answer, or not to us, and what to do about it."""
+    from libs.common.store.checks import is_barred
+
+    if is_barred(error):
+        return wrong("redis", no_answer(bridge, error), GIVE_IDENTITY)
+    if bridge.is_guess():
+        return skipped("redis", f"{NO_BRIDGE_YET} (nothing answers at {bridge.shown_url})")
+    unset = "unset REDIS_URL, and `make up` brings" if bridge.found_by == "REDIS_URL" else "`make up` brings"
+    return wrong(
+        "redis", no_answer(bridge, error), f"start it, or correct its address; {unset} one of its own"
+    )
+
+
 def _redis(bridge: Bridge, durability: str) -> list[Finding]:
     from libs.common.store.checks import promises
 
@@ -119,9 +139,10 @@ def _redis(bridge: Bridge, durability: str) -> list[Finding]:
 
     try:
         facts = run(bridge.redis_url, look)
-    except StoreUnavailable as error:
-        remedy = "start it, or correct its address; `make up` brings one of its own"
-        return [wrong("redis", no_answer(bridge, error), remedy)]
+    except (StoreUnavailable, StoreCorrupt) as error:
+        return [away(bridge, error)]
+    except ConfigError as error:
+        return [wrong("redis", str(error), CORRECT_ADDRESS)]
     found = [ok("redis", f"answers at {bridge.shown_url}")]
     for promise in promises(facts, durability):
         subject = f"redis {promise.name}"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NO_BRIDGE_YET = "no bridge runs yet; `make up` brings its own Redis"
 NO_BRIDGE = "no running bridge found: start one with `make up`, or set REDIS_URL"
 
 
@@ -44,6 +45,19 @@ class Bridge:
         from libs.common.runtime.load_settings import load_settings
 
         return load_settings(self.config)
+
+    def is_guess(self) -> bool:
+        """Return whether nothing names its Redis, so that the default address is all that there is.
+
+        Raises:
+            ConfigError: The configuration cannot be read.
+        """
+        if self.found_by != "BASCULE_CONFIG" or self.config is None:
+            return False
+        from libs.common.runtime.config_file import read_document
+
+        redis = read_document(self.config).get("redis")
+        return not isinstance(redis, dict) or "url" not in redis
 
     def ingress_url(self) -> str | None:
         """Return where it takes alerts, seen from here; None where nothing says so.
@@ -125,9 +139,8 @@ def ask(bridge: Bridge, question: "Callable[[Readings], Awaitable[T]]") -> T:
 def no_answer(bridge: Bridge, error: Exception) -> str:
     """Return in words that a bridge's Redis does not answer."""
     # The cause is redis-py's own error, which says it shortest.
-    return (
-        f"no answer from Redis at {bridge.shown_url} (found by {bridge.found_by}): {error.__cause__ or error}"
-    )
+    cause = str(error.__cause__ or error).rstrip(".")
+    return f"no answer from Redis at {bridge.shown_url} (found by {bridge.found_by}): {cause}"
 
 
 def run(redis_url: str, question: "Callable[[Readings], Awaitable[T]]") -> T:

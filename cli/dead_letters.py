@@ -10,7 +10,7 @@ from cli.context import ask, find_bridge
 from cli.documents import history_document, letter_document
 from cli.filters import duration_ms, is_same, json_option, list_options
 from cli.listing import Columns, list_newest
-from cli.output import Failure, cell, local_time, printable, table, when, write, write_json
+from cli.output import Failure, cell, local_time, table, when, write, write_json
 from libs.common.domain.lifecycle import DEAD_LETTERED, InstructionState
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ COLUMNS: Final[Columns] = MappingProxyType(
     }
 )
 
+SHORTEST_BEGINNING: Final = 4
+"""Of an id, since what is named is traded or dropped for good."""
+MOST_NAMED: Final = 5
+
 _LETTER_ID: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 
 
@@ -39,7 +43,7 @@ _LETTER_ID: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 def command() -> None:
     """List, show, replay or discard dead letters.
 
-    An ID is a dead letter's own, or its alert's.
+    An ID is a dead letter's own, or its alert's; its beginning is enough.
     """
 
 
@@ -72,6 +76,7 @@ def list_(
         COLUMNS,
         since_ms=since_ms,
         as_json=as_json,
+        account=account,
     )
 
 
@@ -105,16 +110,15 @@ def show(name: str, as_json: bool) -> None:
         ("body", letter.body),
     )
     for label, value in facts:
-        # The body is shown whole: it is the evidence.
-        write(f"{label:<13}{printable(str(value)) if label == 'body' else cell(value)}")
+        write(f"{label:<13}{cell(value)}")
     if history:
         write()
         rows = [
             (
                 local_time(entry.at_ms, is_exact=True),
                 entry.event,
-                entry.reason or f"order {entry.client_order_id}",
-                entry.detail,
+                entry.reason or (f"order {entry.client_order_id}" if entry.client_order_id else None),
+                f"attempt {entry.detail}" if entry.is_attempt else entry.detail,
             )
             for entry in history
         ]
@@ -184,7 +188,11 @@ def _say_replay(letter: "DeadLetter", outcome: "Replay", *, as_json: bool) -> No
 
 
 async def _find(readings: "Readings", name: str) -> "DeadLetter":
-    """Return the letter of an id, or the one letter of an alert."""
+    """Return the one letter whose id, or whose alert's, is or begins with `name`.
+
+    Raises:
+        Failure: There is none, or more than one.
+    """
     from libs.common.domain.ids import DeadLetterId
 
     if _LETTER_ID.fullmatch(name):
@@ -192,12 +200,20 @@ async def _find(readings: "Readings", name: str) -> "DeadLetter":
         if letter is None:
             raise Failure(_gone(name))
         return letter
-    found = await readings.newest_letters(limit=2, matches=lambda letter: letter.alert_id == name)
+    if len(name) < SHORTEST_BEGINNING:
+        raise Failure(
+            f'"{name}" is too short to name a dead letter: give at least {SHORTEST_BEGINNING} characters'
+        )
+
+    def matches(letter: "DeadLetter") -> bool:
+        return letter.alert_id.startswith(name) or letter.letter_id.startswith(name)
+
+    found = await readings.newest_letters(limit=MOST_NAMED, matches=matches)
     if not found.items:
         raise Failure(_gone(name))
     if len(found.items) > 1:
         ids = ", ".join(f"{letter.letter_id} ({letter.account})" for letter in found.items)
-        raise Failure(f"alert {name} has several dead letters, name one: {ids}")
+        raise Failure(f"{name} names several dead letters, give the id of one: {ids}")
     return found.items[0]
 
 

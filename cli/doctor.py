@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cli.addresses import reachable
-from cli.check import CORRECT_IT, secret_finding
-from cli.context import Bridge, default_config, find_bridge, no_answer, run, var_directories
+from cli.check import CORRECT_ADDRESS, CORRECT_IT, away, secret_finding
+from cli.context import NO_BRIDGE_YET, Bridge, default_config, find_bridge, run, var_directories
 from cli.filters import json_option
-from cli.findings import Finding, ok, report, warning, wrong
+from cli.findings import Finding, Verdict, ok, report, skipped, warning, wrong
 from cli.output import Failure, size
 from cli.ports import PortUse, in_words, port_uses, remedy, try_port
-from libs.common.domain.errors import ConfigError, StoreUnavailable
+from libs.common.domain.errors import ConfigError, StoreCorrupt, StoreUnavailable
 
 if TYPE_CHECKING:
     from libs.common.runtime.settings import Settings
@@ -54,8 +54,8 @@ def findings() -> list[Finding]:
         config = bridge.config
     except ConfigError as error:
         return [*found, wrong("configuration", str(error), CORRECT_IT)]
-    except Failure as error:
-        found += [warning("bridge", str(error), "start it; until then Redis is not looked at"), _server()]
+    except Failure:
+        found += [skipped("redis", NO_BRIDGE_YET), _server()]
     try:
         settings = None if config is None else load_settings(config)
     except ConfigError as error:
@@ -76,9 +76,9 @@ def _server() -> Finding:
     said: list[str] = []
     binary = installed_server(os.environ.get("PATH", os.defpath), said.append)
     if binary is not None:
-        return ok("redis", f"{binary} is installed ({binary.path})")
+        return ok("redis server", f"{binary} is installed ({binary.path})")
     detail = "; ".join(["no redis-server or valkey-server 6.2 or newer on the PATH", *said])
-    return warning("redis", detail, f"`make up` uses one for trying where it can; {INSTALL_HINT}")
+    return warning("redis server", detail, f"`make up` uses one for trying where it can; {INSTALL_HINT}")
 
 
 def _python() -> Finding:
@@ -125,9 +125,11 @@ def _redis(bridge: Bridge) -> list[Finding]:
 
     try:
         facts, skew_ms = run(bridge.redis_url, look)
-    except StoreUnavailable as error:
-        remedy = "start it, or correct its address; `make up` brings one of its own"
-        return [wrong("redis", no_answer(bridge, error), remedy)]
+    except (StoreUnavailable, StoreCorrupt) as error:
+        finding = away(bridge, error)
+        return [finding, _server()] if finding.verdict is Verdict.SKIPPED else [finding]
+    except ConfigError as error:
+        return [wrong("redis", str(error), CORRECT_ADDRESS)]
     found = [ok("redis", f"{facts.product} {facts.version_text} at {bridge.shown_url}")]
     detail = f"Redis' clock and ours differ by {abs(skew_ms)} ms"
     if abs(skew_ms) > LARGEST_SKEW_MS:

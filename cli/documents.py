@@ -20,6 +20,7 @@ def alert_document(record: "AlertRecord") -> Document:
     instructions = [instruction_document(instruction) for instruction in record.instructions]
     document: Document = {
         "alert_id": alert.alert_id,
+        "sender_id": content.sender_id,
         "state": None if decisive is None else decisive.state.value,
         "reason": None if decisive is None else decisive.reason,
         "webhook": alert.webhook,

@@ -45,4 +45,5 @@ def command(limit: int, since_ms: int | None, reason: str | None, webhook: str |
         COLUMNS,
         since_ms=since_ms,
         as_json=as_json,
+        webhook=webhook,
     )

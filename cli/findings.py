@@ -13,6 +13,8 @@ class Verdict(StrEnum):
 
     OK = "ok"
     """As it should be."""
+    SKIPPED = "skip"
+    """Not looked at, and nothing is wrong with that."""
     WARNING = "warning"
     """It works, but not well, or not for long."""
     WRONG = "wrong"
@@ -35,6 +37,11 @@ def ok(subject: str, detail: str) -> Finding:
     return Finding(subject, Verdict.OK, detail)
 
 
+def skipped(subject: str, detail: str) -> Finding:
+    """Return that something was not looked at."""
+    return Finding(subject, Verdict.SKIPPED, detail)
+
+
 def warning(subject: str, detail: str, remedy: str) -> Finding:
     """Return that something works, but not well."""
     return Finding(subject, Verdict.WARNING, detail, remedy)
@@ -49,7 +56,12 @@ def report(findings: Sequence[Finding], *, as_json: bool) -> ExitCode:
     """Write the findings and return the exit code: 1 where something is wrong, 3 with warnings only."""
     verdicts = {finding.verdict for finding in findings}
     if as_json:
-        write_json({"ok": verdicts <= {Verdict.OK}, "findings": [_document(finding) for finding in findings]})
+        write_json(
+            {
+                "ok": verdicts <= {Verdict.OK, Verdict.SKIPPED},
+                "findings": [_document(finding) for finding in findings],
+            }
+        )
     else:
         width = max((len(finding.subject) for finding in findings), default=0)
         for finding in findings:

@@ -1,11 +1,13 @@
 """What all lists have in common: searched newest first within bounds, written as a table or as JSON."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from cli.context import Bridge, ask
 from cli.documents import Document
-from cli.output import note, when, write_json, write_table
+from cli.filters import is_same
+from cli.output import Failure, note, when, write_json, write_table
+from libs.common.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from libs.common.store.readings import Found, Readings
@@ -24,6 +26,8 @@ def list_newest(
     *,
     since_ms: int | None,
     as_json: bool,
+    account: str | None = None,
+    webhook: str | None = None,
 ) -> None:
     """Search a bridge's store and write what was found.
 
@@ -34,9 +38,11 @@ def list_newest(
         columns: Of the table.
         since_ms: How far back to look; None: to the beginning.
         as_json: Whether to write JSON.
+        account: The one that was asked for.
+        webhook: The one that was asked for.
 
     Raises:
-        Failure: Redis does not answer.
+        Failure: Redis does not answer; or nothing was found, and the account or webhook is not configured.
         StoreCorrupt: A record cannot be used.
     """
 
@@ -45,6 +51,8 @@ def list_newest(
         return await search(readings, None if since_ms is None else now_ms - since_ms), now_ms
 
     found, now_ms = ask(bridge, look)
+    if not found.items:
+        _refuse_unknown(bridge, account, webhook)
     documents = [document(item) for item in found.items]
     if as_json:
         write_json(documents)
@@ -53,6 +61,27 @@ def list_newest(
         write_table(list(columns), rows)
     if found.is_cut:
         note("only the newest part was searched; narrow it with --since")
+
+
+def _refuse_unknown(bridge: Bridge, account: str | None, webhook: str | None) -> None:
+    """Refuse names that the configuration does not know: nothing will ever be found under them."""
+    try:
+        settings = None if account is None and webhook is None else bridge.settings()
+    except ConfigError:  # what was recorded can be read without it
+        settings = None
+    if settings is not None:
+        refuse_unknown("account", account, settings.accounts)
+        refuse_unknown("webhook", webhook, settings.webhooks)
+
+
+def refuse_unknown(kind: str, name: str | None, known: Iterable[str]) -> None:
+    """Refuse a name that is asked for and not among those that there are.
+
+    Raises:
+        Failure: It is not, whatever its case.
+    """
+    if name is not None and not is_same(name, *known):
+        raise Failure(f"no {kind} {name}: there are {', '.join(known)}")
 
 
 def _value(document: Document, column: str | Callable[[Document], object], now_ms: int) -> object:

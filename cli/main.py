@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from cli.exit_codes import ExitCode
+from cli.output import ReaderGone
 from libs.common.domain.errors import BridgeError
 
 COMMANDS: Final = (
@@ -71,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("bascule: interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of our output (`| head`) has what it wanted; Python must not complain at exit. click does the same.
+    except (ReaderGone, BrokenPipeError):
+        # Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
+        return ExitCode.OK
     return result if isinstance(result, int) else ExitCode.OK

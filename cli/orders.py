@@ -57,4 +57,5 @@ def command(
         COLUMNS,
         since_ms=since_ms,
         as_json=as_json,
+        account=account,
     )

@@ -1,6 +1,7 @@
 """What every command writes: tables for people or JSON for programs on stdout, all else on stderr."""
 
 import os
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -11,6 +12,7 @@ from cli.exit_codes import ExitCode
 
 NOTHING: Final = "-"
 LONGEST_CELL: Final = 72
+"""Of a list on a terminal, but for its last column, which widens no other."""
 
 _GOOD: Final = frozenset({"EXECUTED", "FILLED", "ACCEPTED", "ok"})
 _BAD: Final = frozenset({"DEAD", "REJECTED", "EXPIRED", "UNKNOWN", "wrong", "degraded"})
@@ -27,10 +29,22 @@ class Failure(click.ClickException):
         click.echo(f"bascule: {printable(self.message)}", file=file, err=file is None)
 
 
+class ReaderGone(Exception):
+    """Who reads our output (`| head`) has what it wanted."""
+
+
 def write(text: str = "") -> None:
-    """Write a line of data."""
-    # click leaves colours out where stdout is no terminal; NO_COLOR does the same anywhere.
-    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+    """Write a line of data.
+
+    Raises:
+        ReaderGone: Nobody reads it any more.
+    """
+    try:
+        # click leaves colours out where stdout is no terminal; NO_COLOR does the same anywhere.
+        click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+    except BrokenPipeError as error:
+        # Not as an OSError, which click takes for a failure.
+        raise ReaderGone from error
 
 
 def write_json(data: Any) -> None:
@@ -46,28 +60,33 @@ def note(text: str) -> None:
 
 
 def write_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write aligned columns; without rows nothing but a remark."""
+    """Write a list in aligned columns, long cells cut on a terminal alone; without rows nothing but a remark."""
     if not rows:
         note("none")
         return
-    for line in table(headers, rows):
+    for line in table(headers, rows, longest=LONGEST_CELL if sys.stdout.isatty() else None):
         write(line)
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Return the lines of a table; None is shown as `-`, states in their colours."""
-    cells = [[cell(value) for value in row] for row in rows]
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[object]], *, longest: int | None = None
+) -> list[str]:
+    """Return the lines of a table; None is shown as `-`, states in their colours.
+
+    Args:
+        headers: Of the columns.
+        rows: One value for each column.
+        longest: Where to cut a cell; the last column is shown whole. None: nowhere.
+    """
+    cells = [[*(_cut(cell(value), longest) for value in row[:-1]), cell(row[-1])] for row in rows]
     widths = [max(len(row[i]) for row in [list(headers), *cells]) for i in range(len(headers))]
     lines = [click.style(_aligned(headers, widths, headers), bold=True)]
     return lines + [_aligned([painted(text) for text in row], widths, row) for row in cells]
 
 
 def cell(value: object) -> str:
-    """Return a value as a table shows it."""
-    if value is None or value == "":
-        return NOTHING
-    text = printable(str(value))
-    return text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"
+    """Return a value as people see it: whole, and `-` for none."""
+    return NOTHING if value is None or value == "" else printable(str(value))
 
 
 def painted(text: str) -> str:
@@ -118,6 +137,10 @@ def size(count: int) -> str:
             return f"{amount:.3g} {unit}"
         amount /= 1_000
     return f"{amount:.3g} TB"
+
+
+def _cut(text: str, longest: int | None) -> str:
+    return text if longest is None or len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _aligned(texts: Sequence[str], widths: Sequence[int], plain: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import click
 from cli.context import Bridge, ask, find_bridge
 from cli.documents import Document, position_document
 from cli.filters import account_option, is_same, json_option, symbol_option
+from cli.listing import refuse_unknown
 from cli.output import Failure, note, write_json, write_table
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ def command(account: str | None, symbol: str | None, with_closed: bool, as_json:
     """List the positions of paper accounts."""
     bridge = find_bridge()
     paper, elsewhere = _accounts(bridge)
-    if account is not None and account in elsewhere:
+    if account is not None and is_same(account, *elsewhere):
         raise Failure(f"account {account} trades at its venue, which knows its positions")
-    if account is not None and paper is not None and account not in paper:
-        raise Failure(f"no account {account}")
+    if paper is not None:
+        refuse_unknown("account", account, [*paper, *elsewhere])
 
     async def look_up(readings: "Readings") -> "dict[AccountName, dict[Market, Position]]":
         names = await readings.paper_accounts() if paper is None else list(paper)

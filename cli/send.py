@@ -4,6 +4,8 @@ import asyncio
 import os
 import secrets
 import time
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,19 +14,28 @@ import click
 from cli import webhook_secret
 from cli.addresses import webhook_url
 from cli.alerts import show_alert
-from cli.context import Bridge, find_bridge, run, var_directories
+from cli.context import Bridge, ask, find_bridge, var_directories
 from cli.documents import Document, alert_document
 from cli.exit_codes import ExitCode
 from cli.filters import duration_ms, json_option
-from cli.output import Failure, cell, note, painted, write, write_json
+from cli.output import Failure, cell, note, painted, span, write, write_json
+from cli.own_command import own_command
+from libs.common.domain.errors import BridgeError, StoreUnavailable
 
 if TYPE_CHECKING:
+    import httpx
+
     from libs.common.store.journal import JournalEntry
     from libs.common.store.readings import Readings
     from libs.common.store.records import AlertRecord
 
 POST_TIMEOUT_S: Final = 5.0
 POLL_S: Final = 0.05
+FAILURES_IN_A_ROW: Final = 3
+"""After so many posts without an answer the rest is not posted."""
+
+Outcomes = dict[str, "tuple[AlertRecord, list[JournalEntry]]"]
+"""Alert id -> its record and its history."""
 
 _WELL: Final = frozenset({"EXECUTED", "SKIPPED"})
 
@@ -73,20 +84,22 @@ def command(
     target = _target(bridge, url)
     fields = {"symbol": symbol, "action": action, "price": price, "quantity": quantity}
     body = {"secret": _secret(bridge)} | {name: value for name, value in fields.items() if value is not None}
-    bodies = [body | {"id": sender_id or f"send-{secrets.token_hex(8)}"} for _ in range(count)]
-    answers = asyncio.run(_post_all(target, bodies))
-    outcomes: dict[str, tuple[AlertRecord, list[JournalEntry]]] = {}
+    bodies = (body | {"id": sender_id or f"send-{secrets.token_hex(8)}"} for _ in range(count))
+    answers = asyncio.run(_post_all(target, bodies, (lambda _: None) if as_json else _say_answer))
+    outcomes, problem = Outcomes(), ""
     if is_waiting and bridge is not None:
-        outcomes = run(bridge.redis_url, lambda readings: _outcomes(readings, answers, timeout_ms / 1_000))
+        outcomes, problem = _wait(bridge, answers, timeout_ms)
     if as_json:
         documents = [_document(answer, outcomes, is_waiting=is_waiting) for answer in answers]
         write_json(documents[0] if count == 1 else documents)
     else:
-        _show(answers, outcomes, is_waiting=is_waiting)
+        _show(answers, outcomes, count=count, is_waiting=is_waiting)
         public_url = None if bridge is None or url is not None else bridge.public_url()
         if public_url is not None:
             note(f"posted to {target}; TradingView posts to {public_url}")
-    is_well = all(_is_accepted(answer) for answer in answers)
+    if problem:
+        note(f"bascule: {problem}")
+    is_well = len(answers) == count and all(_is_accepted(answer) for answer in answers)
     if is_waiting:
         is_well = is_well and all(_ended_well(answer, outcomes) for answer in answers)
     return ExitCode.OK if is_well else ExitCode.FAILED
@@ -131,28 +144,66 @@ def _secret_name(bridge: Bridge | None) -> str:
     return webhook_secret.VARIABLE if settings is None else settings.webhooks[DEFAULT_WEBHOOK].secret
 
 
-async def _post_all(url: str, bodies: list[dict[str, str]]) -> list[Document]:
+async def _post_all(
+    url: str, bodies: Iterable[dict[str, str]], tell: Callable[[Document], None]
+) -> list[Document]:
     """Post one after the other over one connection, and return status and body of each answer.
 
+    A post without an answer has no status, and an error that says why. Where nobody listens, or several in a row get
+    no answer, the rest is not posted.
+
+    Args:
+        url: Where to.
+        bodies: What.
+        tell: Called with each answer as it comes.
+
     Raises:
-        Failure: Nobody answers there.
+        Failure: The address cannot be used.
     """
     import httpx
     import orjson
 
     headers = {"content-type": "application/json"}
     answers: list[Document] = []
+    failures = 0
     # A proxy from the environment has no business between us and our own bridge.
     async with httpx.AsyncClient(timeout=POST_TIMEOUT_S, trust_env=False) as client:
         for body in bodies:
             try:
                 answer = await client.post(url, content=orjson.dumps(body), headers=headers)
-            except httpx.TimeoutException as error:
-                raise Failure(f"no answer from {url} within {POST_TIMEOUT_S:g} s") from error
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise Failure(f"no answer from {url}: {str(error) or type(error).__name__}") from error
-            answers.append({"status": answer.status_code} | _body_of(answer.content))
+            except httpx.InvalidURL as error:
+                raise Failure(f"no answer from {url}: {error}") from error
+            except httpx.HTTPError as error:
+                answers.append(_unanswered(url, body["id"], error))
+                failures = FAILURES_IN_A_ROW if isinstance(error, httpx.ConnectError) else failures + 1
+            else:
+                answers.append({"status": answer.status_code} | _body_of(answer.content))
+                failures = 0
+            tell(answers[-1])
+            if failures >= FAILURES_IN_A_ROW:
+                break
     return answers
+
+
+def _unanswered(url: str, sender_id: str, error: "httpx.HTTPError") -> Document:
+    """Return what stands for the answer to a post that got none."""
+    import httpx
+
+    said = f": {error}" if str(error) else ""
+    match error:
+        case httpx.ConnectError():
+            why = f"cannot connect{said}"
+        case httpx.TimeoutException():
+            why = f"none within {POST_TIMEOUT_S:g} s; the alert may have come in: id {sender_id}"
+        case httpx.NetworkError() | httpx.ProtocolError():
+            why = f"the connection ended before one came{said}; the alert may have come in: id {sender_id}"
+        case _:
+            why = str(error) or type(error).__name__
+    return {
+        "status": None,
+        "error": {"code": "no_answer", "detail": f"no answer from {url}: {why}"},
+        "id": sender_id,
+    }
 
 
 def _body_of(content: bytes) -> Document:
@@ -165,73 +216,111 @@ def _body_of(content: bytes) -> Document:
     return body if isinstance(body, dict) else {"body": content.decode("utf-8", "replace")}
 
 
-async def _outcomes(
-    readings: "Readings", answers: list[Document], timeout_s: float
-) -> "dict[str, tuple[AlertRecord, list[JournalEntry]]]":
-    """Return what became of the accepted alerts, by id, once all have ended or the time is up."""
+def _wait(bridge: Bridge, answers: list[Document], timeout_ms: int) -> tuple[Outcomes, str]:
+    """Return what became of the accepted alerts, and in words why that is not the end of it; empty where it is."""
+    ids = [answer["alert_id"] for answer in answers if _is_accepted(answer) and "alert_id" in answer]
+    if not ids:
+        return {}, ""
+    try:
+        outcomes = ask(bridge, lambda readings: _outcomes(readings, ids, timeout_ms / 1_000))
+    except (Failure, BridgeError) as error:
+        return {}, f"the wait ended: {error}"
+    ended = {alert_id for alert_id, (record, _) in outcomes.items() if record.has_ended}
+    open_ids = dict.fromkeys(alert_id for alert_id in ids if alert_id not in ended)
+    if not open_ids:
+        return outcomes, ""
+    states = Counter(_state(outcomes, alert_id) for alert_id in open_ids)
+    so_far = ", ".join(
+        f"{number} {state}" if len(open_ids) > 1 else state for state, number in states.items()
+    )
+    whose = f"{len(open_ids)} of {len(set(ids))} alerts have" if len(set(ids)) > 1 else "the alert has"
+    return outcomes, f"the wait of {span(timeout_ms)} ended before {whose} ended; so far: {so_far}"
+
+
+async def _outcomes(readings: "Readings", ids: list[str], timeout_s: float) -> Outcomes:
+    """Return what became of these alerts, by id, once all have ended or the time is up.
+
+    Raises:
+        StoreUnavailable: No answer when the time was up.
+    """
     from libs.common.domain.ids import AlertId
 
-    ids = [AlertId(answer["alert_id"]) for answer in answers if _is_accepted(answer) and "alert_id" in answer]
+    names = [AlertId(name) for name in dict.fromkeys(ids)]
     deadline_s = time.monotonic() + timeout_s
     while True:
-        records = await readings.records.alerts(list(dict.fromkeys(ids)))
-        if all(record.has_ended for record in records) or time.monotonic() >= deadline_s:
-            break
+        try:
+            records = await readings.records.alerts(names)
+            if all(record.has_ended for record in records) or time.monotonic() >= deadline_s:
+                return {record.alert.alert_id: (record, await readings.history(record)) for record in records}
+        except StoreUnavailable:  # a restart of Redis passes
+            if time.monotonic() >= deadline_s:
+                raise
         await asyncio.sleep(POLL_S)
-    return {record.alert.alert_id: (record, await readings.history(record)) for record in records}
+
+
+def _state(outcomes: Outcomes, alert_id: str) -> str:
+    decisive = outcomes[alert_id][0].decisive if alert_id in outcomes else None
+    return "not on record" if decisive is None else f"{decisive.state} ({cell(decisive.reason)})"
 
 
 def _is_accepted(answer: Document) -> bool:
-    return int(answer["status"]) // 100 == 2
+    return answer["status"] is not None and answer["status"] // 100 == 2
 
 
-def _ended_well(answer: Document, outcomes: "dict[str, tuple[AlertRecord, list[JournalEntry]]]") -> bool:
+def _ended_well(answer: Document, outcomes: Outcomes) -> bool:
     outcome = outcomes.get(answer.get("alert_id", ""))
     decisive = None if outcome is None else outcome[0].decisive
     return decisive is not None and decisive.state in _WELL
 
 
-def _document(
-    answer: Document, outcomes: "dict[str, tuple[AlertRecord, list[JournalEntry]]]", *, is_waiting: bool
-) -> Document:
+def _document(answer: Document, outcomes: Outcomes, *, is_waiting: bool) -> Document:
     if not is_waiting:
         return answer
     outcome = outcomes.get(answer.get("alert_id", ""))
-    return answer | {"alert": None if outcome is None else alert_document(outcome[0])}
+    if outcome is None:
+        return answer | {"alert": None, "has_ended": None}
+    return answer | {"alert": alert_document(outcome[0]), "has_ended": outcome[0].has_ended}
 
 
-def _show(
-    answers: list[Document],
-    outcomes: "dict[str, tuple[AlertRecord, list[JournalEntry]]]",
-    *,
-    is_waiting: bool,
-) -> None:
-    for answer in answers:
-        write(f"{answer['status']} {_words(answer)}{_fate(answer, outcomes) if is_waiting else ''}")
-    if len(answers) == 1 and outcomes:
+def _say_answer(answer: Document) -> None:
+    """Write an answer as soon as it is there."""
+    if answer["status"] is None:
+        note(f"bascule: {answer['error']['detail']}")
+    elif _is_accepted(answer):
+        duplicate = ", a duplicate" if answer.get("duplicate") else ""
+        write(f"{answer['status']} alert {cell(answer.get('alert_id'))}{duplicate}")
+    else:
+        error: Any = answer.get("error")
+        is_ours = isinstance(error, dict)
+        words = (
+            f"{cell(error.get('code'))}: {cell(error.get('detail'))}" if is_ours else cell(answer.get("body"))
+        )
+        write(f"{answer['status']} {words}")
+
+
+def _show(answers: list[Document], outcomes: Outcomes, *, count: int, is_waiting: bool) -> None:
+    """Write what there is to say after the answers."""
+    if count == 1 and outcomes:
         [(record, history)] = outcomes.values()
         write()
         show_alert(record, history, int(time.time() * 1_000))
-    elif len(answers) == 1 and _is_accepted(answers[0]) and not is_waiting:
-        note(f"what becomes of it: bascule alerts {answers[0].get('alert_id')}")
-    elif len(answers) > 1:
-        accepted = sum(_is_accepted(answer) for answer in answers)
-        duplicates = sum(bool(answer.get("duplicate")) for answer in answers)
-        note(f"{len(answers)} posted: {accepted} accepted, {duplicates} of them duplicates")
+    elif count == 1 and _is_accepted(answers[0]) and not is_waiting:
+        note(f"what becomes of it: {own_command()} alerts {answers[0].get('alert_id')}")
+    elif count > 1:
+        for alert_id, (record, _) in outcomes.items():
+            decisive = record.decisive
+            if decisive is not None:
+                write(f"alert {alert_id} {painted(decisive.state)} ({cell(decisive.reason)})")
+        note(_summary(answers, count))
 
 
-def _words(answer: Document) -> str:
-    if _is_accepted(answer):
-        return f"alert {cell(answer.get('alert_id'))}{', a duplicate' if answer.get('duplicate') else ''}"
-    error = answer.get("error")
-    if isinstance(error, dict):
-        return f"{cell(error.get('code'))}: {cell(error.get('detail'))}"
-    return cell(answer.get("body"))
-
-
-def _fate(answer: Document, outcomes: "dict[str, tuple[AlertRecord, list[JournalEntry]]]") -> str:
-    outcome = outcomes.get(answer.get("alert_id", ""))
-    if outcome is None or outcome[0].decisive is None:
-        return ""
-    decisive = outcome[0].decisive
-    return f" {painted(decisive.state)} ({cell(decisive.reason)})"
+def _summary(answers: list[Document], count: int) -> str:
+    accepted = sum(_is_accepted(answer) for answer in answers)
+    duplicates = sum(bool(answer.get("duplicate")) for answer in answers)
+    unanswered = sum(answer["status"] is None for answer in answers)
+    words = f"{len(answers)} posted: {accepted} accepted, {duplicates} of them duplicates"
+    if unanswered:
+        words += f"; {unanswered} without an answer"
+    if len(answers) < count:
+        words += f"; stopped there, {count - len(answers)} were not posted"
+    return words

@@ -73,6 +73,7 @@ def status_document(
             "ready": snapshot.lanes_ready,
             "held": snapshot.lanes_held,
             "parked": snapshot.lanes_parked,
+            "parked_for": dict(sorted(snapshot.parked_for.items())),
         },
         "waiting": snapshot.waiting,
         "oldest_waiting_ms": snapshot.oldest_waiting_ms,
@@ -187,9 +188,11 @@ def _show(document: Document) -> None:
     share = "" if redis["memory_share"] is None else f", {redis['memory_share']:.1%} of"
     bound = "" if not share else f" {size(redis['limit_bytes'])}" if redis["limit_bytes"] else " the machine"
     at = f" at {ingress['url']}" if ingress["url"] else ""
+    causes = ", ".join(f"{number} {reason}" for reason, number in lanes["parked_for"].items())
+    waits_for = f" ({causes})" if causes else ""
     facts = (
         ("ingress", f"{health[ingress['is_healthy']]}{at}"),
-        ("lanes", f"{lanes['ready']} ready, {lanes['held']} held, {lanes['parked']} parked"),
+        ("lanes", f"{lanes['ready']} ready, {lanes['held']} held, {lanes['parked']} parked{waits_for}"),
         ("waiting", f"{document['waiting']}{'' if oldest is None else f', the oldest for {span(oldest)}'}"),
         ("given up", f"{document['dead_letters']} dead letters"),
         ("reaper", NOTHING if reaper is None else f"last pass {ago(reaper)}"),
@@ -202,7 +205,7 @@ def _show(document: Document) -> None:
     for label, value in facts:
         write(f"{label:<10}{value}")
     for one in document["breakers"]:
-        write(f"{'breaker':<10}{one['scope']} {one['state']}")
+        write(f"{'breaker':<10}{one['scope']} {_breaker(one, document['now_ms'])}")
     if document["workers"]:
         write()
         rows = [
@@ -211,3 +214,13 @@ def _show(document: Document) -> None:
         ]
         for line in table(("WORKER", "STATE", "LANES", "IDLE"), rows):
             write(line)
+
+
+def _breaker(one: Document, now_ms: int) -> str:
+    """Return a breaker's state with its time: half-open, it waits for an alert to try with, and nothing is wrong."""
+    since_reset_ms = now_ms - one["reset_at_ms"]
+    if one["state"] == "half_open" and one["reset_at_ms"]:
+        return f"half_open for {span(since_reset_ms)}: the next order tries it"
+    if one["state"] == "open" and since_reset_ms < 0:
+        return f"open, to be tried in {span(-since_reset_ms)}"
+    return str(one["state"])

@@ -17,6 +17,7 @@ import click
 from cli import up_plan, webhook_secret
 from cli.addresses import reachable
 from cli.exit_codes import ExitCode
+from cli.own_command import own_command, short
 from cli.ports import WORKERS, check_ports
 from cli.up_plan import Plan
 from libs.common.runtime import redis_data, redis_server
@@ -124,7 +125,11 @@ class _Launch:
         plan = self._plan
         binary: ServerBinary | None = None
         redis_url: str | None = None
-        if plan.has_own_redis:
+        if not plan.has_own_redis:
+            from cli.up_redis import check_redis
+
+            await check_redis(plan.settings.redis, say)
+        else:
             binary = await asyncio.to_thread(find_server, plan.environ.get("PATH", os.defpath), say)
             redis_url = await self._start_redis(binary)
         for program in up_plan.service_programs(plan, redis_url, self._services):
@@ -225,11 +230,11 @@ def _unhealthy(host: str, port: int) -> str:
 def _greeting(plan: Plan, binary: ServerBinary | None) -> Iterator[str]:
     """Return what runs where, and what to do next."""
     yield ""
-    yield f"Bascule {version('bascule')} runs; its configuration is {_short(plan.config)}."
+    yield f"Bascule {version('bascule')} runs; its configuration is {short(plan.config)}."
     if binary is None:
         yield f"  redis      {mask_url(plan.settings.redis.url)}, not ours to stop"
     else:
-        yield f"  redis      {binary}, data in {_short(plan.var / 'redis')}"
+        yield f"  redis      {binary}, data in {short(plan.var / 'redis')}"
     yield f"  ingress    {plan.ingress_url}"
     for name, port in plan.ops_ports().items():
         yield f"  {name:<10} probes and metrics on port {port}"
@@ -237,7 +242,8 @@ def _greeting(plan: Plan, binary: ServerBinary | None) -> Iterator[str]:
         yield f"This Redis is for trying. For anything real, {INSTALL_HINT}."
     if up_plan.is_generated(plan):
         name = webhook_secret.VARIABLE
-        yield f"{name} was not set: generated and kept in {_short(webhook_secret.kept_path(plan.var))}:"
+        how = "was not set: generated and" if plan.is_secret_new else "is not set:"
+        yield f"{name} {how} kept in {short(webhook_secret.kept_path(plan.var))}:"
         yield f"  {plan.environ[name]}"
     yield "Post an alert:"
     yield f"  {up_plan.sample_curl(plan)}"
@@ -245,11 +251,6 @@ def _greeting(plan: Plan, binary: ServerBinary | None) -> Iterator[str]:
         yield "TradingView posts alerts to:"
         yield f"  {plan.public_url}"
     yield "See what became of it:"
-    yield "  .venv/bin/bascule alerts"
-    yield "  .venv/bin/bascule positions"
+    yield f"  {own_command()} alerts"
+    yield f"  {own_command()} positions"
     yield "Ctrl-C stops everything; started again, nothing is lost."
-
-
-def _short(path: Path) -> Path:
-    """Return the path as seen from the working directory, where it lies below."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

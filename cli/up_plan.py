@@ -41,6 +41,8 @@ class Plan:
     environ: Mapping[str, str]
     """Of the children, but for what each gets of its own."""
     workers: int
+    is_secret_new: bool = False
+    """Whether the webhook's secret was generated just now."""
 
     @property
     def has_own_redis(self) -> bool:
@@ -102,8 +104,10 @@ def make_plan(directory: Path, environ: Mapping[str, str], workers: int) -> Plan
     config = directory / (environ.get("BASCULE_CONFIG") or DEMO_CONFIG)
     inherited = {name: value for name, value in environ.items() if name != "BASCULE_OPS_PORT"}
     settings = load_settings(config, inherited)
+    is_secret_new = False
     names = {webhook.secret for webhook in settings.webhooks.values()}
     if webhook_secret.VARIABLE in names and not has_secret(webhook_secret.VARIABLE, inherited):
+        is_secret_new = not webhook_secret.has_kept(directory / "var")
         inherited[webhook_secret.VARIABLE] = webhook_secret.kept_secret(directory / "var")
     names |= {account.secret for account in settings.accounts.values() if isinstance(account, HttpAccount)}
     for name in sorted(names):
@@ -115,6 +119,7 @@ def make_plan(directory: Path, environ: Mapping[str, str], workers: int) -> Plan
         var=directory / "var",
         environ=MappingProxyType(inherited),
         workers=workers,
+        is_secret_new=is_secret_new,
     )
 
 

@@ -36,9 +36,14 @@ def kept_secret(var: Path) -> str:
     return read_kept(path)
 
 
+def has_kept(var: Path) -> bool:
+    """Return whether a `var/` keeps one."""
+    return kept_path(var).exists()
+
+
 def find_kept(directories: Iterable[Path]) -> Path | None:
     """Return the file of the first `var/` that keeps one."""
-    return next((kept_path(var) for var in directories if kept_path(var).exists()), None)
+    return next((kept_path(var) for var in directories if has_kept(var)), None)
 
 
 def read_kept(path: Path) -> str:

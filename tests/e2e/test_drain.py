@@ -16,7 +16,7 @@ async def test_the_lanes_of_a_draining_worker_trade_elsewhere_within_a_second(
     name_workers_at(bridge, venue)
     bridge.start()
     venue.control(delay_ms=100)
-    alerts = [bridge.alert(symbol=f"S{number % 40}") for number in range(2_000)]
+    alerts = [bridge.alert(symbol=f"S{number % 40}") for number in range(1_200)]
     leaving = bridge.workers[0]
 
     sending = asyncio.create_task(bridge.send_many(alerts, 40))

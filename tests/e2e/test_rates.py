@@ -82,7 +82,7 @@ async def _time_others(bridge: Bridge, venue: Venue) -> tuple[list[str], int]:
 @pytest.mark.parametrize(
     ("per_s", "burst"),
     [
-        pytest.param(100, 20, id="100/s"),
+        pytest.param(200, 20, id="200/s"),
         pytest.param(10, 20, id="10/s", marks=(pytest.mark.slow, pytest.mark.timeout(180))),
         pytest.param(10, 1, id="10/s-without-burst", marks=(pytest.mark.slow, pytest.mark.timeout(180))),
     ],

@@ -32,8 +32,8 @@ async def test_a_worker_stalled_for_three_leases_writes_nothing_more_to_the_lane
         send_to(ending, line)
         bridge.start()
         venue.control(delay_ms=100)
-        alerts = [bridge.alert(symbol=f"S{number % 40}") for number in range(1_600)]
-        sending = asyncio.create_task(bridge.send_many(alerts, 40, rate_per_s=150))
+        alerts = [bridge.alert(symbol=f"S{number % 40}") for number in range(1_200)]
+        sending = asyncio.create_task(bridge.send_many(alerts[:800], 40, rate_per_s=200))
         await wait_orders(venue, 100)
 
         line.black_hole()
@@ -46,6 +46,7 @@ async def test_a_worker_stalled_for_three_leases_writes_nothing_more_to_the_lane
         stopped_at_s = time.monotonic()
         await eventually(lambda: not fences_of(bridge, staying) and not fences_of(bridge, ending))
         await wait_until(stopped_at_s + 3 * LEASE_S)
+        alert_ids = all_accepted(await sending)
         trades_before = len(venue.ledger())
 
         tokens = [fence.partition("|")[0] for fences in lost.values() for fence in fences.values()]
@@ -55,10 +56,11 @@ async def test_a_worker_stalled_for_three_leases_writes_nothing_more_to_the_lane
             ending.cont()
             staying.cont()
             line.pass_through()
+            sending = asyncio.create_task(bridge.send_many(alerts[800:], 40))
             await eventually(lambda: venue.stats()["refused_expired"] >= 4, message="late orders are refused")
             await eventually(lambda: ending.exit_code is not None, message="the one told to ends")
             await eventually(lambda: fences_of(bridge, staying), message="the other one works again")
-        alert_ids = all_accepted(await sending)
+        alert_ids += all_accepted(await sending)
         await bridge.wait_ended(len(alerts), 30)
 
     # They tried, and no script wrote a lost token anywhere.

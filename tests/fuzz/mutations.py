@@ -26,11 +26,19 @@ class Mutation:
     """Must occur exactly once."""
     new: str
     noticed_by: str
-    """`fuzz`, or the module of tests beside `tests/integration/libs/common/store/lua`."""
+    """`fuzz`, or the module of tests in `tests/integration/libs/common/store/lua`."""
+    also: tuple[str, ...] = ()
+    """Mutations that go with it, where one rule alone stands in for another."""
 
     def read(self, script: str) -> str:
         """Return the source of a script, changed if it is this one."""
         source = files("libs.common.store").joinpath("lua", f"{script}.lua").read_text(encoding="utf-8")
+        for name in self.also:
+            source = MUTATIONS[name].change(script, source)
+        return self.change(script, source)
+
+    def change(self, script: str, source: str) -> str:
+        """Return the source without the rule, if it is this script's."""
         if script != self.script:
             return source
         found = source.count(self.old)
@@ -54,18 +62,13 @@ def applied(mutation: Mutation) -> Iterator[None]:
 _ALL: Final = (
     # Who holds a lane.
     Mutation(
-        "no holder in the fence",
-        "prelude",
+        "no holder in the fence", "prelude",
         "return redis.call('HGET', LANES, lane) == token .. '|' .. holder end",
         "return token_of(redis.call('HGET', LANES, lane)) == token end",
-        FUZZ,
+        "test_begin",
     ),
     Mutation(
-        "no fence in begin",
-        "begin",
-        "if not is_held(lane, token, holder) then return {'STALE'} end",
-        "",
-        FUZZ,
+        "no fence in begin", "begin", "if not is_held(lane, token, holder) then return {'STALE'} end", "", "test_begin"
     ),
     Mutation(
         "no fence in resolve",
@@ -107,7 +110,7 @@ _ALL: Final = (
         "open",
         "if token_of(redis.call('HGET', LANES, lane)) ~= token then",
         "if false then",
-        FUZZ,
+        "test_open",
     ),
     Mutation(
         "open keeps a stale token",
@@ -117,7 +120,19 @@ _ALL: Final = (
         "test_open",
     ),
     # One order.
-    Mutation("no compare-and-set in begin", "begin", "if not may_send then return {'STATE'} end", "", FUZZ),
+    Mutation("no compare-and-set in begin", "begin", "if not may_send then return {'STATE'} end", "", "test_begin"),
+    Mutation(
+        "neither compare-and-set nor fence in begin", "begin", "if not may_send then return {'STATE'} end", "", FUZZ,
+        ("no fence in begin",),
+    ),
+    Mutation(
+        "neither compare-and-set nor holder", "begin", "if not may_send then return {'STATE'} end", "", FUZZ,
+        ("no holder in the fence",),
+    ),
+    Mutation(
+        "neither compare-and-set nor re-sent begins", "begin", "if not may_send then return {'STATE'} end", "", FUZZ,
+        ("a re-sent begin is another one",),
+    ),
     Mutation(
         "begin for what is not the head", "begin", "if head ~= entry then return {'STATE'} end", "", "test_begin"
     ),
@@ -128,7 +143,7 @@ _ALL: Final = (
         "if false then",
         "test_begin",
     ),
-    Mutation("no deadline in begin", "begin", "if NOW >= deadline then return {'EXPIRED'} end", "", FUZZ),
+    Mutation("no deadline in begin", "begin", "if NOW >= deadline then return {'EXPIRED'} end", "", "test_begin"),
     Mutation(
         "a request outlives its alert",
         "begin",
@@ -167,7 +182,7 @@ _ALL: Final = (
         "resolve",
         "if nonce ~= '' and nonce == known[8] then return {'OK', known[7]} end",
         "",
-        FUZZ,
+        "test_resolve",
     ),
     Mutation(
         "settle for what is not the head",
@@ -231,7 +246,7 @@ _ALL: Final = (
         FUZZ,
     ),
     Mutation("a closed lane keeps its stream", "prelude", "  redis.call('DEL', lane_key)\n", "", FUZZ),
-    Mutation("a closed lane keeps its fence", "prelude", "  redis.call('HDEL', LANES, lane)\n  drop_token", "  drop_token", FUZZ),
+    Mutation("a closed lane keeps its fence", "prelude", "  redis.call('HDEL', LANES, lane)\n  drop_token", "  drop_token", "test_settle"),
     Mutation(
         "a closed lane keeps its token",
         "prelude",
@@ -281,7 +296,7 @@ _ALL: Final = (
         "    if item.is_sender_id and digest ~= item.digest then return {'CONFLICT', first or ''} end\n", "", "test_admit",
     ),
     Mutation("a lane gets no token", "admit", "    if not has_token[n] then issue_token(to.lane) end\n", "", "test_admit"),
-    Mutation("a lane gets a token for each alert", "admit", "if not has_token[n] then", "if true then", FUZZ),
+    Mutation("a lane gets a token for each alert", "admit", "if not has_token[n] then", "if true then", "test_admit"),
     Mutation(
         "a parked lane gets a token", "admit", " or redis.call('ZSCORE', PARKED, to.lane)\n", "\n", "test_admit"
     ),
@@ -372,7 +387,7 @@ _ALL: Final = (
     Mutation("replay of what is not dead", "replay", "if known[1] and known[1] ~= fields.state then return {'STATE', known[1]} end", "", "test_replay"),
     Mutation("replay without an order record", "replay", "  if not order_states[i] then return {'NO_RECORD'} end\n", "", "test_replay"),
     Mutation("replay without an instruction record", "replay", "if tonumber(fields.attempts) > 0 and #orders == 0 then return {'NO_RECORD'} end", "", "test_replay"),
-    Mutation("a replay keeps the letter", "replay", "redis.call('XDEL', DEAD, ARGV[2])\n", "", FUZZ),
+    Mutation("a replay keeps the letter", "replay", "redis.call('XDEL', DEAD, ARGV[2])\n", "", "test_replay"),
     Mutation("a replay forgets the other accounts", "replay", "if #ended > 0 then redis.call('HSET', alert_key, 'ended', table.concat(ended, ' ')) end\n", "", FUZZ),
     Mutation("a replay keeps the old deadline", "replay", "local deadline = text(NOW + tonumber(ARGV[3]))", "local deadline = fields.deadline", "test_replay"),
     Mutation("a discard keeps the letter", "discard", "redis.call('XDEL', DEAD, ARGV[2])\n", "", "test_discard"),

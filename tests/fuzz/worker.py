@@ -142,7 +142,7 @@ class Task:
             client_order_id=_order_id(head),
             attempt=attempt,
             nonce=nonce,
-            window_ms=self.rng.randint(20, 60),
+            window_ms=self.rng.randint(*self.world.windows_ms),
             plan=b"plan",
             symbol_limit=symbol,
             account_limit=account,

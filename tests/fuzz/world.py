@@ -64,7 +64,13 @@ class World:
         self.keys = Keys()
         self.now_ms = START_MS
         self.venue = Venue(self.report)
-        self.network = Network(self.client, self.rng, self._executed, lambda: self.now_ms)
+        self.network = Network(
+            self.client, self.rng, self._executed, lambda: self.now_ms, self.rng.choice((0.01, 0.04, 0.1))
+        )
+        self.windows_ms = self.rng.choice(((20, 60), (1, 200)))
+        """How long requests may execute: much the same, or very different ones."""
+        self._chaos_share = self.rng.choice((0.01, 0.03, 0.1))
+        self._stall_share = self.rng.choice((0.01, 0.02, 0.05))
         self.limits = self.rng.choice(LIMITS)
         self.intake: Intake = self.network.attach(Intake(self.client, self.keys, now_ms=0))
         self.upkeep: Upkeep = self.network.attach(Upkeep(self.client, self.keys, now_ms=0))
@@ -114,13 +120,13 @@ class World:
             await self._read(self.rng.choice(self.processes))
         elif dice < 0.34:
             await self._upkeep()
-        elif dice < 0.37:
+        elif dice < 0.34 + self._chaos_share:
             await self._chaos()
-        elif dice < 0.39:
+        elif dice < 0.34 + self._chaos_share + self._stall_share:
             self.rng.choice(self.processes).stalled_until_ms = self.now_ms + self.rng.randint(5, 150)
-        elif dice < 0.395:
+        elif dice > 0.995:
             self._kill(self.rng.choice(self.processes))
-        elif dice < 0.40:
+        elif dice > 0.99:
             await self._replay()
         else:
             await self._work(at_most=self.rng.choice((1, 1, 2, 4)))
@@ -276,7 +282,7 @@ class World:
             dice = self.rng.random()
             if dice < 0.5:
                 await self.upkeep.promote()
-            elif dice < 0.75:
+            elif dice < 0.8:
                 await self._reclaim()
             elif dice < 0.95:
                 await self._audit()
@@ -328,12 +334,21 @@ class World:
 
     async def _chaos(self) -> None:
         what = self.rng.choice(
-            ("group", "ready", "token", "token", "consumer", "own", "own", "scripts", "fence", "junk")
+            ("again", "again", "again", "group", "ready", "token", "consumer", "own", "scripts", "fence", "junk")
         )
         self.counts[what] += 1
         tokens = self.direct.xrange(self.keys.ready)
         lanes = self.direct.hkeys(self.keys.lanes)
-        if what == "group":
+        if what == "again":
+            # A fail-over forgot what was delivered, and delivers it to others.
+            try:
+                self.direct.xgroup_setid(self.keys.ready, GROUP, "0")
+            except sync_redis.ResponseError:
+                return
+            for process in self.rng.sample(self.processes, 2):
+                process.reads_own_first = False
+                await self._read(process)
+        elif what == "group":
             if tokens:
                 self.direct.xgroup_destroy(self.keys.ready, GROUP)
             if self.rng.random() < 0.5:

@@ -25,6 +25,9 @@ BasisPoints = Annotated[float, msgspec.Meta(ge=0, le=10_000)]
 REQUEST_MARGIN_MS: Final = 1_000
 """How much sooner than its lane's lease a broker request must be dead."""
 
+LONGEST_DEADLINE_MS: Final = 3_000
+"""When TradingView hangs up: no answer after it reaches anybody."""
+
 DEFAULT_REQUEST_EXPIRY_MS: Final = 5_000
 DEFAULT_WEBHOOK: Final = WebhookName("default")
 """The webhook that `POST /webhook` serves."""
@@ -72,8 +75,13 @@ class RedisSettings(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.shards != 1:
             raise WrongValue("shards", "1: only 1 is built")
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.netloc or parts.path):
+        try:
+            parts = urlsplit(self.url)
+            is_address = parts.scheme in {"redis", "rediss", "unix"} and bool(parts.netloc or parts.path)
+            _ = parts.port  # raises where it is no number
+        except ValueError:
+            is_address = False
+        if not is_address:
             raise WrongValue("url", "a redis://, rediss:// or unix:// address")
 
 
@@ -94,6 +102,8 @@ class IngressSettings(Section, frozen=True, kw_only=True):
     """Time for an alert to become durable, else 503. TradingView hangs up after 3 s: stay below."""
 
     def __post_init__(self) -> None:
+        if self.deadline_ms > LONGEST_DEADLINE_MS:
+            raise WrongValue("deadline", "at most 3s, for TradingView hangs up then")
         if self.port == self.ops_port:
             raise WrongValue("ops_port", "another port than `port`")
         if self.public_url is not None and urlsplit(self.public_url).scheme not in {"http", "https"}:

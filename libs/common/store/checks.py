@@ -1,17 +1,29 @@
 """Whether a Redis server keeps the promises that the bridge makes in its name."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError, RedisError, ResponseError  # noqa: A004 - the names are redis-py's
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,  # noqa: A004 - the name is redis-py's
+    RedisError,
+    ResponseError,
+)
 
-from libs.common.domain.errors import ConfigError
+from libs.common.domain.errors import BridgeError, ConfigError
 from libs.common.store.client import translate
 
 OLDEST: Final = (6, 2)
 UNKNOWN: Final = "unknown"
+
+_BARRED: Final = re.compile(
+    r"NOAUTH|WRONGPASS|NOPERM|Authentication required|no permissions|invalid.*password|without any password",
+    re.IGNORECASE,
+)
+"""redis-py drops the code of some."""
 
 _KEPT_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "always": ("always",),
@@ -110,6 +122,15 @@ async def check_server(client: Redis, durability: str) -> ServerFacts:
     return facts
 
 
+def is_barred(error: BridgeError) -> bool:
+    """Tell whether a server does not let us in: no password, a wrong one, or a user who may not ask.
+
+    It will not pass by itself, though to a worker at its work it is but a server that is away.
+    """
+    text = str(error.__cause__ or error)
+    return isinstance(error.__cause__, AuthenticationError) or _BARRED.search(text) is not None
+
+
 async def _durability(client: Redis, *, is_aof_on: bool, configured: str) -> str:
     if not is_aof_on:
         return UNKNOWN if configured == "declared" else "none"
@@ -155,7 +176,11 @@ def _durability_promise(facts: ServerFacts, durability: str) -> Promise:
         remedy = "find out from its operator; if it is so, set redis.durability: declared"
         return Promise("durability", False, f"{finding}, so {durability} cannot be checked", remedy)
     wanted = f"appendonly yes and appendfsync {durability}"
-    remedy = f"set {wanted} in Redis, or say in redis.durability what may be lost ({facts.durability})"
+    remedy = f"set {wanted} in Redis"
+    if facts.durability == "everysec":
+        remedy += (
+            ", or accept with redis.durability: everysec that a crash of the machine may lose the last second"
+        )
     return Promise("durability", False, finding, remedy)
 
 

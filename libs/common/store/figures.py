@@ -1,14 +1,17 @@
 """How the bridge is doing, in numbers read from Redis at one moment."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from libs.common.domain.ids import AccountName, AlertId
 from libs.common.store.client import translate
 from libs.common.store.keys import GROUP, Keys
-from libs.common.store.streams import at_ms
+from libs.common.store.streams import at_ms, read_entry
 from libs.common.store.upkeep import REAPER
 
 LIVE_MS: Final = 7_000
@@ -54,6 +57,8 @@ class Snapshot:
     """With work, waiting for a worker."""
     lanes_held: int
     lanes_parked: int
+    parked_for: Mapping[str, int]
+    """Reason -> parked lanes that wait for it; a lane whose head has none on record is left out."""
     waiting: int
     """Instructions in lanes, those being executed included."""
     oldest_waiting_ms: int | None
@@ -89,7 +94,8 @@ class Figures:
         ready, held = await self._fenced()
         waits: Any = await self._client.zrange(self._keys.parked, 0, -1)
         parked = [lane.decode() for lane in waits]
-        waiting, oldest_at_ms = await self._waiting([*ready, *held, *parked])
+        waiting, oldest_at_ms, heads = await self._waiting([*ready, *held, *parked])
+        reasons = await self._waits_for([heads[lane] for lane in parked if lane in heads])
         meta = await self._client.hmget(self._keys.meta, ["promoted_at", "reclaimed_at"])
         # Both duties must go round for lanes to move.
         passes = [int(at) for at in meta if at is not None]
@@ -99,6 +105,7 @@ class Figures:
             lanes_ready=len(ready),
             lanes_held=len(held),
             lanes_parked=len(parked),
+            parked_for=reasons,
             waiting=waiting,
             oldest_waiting_ms=None if oldest_at_ms is None else max(0, now_ms - oldest_at_ms),
             dead_letters=int(await self._client.xlen(self._keys.dead)),
@@ -114,21 +121,39 @@ class Figures:
             (ready if fence.endswith(b"|") else held).append(lane.decode())
         return ready, held
 
-    async def _waiting(self, lanes: list[str]) -> tuple[int, int | None]:
+    async def _waiting(self, lanes: list[str]) -> tuple[int, int | None, dict[str, str]]:
+        """Return how many instructions wait, since when the oldest does, and lane -> key of its head's record."""
         waiting, oldest_at_ms = 0, None
+        heads: dict[str, str] = {}
         for start in range(0, len(lanes), _CHUNK):
+            part = lanes[start : start + _CHUNK]
             async with self._client.pipeline(transaction=False) as pipeline:
-                for lane in lanes[start : start + _CHUNK]:
+                for lane in part:
                     key = f"{self._keys.prefix}lane:{lane}"
                     pipeline.xlen(key)
                     pipeline.xrange(key, count=1)
                 replies: list[Any] = await pipeline.execute()
-            for length, first in zip(replies[::2], replies[1::2], strict=True):
+            for lane, length, first in zip(part, replies[::2], replies[1::2], strict=True):
                 waiting += int(length)
                 if first:
                     at = at_ms(first[0][0].decode())
                     oldest_at_ms = at if oldest_at_ms is None else min(oldest_at_ms, at)
-        return waiting, oldest_at_ms
+                    entry = read_entry(*first[0]).fields
+                    if "alert" in entry and "account" in entry:
+                        heads[lane] = self._keys.instruction(
+                            AlertId(entry["alert"]), AccountName(entry["account"])
+                        )
+        return waiting, oldest_at_ms, heads
+
+    async def _waits_for(self, records: list[str]) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for start in range(0, len(records), _CHUNK):
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for key in records[start : start + _CHUNK]:
+                    pipeline.hget(key, "waits_for")
+                replies: list[Any] = await pipeline.execute()
+            found.update(reply.decode("utf-8", "replace") for reply in replies if reply)
+        return dict(found)
 
     async def _workers(self, now_ms: int) -> tuple[WorkerFigures, ...]:
         """Return who checked in lately, and who holds lanes without having done so."""

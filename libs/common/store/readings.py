@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, Market
 from libs.common.policy.fills import Position
 from libs.common.store.checks import ServerFacts, read_server
@@ -21,6 +22,9 @@ from libs.common.store.records import AlertRecord, OrderRecord, Records
 from libs.common.store.streams import SCAN_AT_MOST
 
 T = TypeVar("T")
+
+TIMEOUT_S: Final = 2.0
+"""How long people wait for an answer; each is small."""
 
 Matches = Callable[[T], bool]
 
@@ -48,9 +52,16 @@ class Readings:
 
     @classmethod
     @asynccontextmanager
-    async def at(cls, url: str, *, timeout_s: float = 5.0) -> AsyncIterator["Readings"]:
-        """Connect to a server and disconnect at the end; whether it answers shows at the first call."""
-        client = connect(url, timeout_s=timeout_s, connections=2)
+    async def at(cls, url: str, *, timeout_s: float = TIMEOUT_S) -> AsyncIterator["Readings"]:
+        """Connect to a server and disconnect at the end; whether it answers shows at the first call.
+
+        Raises:
+            ConfigError: The address is none.
+        """
+        try:
+            client = connect(url, timeout_s=timeout_s, connections=2)
+        except ValueError as error:
+            raise ConfigError(f"the address of Redis cannot be read: {error}") from error
         try:
             yield cls(client, Keys())
         finally:
@@ -184,6 +195,17 @@ class Readings:
             if len(ids) >= limit or looked_at >= SCAN_AT_MOST:
                 break
         return list(ids)[:limit]
+
+    async def newest_alert_of_sender(self, sender_id: str) -> AlertRecord | None:
+        """Return the newest alert that its sender named so; None where none of the recent ones is.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        found = await self.newest_alerts(
+            limit=1, matches=lambda record: record.alert.content.sender_id == sender_id
+        )
+        return found.items[0] if found.items else None
 
 
 class _Search(Generic[T]):

@@ -28,7 +28,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     if message["type"] == "http.request" and not message.get("more_body"):
         body: bytes = message.get("body", b"")
         if len(body) > max_bytes:
-            raise too_large("more", max_bytes)
+            raise too_large(f"more than {max_bytes} bytes", max_bytes)
         return body
     parts = bytearray()
     while True:
@@ -36,7 +36,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
             raise SenderGone("the sender left in the middle of its body")
         parts += message.get("body", b"")
         if len(parts) > max_bytes:
-            raise too_large("more", max_bytes)
+            raise too_large(f"more than {max_bytes} bytes", max_bytes)
         if not message.get("more_body"):
             return bytes(parts)
         message = await receive()

@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import pytest
 
 from libs.common.domain.ids import AlertId
+from libs.common.domain.lifecycle import InstructionState
+from libs.common.domain.reasons import Reason
 from tests.integration.cli.conftest import CommandLine
 from tests.support.filled_store import FilledStore
 
 FIELDS = {
     "alert_id",
+    "sender_id",
     "state",
     "reason",
     "webhook",
@@ -190,3 +195,47 @@ def test_what_an_alert_carries_cannot_drive_the_terminal(bascule: CommandLine) -
     bascule.fill(lambda store: store.refuse(detail='"action" is "\x1b]0;owned\x07"'))
 
     assert "\x1b" not in bascule("events").out
+
+
+def test_an_alert_is_found_by_its_senders_own_id(bascule: CommandLine) -> None:
+    ids = bascule.fill(three)
+
+    document = bascule("alerts", f"id-{ids[1]}", "--json").json
+
+    assert (document["alert_id"], document["sender_id"]) == (ids[1], f"id-{ids[1]}")
+    assert f"sender id  id-{ids[1]}" in bascule("alerts", ids[1]).out
+
+
+def test_an_empty_id_is_a_usage_error(bascule: CommandLine) -> None:
+    outcome = bascule("alerts", "")
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "the ID is empty" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["alerts", "orders", "positions"])
+def test_an_account_that_is_not_there_is_told_apart_from_one_without_alerts(
+    bascule: CommandLine, config: Path, command: str
+) -> None:
+    outcome = bascule(command, "--account", "nope")
+
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err == "bascule: no account nope: there are paper, desk\n"
+    assert bascule(command, "--account", "PAPER").code == 0
+
+
+def test_a_long_reason_is_shown_whole(bascule: CommandLine) -> None:
+    words = "the venue's " + "very " * 100 + "long reason"
+
+    async def refused(store: FilledStore) -> AlertId:
+        alert_id = await store.admit()
+        held, head = await store.take()
+        await store.settle(held, head, InstructionState.DEAD, Reason.POISON, words)
+        return alert_id
+
+    alert_id = bascule.fill(refused)
+    bascule.fill(lambda store: store.refuse(detail=words))
+
+    assert words in bascule("alerts", alert_id).out
+    assert words in bascule("events").out
+    assert words in bascule("dead-letters", "list").out

@@ -95,3 +95,25 @@ def test_a_replay_that_could_trade_twice_is_refused_in_words(bascule: CommandLin
     assert outcome.code == 1
     assert "the record of the order is gone" in outcome.err
     assert len(bascule("dead-letters", "list", "--json").json) == 1
+
+
+def test_the_beginning_of_an_id_names_a_letter(bascule: CommandLine) -> None:
+    alert_id = bascule.fill(poisoned)
+    [letter] = bascule("dead-letters", "list", "--json").json
+
+    for name in (alert_id[:12], letter["dead_letter_id"][:9]):
+        shown = bascule("dead-letters", "show", name, "--json").json
+        assert shown["dead_letter_id"] == letter["dead_letter_id"]
+    for name in ("", alert_id[:1]):
+        outcome = bascule("dead-letters", "discard", name)
+        assert outcome.code == 1
+        assert "too short" in outcome.err
+
+
+def test_an_attempt_is_called_one(bascule: CommandLine) -> None:
+    async def refused(store: FilledStore) -> AlertId:
+        alert_id = await store.admit()
+        await store.reject()
+        return alert_id
+
+    assert "attempt 1" in bascule("dead-letters", "show", bascule.fill(refused)).out

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.common.store.client import connect
 from tests.integration.cli.conftest import CommandLine
 from tests.support.filled_store import FilledStore
 from tests.support.ports import free_port
@@ -47,7 +48,7 @@ def test_status_of_a_bridge_at_work_is_ok(bascule: CommandLine) -> None:
 
     document = outcome.json
     assert (outcome.code, document["status"], document["reasons"]) == (0, "ok", [])
-    assert document["lanes"] == {"ready": 0, "held": 1, "parked": 0}
+    assert document["lanes"] == {"ready": 0, "held": 1, "parked": 0, "parked_for": {}}
     assert document["waiting"] == 1
     assert [worker["pending"] for worker in document["workers"]] == [1]
     assert document["redis"]["durability"] == "always"
@@ -226,3 +227,72 @@ def test_the_doctor_finds_the_record_of_a_bridge_that_is_gone(bascule: CommandLi
 
     assert code == 3
     assert found["run record"][0] == "warning"
+
+
+DEMO = """
+webhooks: {default: {secret: WEBHOOK_SECRET, accounts: [paper]}}
+accounts: {paper: {broker: paper}}
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_before_the_first_start_a_missing_redis_is_nothing_wrong(
+    bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setattr("sys.prefix", "/nowhere/venv")
+    # The default address may be in use on the machine that tests run on.
+    monkeypatch.setattr(
+        "libs.common.store.readings.connect", lambda *_, **__: connect("redis://127.0.0.1:1/0", timeout_s=1)
+    )
+    write_config(tmp_path, monkeypatch, DEMO)
+
+    _, found = findings(bascule, command)
+
+    assert found["redis"][0] == "skip"
+    assert "`make up` brings its own Redis" in found["redis"][1]
+    if command == "check":
+        assert found["secret WEBHOOK_SECRET"][0] == "ok"
+        assert bascule(command).code == 0
+
+
+def test_a_redis_that_the_configuration_names_must_answer(
+    bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setattr("sys.prefix", "/nowhere/venv")
+    write_config(tmp_path, monkeypatch, f'redis: {{url: "redis://127.0.0.1:1/0"}}{DEMO}')
+
+    code, found = findings(bascule, "check")
+
+    assert (code, found["redis"][0]) == (1, "wrong")
+
+
+def test_a_wrong_password_is_named_with_what_to_do(
+    bascule: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", f"{bascule.redis.url}?username=nobody&password=wrong")
+
+    code, found = findings(bascule, "check")
+
+    assert code == 1
+    assert "password" in found["redis"][1]
+    assert "REDIS_URL=redis://NAME:PASSWORD@host:port/0" in found["redis"][1]
+
+
+def test_people_see_what_parked_lanes_wait_for_and_for_how_long_a_breaker_is_half_open(
+    bascule: CommandLine,
+) -> None:
+    async def parked(store: FilledStore) -> None:
+        await store.admit("PARKED")
+        held, _ = await store.take()
+        await store.park(held)
+        await store.open_breaker("paper:PARKED", reset_ms=0)
+
+    bascule.fill(parked)
+
+    outcome = bascule("status")
+
+    assert "1 parked (1 rate_limit)" in outcome.out
+    assert "paper:PARKED half_open for " in outcome.out
+    assert "breaker" not in " ".join(bascule("status", "--json").json["reasons"])

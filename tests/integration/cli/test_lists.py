@@ -181,3 +181,11 @@ def test_positions_are_found_without_a_configuration(bascule: CommandLine) -> No
 def test_an_account_that_trades_elsewhere_is_refused(bascule: CommandLine, config: Path) -> None:
     assert bascule("positions", "--account", "desk").code == 1
     assert bascule("positions", "--account", "nobody").code == 1
+
+
+def test_a_webhook_that_is_not_there_is_told(bascule: CommandLine, config: Path) -> None:
+    outcome = bascule("events", "--webhook", "nope")
+
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err == "bascule: no webhook nope: there are default\n"
+    assert bascule("events", "--webhook", "default").code == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.output import ago, cell, printable, size, span, table
+from cli.output import ago, cell, printable, size, span, table, write_table
 
 
 def test_columns_are_aligned_and_missing_values_are_dashes() -> None:
@@ -27,8 +27,21 @@ def test_what_came_from_outside_cannot_drive_the_terminal() -> None:
     assert printable("schön") == "schön"
 
 
-def test_long_cells_are_cut() -> None:
-    assert len(cell("x" * 500)) < 100
+def test_cells_are_cut_only_where_asked_for_and_never_the_last() -> None:
+    assert cell("x" * 500) == "x" * 500
+    assert table(("A", "B"), [("x" * 500, "y" * 500)])[1] == f"{'x' * 500}  {'y' * 500}"
+    assert table(("A", "B"), [("x" * 500, "y" * 500)], longest=10)[1] == f"{'x' * 9}…  {'y' * 500}"
+
+
+@pytest.mark.parametrize(("is_terminal", "is_whole"), [(True, False), (False, True)])
+def test_a_list_is_cut_on_a_terminal_alone(
+    is_terminal: bool, is_whole: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+
+    write_table(("A", "B"), [("x" * 500, "y")])
+
+    assert ("x" * 500 in capsys.readouterr().out) is is_whole
 
 
 @pytest.mark.parametrize(

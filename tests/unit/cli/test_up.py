@@ -180,6 +180,7 @@ def test_everything_starts_says_where_and_stops_redis_last(tree):
 def test_started_again_nothing_is_lost_and_the_secret_is_the_same(tree):
     launcher = tree.up_and_running()
     secret = (tree.var / "webhook-secret").read_text().strip()
+    assert "WEBHOOK_SECRET was not set: generated and kept in var/webhook-secret:" in tree.text
     assert stat.S_IMODE((tree.var / "webhook-secret").stat().st_mode) == 0o600
     assert f'"secret":"{secret}"' in tree.text
     assert f"curl -sS http://127.0.0.1:{tree.port}/webhook " in tree.text
@@ -191,6 +192,8 @@ def test_started_again_nothing_is_lost_and_the_secret_is_the_same(tree):
     tree.up_and_running()
     assert "kept" in tree.redis("GET", "key")
     assert (tree.var / "webhook-secret").read_text().strip() == secret
+    assert tree.text.count("generated") == 1
+    assert "WEBHOOK_SECRET is not set: kept in var/webhook-secret:" in tree.text
 
 
 def test_a_second_one_in_the_same_tree_is_refused(tree):
@@ -265,16 +268,26 @@ def test_a_wrong_configuration_and_a_missing_secret_are_one_line(tree):
     assert "set OWN_SECRET, or OWN_SECRET_FILE" in tree.refused()
 
 
-def test_another_redis_is_used_where_the_environment_names_one(tree):
-    launcher = tree.up_and_running(REDIS_URL="redis://127.0.0.1:1/0", WEBHOOK_SECRET="of my own")
-    assert tree.record.redis_url == "redis://127.0.0.1:1/0"
-    assert all("redis://127.0.0.1:1/0" in note.text for note in tree.notes)
+def test_another_redis_is_used_where_the_environment_names_one(tree, redis_server):
+    launcher = tree.up_and_running(REDIS_URL=redis_server.url, WEBHOOK_SECRET="of my own")
+    assert tree.record.redis_url == redis_server.url
+    assert all(redis_server.url in note.text for note in tree.notes)
     assert not (tree.var / "redis").exists()
     assert not (tree.var / "webhook-secret").exists()
     assert "of my own" not in tree.text
     assert "$WEBHOOK_SECRET" in tree.text
     launcher.send_signal(signal.SIGINT)
     assert launcher.wait(20) == 0
+
+
+def test_another_redis_that_promises_too_little_is_one_line_and_starts_nothing(tree, redis_server):
+    with redis_server.client() as client:
+        client.config_set("appendfsync", "everysec")
+        client.config_set("maxmemory-policy", "allkeys-lru")
+    line = tree.refused(REDIS_URL=redis_server.url)
+    assert "set appendonly yes and appendfsync always" in line
+    assert "set it to noeviction" in line
+    assert tree.notes == []
 
 
 def test_data_of_a_newer_server_is_refused(tree):

@@ -17,11 +17,12 @@ class Told:
         self.reports: list[BreakerReport] = []
         self.is_away = 0
 
-    async def __call__(self, report: BreakerReport) -> None:
+    async def __call__(self, report: BreakerReport) -> bool:
         if self.is_away:
             self.is_away -= 1
             raise StoreUnavailable("away")
         self.reports.append(report)
+        return True
 
     @property
     def verdicts(self) -> list[tuple[bool, int]]:

@@ -90,3 +90,12 @@ async def test_a_destroyed_group_means_no_workers(store: FilledStore) -> None:
     await store.client.xgroup_destroy(store.keys.ready, "workers")
 
     assert (await Figures(store.client, store.keys).read()).workers == ()
+
+
+async def test_parked_lanes_are_counted_by_what_they_wait_for(store: FilledStore) -> None:
+    for symbol in ("AAA", "BBB"):
+        await store.admit(symbol)
+        held, _ = await store.take()
+        await store.park(held)
+
+    assert (await Figures(store.client, store.keys).read()).parked_for == {"rate_limit": 2}

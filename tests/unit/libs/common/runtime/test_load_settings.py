@@ -38,6 +38,8 @@ def refusal(load):
         ("limits: {symbol: {rate: , burst: 1}}", "limits.symbol.rate: got"),
         ("limits: {symbol: off}", 'limits.symbol: got "off", expected a section with keys'),
         ("ingress: {port: 80800}", "ingress.port: got 80800, expected a whole number <= 65535"),
+        ("ingress: {deadline: 4s}", 'ingress.deadline: got "4s", expected at most 3s, for TradingView hangs up then'),
+        ('redis: {url: "redis://host:port/0"}', 'redis.url: got "redis://host:port/0", expected a redis://'),
         ("ingress: {port: 9101}", "ingress.ops_port: expected another port than `port`"),
         ("ingress: {public_url: hooks.example.com}", "ingress.public_url: got"),
         ("worker: {lease: 1s}", "worker.lease: got 1s, expected at least 1500ms"),

@@ -57,6 +57,7 @@ async def test_reading_stops_where_the_limit_is_passed(messages: list[dict[str, 
     with pytest.raises(AdmissionError) as caught:
         await read_body(scope(), sender, 3)
     assert caught.value.status == 413
+    assert "the body has more than 3 bytes" in str(caught.value)
     assert sender.asked <= 2
 
 

@@ -88,6 +88,7 @@ async def test_after_the_clock_stepped_back_an_open_breaker_is_asked_no_later_th
 
 async def test_re_sent_after_a_lost_reply_it_issues_no_second_token(rig: Rig):
     await parked(rig, 0, 0)
+
     async def call() -> object:
         return await rig.upkeep.promote()
 

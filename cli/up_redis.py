@@ -1,0 +1,64 @@
+"""Whether a Redis that is not ours to run is fit for the bridge, asked once before anything is started on it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from cli.check import GIVE_IDENTITY
+from libs.common.domain.errors import ConfigError, StoreCorrupt, StoreUnavailable
+from libs.common.runtime.secrets import mask_url
+from libs.common.runtime.settings import RedisSettings
+from libs.common.store.checks import check_server, is_barred
+from libs.common.store.client import connect
+
+PATIENCE_S: Final = 10.0
+"""How long a server that is away is waited for."""
+
+_TIMEOUT_S: Final = 2.0
+_ASK_S: Final = 0.25
+
+
+async def check_redis(
+    redis: RedisSettings, say: Callable[[str], None], *, patience_s: float = PATIENCE_S
+) -> None:
+    """Make sure that a server answers, lets us in and keeps the promises of the configuration.
+
+    Args:
+        redis: Where it is, and what it must promise.
+        say: Told once that it is waited for.
+        patience_s: How long it is waited for.
+
+    Raises:
+        ConfigError: It does not; one line with what to do.
+    """
+    where = f"Redis at {mask_url(redis.url)} (REDIS_URL)"
+    try:
+        client = connect(redis.url, timeout_s=_TIMEOUT_S, connections=1)
+    except ValueError as error:  # an option behind the `?`
+        raise ConfigError(f"{where}: the address cannot be read: {error}") from error
+    deadline_s = time.monotonic() + patience_s
+    is_away = False
+    try:
+        while True:
+            try:
+                await check_server(client, redis.durability)
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {'; '.join(str(error).splitlines())}") from error
+            except (StoreUnavailable, StoreCorrupt) as error:
+                cause = str(error.__cause__ or error).rstrip(".")
+                if is_barred(error):
+                    raise ConfigError(f"{where} does not let us in: {cause}: {GIVE_IDENTITY}") from error
+                if isinstance(error, StoreCorrupt):
+                    raise ConfigError(f"{where} cannot be used: {cause}") from error
+                if time.monotonic() >= deadline_s:
+                    remedy = "start it, correct its address, or unset REDIS_URL for a Redis of our own"
+                    raise ConfigError(f"no answer from {where}: {cause}: {remedy}") from error
+                if not is_away:
+                    say(f"no answer from {where} yet: {cause}; waiting up to {patience_s:g} s")
+                is_away = True
+            else:
+                return
+            await asyncio.sleep(_ASK_S)
+    finally:
+        await client.aclose()
