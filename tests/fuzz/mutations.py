@@ -364,7 +364,7 @@ _ALL: Final = (
     Mutation("the audit expires what is held", "audit", "  if not redis.call('ZSCORE', PARKED, lane) then return end\n", "", "test_audit"),
     Mutation("one bad lane stops the audit", "audit", "elseif not pcall(look_after, ARGV[i]) then", "elseif look_after(ARGV[i]) then", "test_audit"),
     Mutation("the group is not made again", "audit", "  redis.call('XGROUP', 'CREATE', READY, GROUP, '0', 'MKSTREAM')\n", "", "test_audit"),
-    Mutation("a consumer goes with its tokens", "retire", 
+    Mutation("a consumer goes with its tokens", "retire",
         "facts.pending == 0 and facts.idle > tonumber(ARGV[2]) and not redis.call('ZSCORE', KEYS[9], facts.name)\n"
         "    and #redis.call('XPENDING', READY, GROUP, '-', '+', 1, facts.name) == 0 then",
         "facts.idle > tonumber(ARGV[2]) then", "test_retire"),

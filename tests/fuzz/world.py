@@ -14,7 +14,15 @@ import redis as sync_redis
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
-from libs.common.domain.ids import AccountName, AlertId, DeadLetterId, LaneName, Market, WebhookName, lane_name
+from libs.common.domain.ids import (
+    AccountName,
+    AlertId,
+    DeadLetterId,
+    LaneName,
+    Market,
+    WebhookName,
+    lane_name,
+)
 from libs.common.domain.lifecycle import ENDED, WORST_FIRST, InstructionState
 from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.head import Held
@@ -32,7 +40,12 @@ LEASE_MS: Final = 60_000
 """Longer than a run takes: leases lapse when this says so, not by real time."""
 
 ACCOUNTS: Final = ("desk", "fund")
-LIMITS: Final = ((NO_LIMIT, NO_LIMIT), ((8_000, 2), (3_000, 3)), (NO_LIMIT, (5_000, 1)), ((15_000, 1), NO_LIMIT))
+LIMITS: Final = (
+    (NO_LIMIT, NO_LIMIT),
+    ((8_000, 2), (3_000, 3)),
+    (NO_LIMIT, (5_000, 1)),
+    ((15_000, 1), NO_LIMIT),
+)
 
 
 @dataclass
@@ -334,7 +347,19 @@ class World:
 
     async def _chaos(self) -> None:
         what = self.rng.choice(
-            ("again", "again", "again", "group", "ready", "token", "consumer", "own", "scripts", "fence", "junk")
+            (
+                "again",
+                "again",
+                "again",
+                "group",
+                "ready",
+                "token",
+                "consumer",
+                "own",
+                "scripts",
+                "fence",
+                "junk",
+            )
         )
         self.counts[what] += 1
         tokens = self.direct.xrange(self.keys.ready)
@@ -501,7 +526,9 @@ class World:
         state = InstructionState(record["state"])
         self.counts[state] += 1
         if self.venue.knows(client_order_id(account, alert, 0)) != (state is InstructionState.EXECUTED):
-            self.report("PHANTOM" if state is InstructionState.EXECUTED else "EXECUTED UNNOTICED", (key, record))
+            self.report(
+                "PHANTOM" if state is InstructionState.EXECUTED else "EXECUTED UNNOTICED", (key, record)
+            )
         if ends != 1 + self.replays[key]:
             self.report("SETTLED TWICE", (key, ends, self.replays[key]))
         if record["reason"] == "poison" and int(record["lost_holders"]) < POISON_LIMIT:

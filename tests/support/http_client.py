@@ -35,7 +35,7 @@ class Answer:
         yield self.body
 
 
-class ConnectionLost(Exception):  # noqa: N818 - it names the condition
+class ConnectionLost(Exception):
     """The connection failed before the answer was complete."""
 
 
