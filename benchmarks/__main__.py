@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import signal
+import sys
 
 from benchmarks import figures, ingress, worker
 
@@ -21,6 +23,8 @@ def main() -> None:
         help="seconds a turn waits for a quiet machine, at most (default: 10)",
     )
     chosen = parser.parse_args()
+    # As Ctrl-C does: what was started is ended and removed on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for name in BENCHMARKS if chosen.which == "all" else [chosen.which]:
         print(
             f"{name}: {chosen.runs} runs of {chosen.seconds} s; load of the machine {os.getloadavg()[0]:.2f}"

@@ -7,6 +7,7 @@ from tests.e2e.ledger import all_accepted, assert_nobody_reclaimed, assert_whole
 from tests.support.eventually import eventually
 
 DRAIN_S = 20.0
+STOPS_WITHIN_MS = 250
 
 
 async def test_the_lanes_of_a_draining_worker_trade_elsewhere_within_a_second(
@@ -32,7 +33,9 @@ async def test_the_lanes_of_a_draining_worker_trade_elsewhere_within_a_second(
     alert_ids = all_accepted(await sending)
     await bridge.wait_ended(len(alerts), 30)
     await assert_whole_run(bridge, venue, alert_ids)
-    # It ended what it had begun: nobody had to ask the venue what became of it.
+    # It ended what it had begun and began nothing more: nobody had to ask the venue what became of it.
+    own = [trade["executed_at_ms"] for trade in venue.ledger() if trade["book"] == leaving.label]
+    assert max(own) <= asked_at_ms + STOPS_WITHIN_MS
     assert venue.stats()["lookups"] == 0
     assert_nobody_reclaimed(bridge)
 

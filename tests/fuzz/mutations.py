@@ -130,10 +130,6 @@ _ALL: Final = (
         ("no holder in the fence",),
     ),
     Mutation(
-        "neither compare-and-set nor re-sent begins", "begin", "if not may_send then return {'STATE'} end", "", FUZZ,
-        ("a re-sent begin is another one",),
-    ),
-    Mutation(
         "begin for what is not the head", "begin", "if head ~= entry then return {'STATE'} end", "", "test_begin"
     ),
     Mutation(

@@ -156,8 +156,13 @@ local function dead_letter_unreadable(lane, lane_key, entry)
   local fields = fields_of(entry)
   local held = cjson.encode(entry[2])
   if is_named(fields) then
-    local state = redis.call('HGET', instruction_key(fields.alert, fields.account), 'state')
-    if state == 'QUEUED' or state == 'ACTIVE' then
+    local known = redis.call('HMGET', instruction_key(fields.alert, fields.account), 'state', 'orders')
+    local is_open, may_have_traded = known[1] == 'QUEUED' or known[1] == 'ACTIVE', false
+    for order in string.gmatch(known[2] or '', '%S+') do
+      local state = redis.call('HGET', PREFIX .. 'order:' .. order, 'state')
+      may_have_traded = may_have_traded or state == 'SENDING' or state == 'UNKNOWN'
+    end
+    if is_open and not may_have_traded then
       fields.version, fields.deadline, fields.body = fields.version or '', fields.deadline or '', fields.body or ''
       finish(lane, lane_key, entry[1], fields, 'DEAD', 'malformed', held, UNREADABLE_KEPT, UNREADABLE_KEPT)
       return

@@ -53,3 +53,13 @@ async def test_a_late_flight_admits_nothing_and_tells_the_time(rig: Rig):
         answer = await rig.run("admit", keys, [rig.now_ms - 1, *item])
     assert answer == [str(rig.now_ms).encode(), [b"LATE", b""]]
     assert (await rig.run("admit", keys, [rig.now_ms, *item]))[1][0] == b"ADMITTED"
+
+
+async def test_an_instruction_whose_order_may_have_traded_is_not_ended_by_an_unreadable_entry(rig: Rig):
+    hold = await rig.hold()
+    await rig.go(hold)
+    garble(rig)
+    await rig.park(hold)
+    assert rig.instruction(hold.head.alert_id)["state"] == "ACTIVE"
+    [(_, letter)] = rig.redis.xrange(rig.keys.dead)
+    assert (letter["alert"], letter["reason"]) == (hold.head.alert_id, "malformed")
