@@ -26,6 +26,9 @@ from services.reaper.trim import Trim
 STUCK_MS: Final = 60_000
 """A loop that has not come round for this long will not by itself."""
 
+PROMOTE_AT_MOST_MS: Final = 100
+"""Between two looks at parked lanes: one that is parked meanwhile may be due before the next."""
+
 
 def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Clock) -> list[DutyLoop]:
     """Return the loops of all duties."""
@@ -36,7 +39,7 @@ def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Cl
     return [
         DutyLoop(duty, clock, metrics)
         for duty in (
-            Promote(upkeep, metrics, interval_ms=every_ms),
+            Promote(upkeep, metrics, interval_ms=min(every_ms, PROMOTE_AT_MOST_MS)),
             Reclaim(upkeep, metrics, lease_ms=settings.worker.lease_ms, interval_ms=every_ms),
             Audit(upkeep, metrics, keep_dead_ms=retention.replayable_ms, interval_ms=every_ms),
             Retire(upkeep, metrics),

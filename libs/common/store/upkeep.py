@@ -10,6 +10,9 @@ from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
 
+SCANS: Final = 10
+"""Stretches of the keyspace that one audit looks at."""
+
 REAPER: Final = "reaper"
 """The consumer that claims stalled tokens; it never keeps one beyond its script."""
 
@@ -79,22 +82,32 @@ class Upkeep:
     async def audit(self, *, keep_dead_ms: int, scan: int = 1_000) -> AuditFindings:
         """Heal lanes whose token was lost, and expire what waits behind held heads.
 
-        Each pass looks at about `scan` fences and `scan` keys, and goes on from there in the next.
+        Each pass looks at about `scan` fences and ten times as many keys, and goes on from there in the next.
         """
         try:
             self._fence_cursor, fences = await self._client.hscan(
                 self._keys.lanes, self._fence_cursor, count=scan
             )
-            self._stream_cursor, streams = await self._client.scan(
-                self._stream_cursor, match=f"{self._keys.prefix}lane:*", count=scan, _type="stream"
-            )
+            streams = await self._lane_streams(scan)
             parked = await self._client.zrange(self._keys.parked, 0, scan - 1)
         except (RedisError, OSError) as error:
             raise translate(error) from error
         cut = len(f"{self._keys.prefix}lane:".encode())
-        found = [key[cut:] for key in cast("list[bytes]", streams)]
+        found = [key[cut:] for key in streams]
         reply = await self._run("audit", keep_dead_ms, len(fences), *fences, *found, "", *parked)
         return AuditFindings(int(reply[0]), int(reply[1]), int(reply[2]))
+
+    async def _lane_streams(self, scan: int) -> list[bytes]:
+        """Return the lanes among the next keys: most keys are records, so many are looked at."""
+        found: list[bytes] = []
+        for _ in range(SCANS):
+            self._stream_cursor, keys = await self._client.scan(
+                self._stream_cursor, match=f"{self._keys.prefix}lane:*", count=scan, _type="stream"
+            )
+            found += cast("list[bytes]", keys)
+            if self._stream_cursor == 0:
+                break
+        return found
 
     async def retire(self, *, idle_ms: int) -> int:
         """Delete consumers without pending entries that have been idle for this long; returns how many."""
