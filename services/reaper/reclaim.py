@@ -23,7 +23,8 @@ class Reclaim:
         pass_ = await self._upkeep.reclaim(lease_ms=self._lease_ms)
         if isinstance(pass_, Grace):
             self._metrics.grace()
-            log.warning("leases_started_afresh", leases=pass_.leases)
+            if pass_.leases:  # the first pass of all is one, too
+                log.warning("leases_started_afresh", leases=pass_.leases)
         else:
             self._metrics.reclaimed(pass_.lanes)
             if pass_.lanes or pass_.dropped:

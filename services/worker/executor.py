@@ -36,6 +36,7 @@ from libs.common.store.orders import (
     Intent,
     OrderOutcome,
     Orders,
+    Resolved,
     Settlement,
     Wait,
 )
@@ -270,19 +271,14 @@ class Executor:
                 "order_unknown", alert_id=work.head.alert_id, client_order_id=work.order_id, error=str(error)
             )
             await self._breakers.failed(_scope(work), go)
-            finding = self._finding(work, attempt, OrderState.UNKNOWN, None, str(error))
-            noted = await persist(lambda: self._orders.resolve.submit(finding), work.lease)
-            if isinstance(noted, Moved | Stale):
-                return noted
-            return await self._resolve(work, attempt, unknown_for_ms=0)
+            return await self._outcome_unknown(work, attempt, str(error))
         self._metrics.placed("answered", self._clock.monotonic_ms() - started_ms)
         await self._breakers.succeeded(_scope(work), go)
         return await self._end(work, attempt, report)
 
     async def _not_executed(self, work: _Work, attempt: int, nonce: Nonce, error: BrokerUnavailable) -> Step:
         """Record that the attempt certainly did nothing, and try again after a wait."""
-        finding = self._finding(work, attempt, OrderState.NOT_EXECUTED, nonce, str(error))
-        noted = await persist(lambda: self._orders.resolve.submit(finding), work.lease)
+        noted = await self._note(work, attempt, OrderState.NOT_EXECUTED, nonce, str(error))
         if isinstance(noted, Moved | Stale):
             return noted
         log.info("order_not_executed", alert_id=work.head.alert_id, attempt=attempt, error=str(error))
@@ -295,17 +291,20 @@ class Executor:
         await asyncio.sleep(wait_ms / 1_000)
         return await self._attempt(work, attempt + 1)
 
+    async def _outcome_unknown(self, work: _Work, attempt: int, detail: str) -> Step:
+        """Record that the attempt may have been executed, and find out."""
+        noted = await self._note(work, attempt, OrderState.UNKNOWN, None, detail)
+        if isinstance(noted, Moved | Stale):
+            return noted
+        return await self._resolve(work, attempt, unknown_for_ms=0)
+
     async def _refused(self, work: _Work, attempt: int, error: OrderRejected) -> Step:
         """End as refused; but where an earlier attempt may have traded, the venue is asked first."""
         if attempt > 1:
             try:
                 found = await work.account.broker.find(work.order_id, work.instruction.market)
             except LookUpUnavailable:
-                finding = self._finding(work, attempt, OrderState.UNKNOWN, None, str(error))
-                noted = await persist(lambda: self._orders.resolve.submit(finding), work.lease)
-                if isinstance(noted, Moved | Stale):
-                    return noted
-                return await self._resolve(work, attempt, unknown_for_ms=0)
+                return await self._outcome_unknown(work, attempt, str(error))
             if found is not None and found.state is not OrderState.REJECTED:
                 return await self._end(work, attempt, found)
         report = OrderReport(order_id="", state=OrderState.REJECTED, detail=str(error))
@@ -404,10 +403,11 @@ class Executor:
         passed_ms = self._clock.monotonic_ms() - work.begun_at_ms
         return max(0, work.head.deadline_ms - work.head.now_ms - passed_ms)
 
-    def _finding(
+    async def _note(
         self, work: _Work, attempt: int, state: OrderState, nonce: Nonce | None, detail: str
-    ) -> Finding:
-        return Finding(work.held, work.order_id, attempt, state, nonce, margin_ms=0, detail=detail)
+    ) -> Resolved:
+        finding = Finding(work.held, work.order_id, attempt, state, nonce, margin_ms=0, detail=detail)
+        return await persist(lambda: self._orders.resolve.submit(finding), work.lease)
 
 
 def _nonces() -> Iterator[Nonce]:
