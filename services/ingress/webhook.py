@@ -12,7 +12,7 @@ from libs.common.policy.throttle import Throttled
 from libs.common.store.intake import Admitted, Conflict, Duplicate, Intake, Verdict
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.web.body import SenderGone, read_body
-from libs.common.wire.dialects import factorqx
+from libs.common.wire.dialects.recognition import recognise
 from libs.common.wire.masking import Masker
 from services.ingress.answers import send_admitted, send_duplicate
 from services.ingress.deadlines import Deadlines, Post
@@ -93,7 +93,7 @@ class WebhookEndpoint:
             text = body.decode()
         except UnicodeDecodeError as error:
             raise AdmissionError(400, "not_utf8", f"byte {error.start} of the body is not UTF-8") from error
-        document = factorqx.parse(body)
+        document = recognise(body)
         credential = document.credential
         if not hook.credentials.accept(credential):
             raise AdmissionError(401, "unauthorized", "the credential is missing or wrong")

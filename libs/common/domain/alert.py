@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from libs.common.domain.ids import AccountName, AlertId, WebhookName
+from libs.common.domain.order import OrderType
 
 
 class Action(StrEnum):
@@ -13,23 +14,114 @@ class Action(StrEnum):
 
     BUY = "buy"
     SELL = "sell"
+    CLOSE_LONG = "close_long"
+    """Close the long position, or `quantity` of it; never opens a short one."""
+    CLOSE_SHORT = "close_short"
+    """Close the short position, or `quantity` of it; never opens a long one."""
+    CLOSE_ALL = "close_all"
+    """Close whatever is open in the market."""
+    TARGET = "target"
+    """Trade until the position is `position`, of `quantity`."""
+    FLIP = "flip"
+    """Close what is open on the other side, and open `position`, of `quantity`."""
+    CANCEL = "cancel"
+    """Cancel the open orders of the market."""
 
 
-class AlertContent(msgspec.Struct, frozen=True, kw_only=True):
+class MarketPosition(StrEnum):
+    """Which way a position goes, in TradingView's words."""
+
+    LONG = "long"
+    SHORT = "short"
+    FLAT = "flat"
+
+
+class QuantityUnit(StrEnum):
+    """What a quantity counts."""
+
+    UNITS = "units"
+    """Base units, contracts or shares."""
+    QUOTE = "quote"
+    """The order's value in the quote currency."""
+    PERCENT_OF_EQUITY = "percent_of_equity"
+    PERCENT_OF_POSITION = "percent_of_position"
+    """Of what is open in the market."""
+    RISK_QUOTE = "risk_quote"
+    """What is lost at the stop-loss, in the quote currency; takes one."""
+    RISK_PERCENT = "risk_percent"
+    """What is lost at the stop-loss, in percent of the equity; takes one."""
+
+
+class TimeInForce(StrEnum):
+    """How long an order may rest."""
+
+    DAY = "day"
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+    OPG = "opg"
+    """At the opening."""
+    CLS = "cls"
+    """At the close."""
+
+
+class ExitUnit(StrEnum):
+    """How the level of a take-profit or stop-loss is given."""
+
+    PRICE = "price"
+    DISTANCE = "distance"
+    """From the entry, in the quote currency."""
+    PERCENT = "percent"
+    """From the entry, in percent of it."""
+
+
+class ExitLevel(msgspec.Struct, frozen=True):
+    """Where to take profit or to stop a loss."""
+
+    value: Decimal
+    """Above 0."""
+    unit: ExitUnit = ExitUnit.PRICE
+
+
+class AlertContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The meaning of a body, free of its dialect and of its credential."""
 
     dialect: str
     action: Action
     symbol: str
     """As sent."""
+    exchange: str | None = None
+    """As sent; upper and lower case mean the same."""
     quantity: Decimal | None = None
-    """Base units, above 0; None takes the account's `default_quantity`."""
+    """Above 0, in `unit`. None: the account's `default_quantity`; of a close, all of it."""
+    unit: QuantityUnit = QuantityUnit.UNITS
+    order_type: OrderType = OrderType.MARKET
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    take_profit: ExitLevel | None = None
+    stop_loss: ExitLevel | None = None
+    reduce_only: bool = False
+    time_in_force: TimeInForce | None = None
     price: Decimal | None = None
-    """The reference price, above 0."""
+    """The reference price, above 0; never an order's price."""
     strategy: str | None = None
     sender_id: str | None = None
     """The sender's own id for the alert: its dedup key."""
+    bar_at_ms: int | None = None
+    """The time of the bar that the alert is about, as sent; many templates put the time of firing there."""
+    interval: str | None = None
+    """The resolution of its chart, as sent."""
     fired_at_ms: int | None = None
+    max_age_ms: int | None = None
+    """How old it may become by its own word; the webhook's own maximum holds too."""
+    position: MarketPosition | None = None
+    """After the alert: what a target or a flip asks for, and what others expect."""
+    position_size: Decimal | None = None
+    """At least 0."""
+    previous_position: MarketPosition | None = None
+    """Before the alert."""
+    previous_position_size: Decimal | None = None
+    """At least 0."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,4 @@
-"""One module per dialect: a body's bytes to what it means.
+"""One module per dialect, each with a `DIALECT`; `recognition` finds the one that a body is of.
 
-Each has `parse(body)`, which refuses what is not of that form at all, and returns a document with `credential`
-and `read()`, which refuses what is not valid. The credential is checked between the two, so a stranger learns
-nothing about validity.
+`fields` is what they read from and `values` what single values mean; `json_body` is the tolerant reading of JSON.
 """

@@ -9,20 +9,11 @@ from typing import Final
 import msgspec
 
 from libs.common.domain.alert import Action, AlertContent
-from libs.common.domain.errors import AdmissionError
-from libs.common.wire.dialects.json_body import (
-    decode,
-    fields_of,
-    number_of,
-    refuse_placeholder,
-    refuse_repeated,
-    text_of,
-)
+from libs.common.wire.dialects.dialect import Dialect, FieldsDocument
+from libs.common.wire.dialects.fields import MAX_SYMBOL_LENGTH, MAX_TEXT_LENGTH, Fields
+from libs.common.wire.dialects.json_body import number_of
 
 NAME: Final = "factorqx"
-
-MAX_ID_LENGTH: Final = 256
-MAX_SYMBOL_LENGTH: Final = 64
 
 _ABSENT: Final = msgspec.Raw(b"null")
 _KEYS: Final = (b'"secret"', b'"id"', b'"symbol"', b'"action"', b'"quantity"', b'"price"')
@@ -30,8 +21,40 @@ _SYMBOL: Final = re.compile(r"[!-z|~]+")
 _ACTIONS: Final = {"buy": Action.BUY, "sell": Action.SELL}
 
 
-class _Body(msgspec.Struct):
-    """The body as nearly all are: texts, and numbers still as written."""
+def _recognises(fields: Fields) -> bool:
+    return fields.has("secret", "id", "symbol", "action")
+
+
+def _read(fields: Fields) -> AlertContent:
+    return AlertContent(
+        dialect=NAME,
+        sender_id=fields.required("id"),
+        symbol=fields.symbol("symbol"),
+        action=fields.chosen("action", _ACTIONS, code="invalid_action"),
+        quantity=fields.number("quantity"),
+        price=fields.number("price"),
+    )
+
+
+DIALECT: Final = Dialect(
+    name=NAME,
+    title="FactorQX",
+    credential="secret",
+    recognises=_recognises,
+    read=_read,
+    template="""{
+  "secret": "<SECRET>",
+  "id": "{{ticker}}-{{timenow}}-{{strategy.order.id}}",
+  "symbol": "{{ticker}}",
+  "action": "{{strategy.order.action}}",
+  "quantity": "{{strategy.order.contracts}}",
+  "price": "{{strategy.order.price}}"
+}""",
+)
+
+
+class _Body(msgspec.Struct, forbid_unknown_fields=True):
+    """The body as nearly all are: texts, numbers still as written, and nothing else."""
 
     secret: str = ""
     id: str = ""
@@ -41,18 +64,21 @@ class _Body(msgspec.Struct):
     price: msgspec.Raw = _ABSENT
 
 
-_BODY: Final = msgspec.json.Decoder(_Body)
+_decode: Final = msgspec.json.Decoder(_Body).decode
 
 
-class FactorqxDocument:
-    """A body of this dialect whose credential can be checked."""
+class PlainDocument:
+    """A body that has this dialect's fields and no others: read in a tenth of the time, and only where all is well."""
 
     __slots__ = ("_body", "_fields", "credential")
 
-    def __init__(self, body: bytes, fields: _Body | None, credential: str) -> None:
+    dialect = NAME
+    has_place = True
+
+    def __init__(self, body: bytes, fields: _Body) -> None:
         self._body = body
         self._fields = fields
-        self.credential = credential
+        self.credential = fields.secret
         """The presented secret; empty where there is none."""
 
     def read(self) -> AlertContent:
@@ -61,74 +87,36 @@ class FactorqxDocument:
         Raises:
             AdmissionError: 422, with the field that is wrong.
         """
-        refuse_repeated(self._body, _KEYS)
-        fields = self._fields if self._fields is not None else _strict(self._body)
-        sender_id, symbol = fields.id, fields.symbol
-        _require(sender_id, "id")
-        if len(sender_id) > MAX_ID_LENGTH:
-            detail = f'"id" has {len(sender_id)} characters, expected at most {MAX_ID_LENGTH}'
-            raise AdmissionError(422, "too_long", detail, field="id")
-        _require(symbol, "symbol")
-        if len(symbol) > MAX_SYMBOL_LENGTH:
-            detail = f'"symbol" has {len(symbol)} characters, expected at most {MAX_SYMBOL_LENGTH}'
-            raise AdmissionError(422, "too_long", detail, field="symbol")
-        if not _SYMBOL.fullmatch(symbol):
-            detail = f'"symbol" is "{symbol}", expected printable ASCII without spaces and braces'
-            raise AdmissionError(422, "invalid_symbol", detail, field="symbol")
+        fields = self._fields
+        sender_id, symbol, action = fields.id, fields.symbol, _ACTIONS.get(fields.action)
+        if (
+            action is None
+            or not 0 < len(sender_id) <= MAX_TEXT_LENGTH
+            or "{{" in sender_id
+            or sender_id != sender_id.strip()
+            or len(symbol) > MAX_SYMBOL_LENGTH
+            or not _SYMBOL.fullmatch(symbol)
+            or self._may_repeat()
+        ):
+            # The long way finds what is wrong, or that nothing is.
+            return FieldsDocument(DIALECT, Fields.of_json(self._body)).read()
         return AlertContent(
             dialect=NAME,
-            action=_ACTIONS.get(fields.action) or _action(fields.action),
+            action=action,
             symbol=symbol,
             quantity=None if fields.quantity is _ABSENT else number_of(fields.quantity, "quantity"),
             price=None if fields.price is _ABSENT else number_of(fields.price, "price"),
             sender_id=sender_id,
         )
 
+    def _may_repeat(self) -> bool:
+        # An escaped key may be a repeated one that looks different.
+        return b"\\" in self._body or any(self._body.count(key) > 1 for key in _KEYS)
 
-def parse(body: bytes) -> FactorqxDocument:
-    """Return the body as a document of this dialect.
 
-    Raises:
-        AdmissionError: 400, it is not a JSON object.
-    """
+def parse_plain(body: bytes) -> PlainDocument | None:
+    """Return the document of a body that has this dialect's fields and no others; None for any other."""
     try:
-        fields = decode(body, _BODY.decode)
-    except msgspec.ValidationError:
-        return FactorqxDocument(body, None, _credential(fields_of(body)))
-    return FactorqxDocument(body, fields, fields.secret)
-
-
-def _credential(fields: dict[str, msgspec.Raw]) -> str:
-    raw = fields.get("secret")
-    try:
-        return "" if raw is None else text_of(raw, "secret")
-    except AdmissionError:
-        # Of the wrong type: as good as missing.
-        return ""
-
-
-def _strict(body: bytes) -> _Body:
-    """Find the field of a wrong type that kept the body from being read at once, and refuse it."""
-    fields = fields_of(body)
-    texts = {
-        name: text_of(raw, name)
-        for name in ("id", "symbol", "action")
-        if (raw := fields.get(name)) is not None and bytes(raw) != b"null"
-    }
-    return _Body(**texts, quantity=fields.get("quantity", _ABSENT), price=fields.get("price", _ABSENT))
-
-
-def _require(value: str, field: str) -> None:
-    if not value or value.isspace():
-        detail = f'"{field}" is missing or empty, expected a string'
-        raise AdmissionError(422, "missing_field", detail, field=field)
-    refuse_placeholder(value, field)
-
-
-def _action(value: str) -> Action:
-    _require(value, "action")
-    action = _ACTIONS.get(value.strip().lower())
-    if action is None:
-        detail = f'"action" is "{value}", expected "buy" or "sell"'
-        raise AdmissionError(422, "invalid_action", detail, field="action")
-    return action
+        return PlainDocument(body, _decode(body))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -1,23 +1,18 @@
 """What all JSON dialects share: tolerant of wrapping, strict about the document."""
 
 import json
-import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from libs.common.domain.errors import AdmissionError
+from libs.common.wire.dialects.values import number_from
 
 T = TypeVar("T")
 
-MAX_DIGITS: Final = 40
-MAX_EXPONENT: Final = 30
-
 _BOM: Final = b"\xef\xbb\xbf"
-_MAX_NUMBER_LENGTH: Final = 100
-_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,9})?", re.ASCII)
 _KINDS: Final = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
 
 
@@ -57,22 +52,9 @@ def fields_of(body: bytes) -> dict[str, msgspec.Raw]:
         raise AdmissionError(400, "not_an_object", detail) from error
 
 
-def refuse_repeated(body: bytes, keys: tuple[bytes, ...]) -> None:
-    """Refuse a body that gives one of `keys` (quoted) twice: readers disagree about which counts.
-
-    Raises:
-        AdmissionError: 422.
-    """
-    # An escaped key may be a repeated one that looks different.
-    if b"\\" not in body:
-        for key in keys:
-            if body.count(key) > 1:
-                break
-        else:
-            return
-    name = decode(body, _repeated)
-    if name is not None and f'"{name}"'.encode("utf-8", "replace") in keys:
-        raise AdmissionError(422, "repeated_field", f'"{name}" stands there more than once', field=name)
+def first_repeated(body: bytes) -> str | None:
+    """Return the first top-level key that a body gives twice; None where there is none."""
+    return decode(body, _repeated)
 
 
 def text_of(raw: msgspec.Raw, field: str) -> str:
@@ -100,57 +82,18 @@ def number_of(raw: msgspec.Raw, field: str) -> Decimal | None:
     if written == b"null":
         return None
     if written[:1] == b'"':
-        text = text_of(raw, field).strip()
-        refuse_placeholder(text, field)
+        text = text_of(raw, field)
     elif written[:1] in b"-0123456789":
         text = written.decode("ascii")
     else:
         detail = f'"{field}" is {kind_of(written)}, expected a number or a string that holds one'
         raise AdmissionError(422, "wrong_type", detail, field=field)
-    if not _NUMBER.fullmatch(text):
-        detail = f'"{field}" is "{text}", expected a number above 0'
-        raise AdmissionError(422, "invalid_number", detail, field=field)
-    return _checked(text, field)
-
-
-def refuse_placeholder(value: str, field: str) -> None:
-    """Refuse a value in which TradingView left a placeholder as it was, since its name is not one.
-
-    Raises:
-        AdmissionError: 422.
-    """
-    if "{{" in value:
-        detail = f'"{field}" is "{value}", with a placeholder that TradingView did not fill in'
-        raise AdmissionError(422, "unfilled_placeholder", detail, field=field)
+    return number_from(text, field)
 
 
 def kind_of(written: bytes) -> str:
     """Return in words what a JSON value is."""
     return _KINDS.get(written[:1].decode("ascii", "replace"), "a number")
-
-
-def _checked(text: str, field: str) -> Decimal:
-    if len(text) > _MAX_NUMBER_LENGTH:
-        raise _absurd(field)
-    try:
-        number = Decimal(text)
-    except InvalidOperation as error:
-        raise _absurd(field) from error
-    _, digits, exponent = number.as_tuple()
-    if not isinstance(exponent, int) or len(digits) > MAX_DIGITS or exponent < -MAX_EXPONENT:
-        raise _absurd(field)
-    if number <= 0:
-        detail = f'"{field}" is {text}, expected a number above 0'
-        raise AdmissionError(422, "invalid_number", detail, field=field)
-    if number.adjusted() > MAX_EXPONENT:
-        raise _absurd(field)
-    # 1E+3 is 1000 to us; as an exponent it would surprise a venue.
-    return Decimal(f"{number:f}") if exponent > 0 else number
-
-
-def _absurd(field: str) -> AdmissionError:
-    detail = f'"{field}" has more than {MAX_DIGITS} digits or an exponent beyond {MAX_EXPONENT}'
-    return AdmissionError(422, "invalid_number", detail, field=field)
 
 
 def _decode(body: bytes, decoder: Callable[[bytes], T]) -> T:
@@ -169,7 +112,6 @@ def _not_json(body: bytes, error: Exception) -> AdmissionError:
 
 
 def _repeated(body: bytes) -> str | None:
-    """Return the first top-level key that stands there twice."""
     try:
         # Numbers stay text: the standard library refuses very long ones.
         pairs: Any = json.loads(body, object_pairs_hook=_Pairs, parse_int=str, parse_float=str)

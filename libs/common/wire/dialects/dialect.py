@@ -1,0 +1,82 @@
+"""What a dialect is to the rest: a name, where its credential stands, how it is recognised and read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from libs.common.domain.alert import AlertContent
+from libs.common.wire.dialects.fields import Fields
+
+FREE_PLACES: Final = ("secret", "password")
+"""Where a dialect without a credential of its own may carry one."""
+
+PLACEHOLDER: Final = "<SECRET>"
+"""What stands for the credential in a template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One tool's way of writing alerts."""
+
+    name: str
+    """As webhooks and records name it."""
+    title: str
+    """As people know it."""
+    credential: str | None
+    """The field that holds its own credential; None where it has no such place."""
+    recognises: Callable[[Fields], bool]
+    """Whether fields are of its shape; never by the form of a credential. Asked in the order of the catalogue."""
+    read: Callable[[Fields], AlertContent]
+    """What the fields mean; refuses with an `AdmissionError` 422."""
+    template: str
+    """A message to paste into TradingView, `<SECRET>` where the credential goes; for a strategy's orders."""
+    split: Callable[[str], Fields | None] | None = None
+    """For a body that is not JSON: its fields, or None where it is not of this form. None: the dialect is JSON."""
+    is_signed: bool = False
+    """Whether its credential is a signature in a header."""
+
+
+class Document(Protocol):
+    """A body whose dialect is known and whose credential can be checked; nothing else of it has been."""
+
+    @property
+    def dialect(self) -> str:
+        """The dialect's name."""
+
+    @property
+    def credential(self) -> str:
+        """The presented secret; empty where there is none."""
+
+    @property
+    def has_place(self) -> bool:
+        """Whether its dialect has a place of its own for a credential in the body."""
+
+    def read(self) -> AlertContent:
+        """Return what the body means.
+
+        Raises:
+            AdmissionError: 422, with the field that is wrong.
+        """
+
+
+class FieldsDocument:
+    """A document made of fields."""
+
+    __slots__ = ("_dialect", "_fields", "credential", "dialect", "has_place")
+
+    def __init__(self, dialect: Dialect, fields: Fields) -> None:
+        self._dialect = dialect
+        self._fields = fields
+        self.dialect = dialect.name
+        self.has_place = dialect.credential is not None
+        places = FREE_PLACES if dialect.credential is None else (dialect.credential,)
+        self.credential = next((found for name in places if (found := fields.peek(name))), "")
+
+    def read(self) -> AlertContent:
+        """Return what the body means.
+
+        Raises:
+            AdmissionError: 422, with the field that is wrong.
+        """
+        self._fields.refuse_repeated()
+        return self._dialect.read(self._fields)

@@ -1,0 +1,125 @@
+"""From a body's bytes to a document whose credential can be checked: which form it has, and which dialect.
+
+What is refused here is no alert at all, status 400. What an alert says is read, and refused with 422, only after its
+credential was checked: a stranger learns nothing about validity.
+"""
+
+from typing import Final
+from urllib.parse import parse_qsl, unquote_plus
+
+from libs.common.domain.alert import AlertContent
+from libs.common.domain.errors import AdmissionError
+from libs.common.wire.dialects import factorqx
+from libs.common.wire.dialects.catalogue import BY_NAME, DIALECTS
+from libs.common.wire.dialects.dialect import FREE_PLACES, Dialect, Document, FieldsDocument
+from libs.common.wire.dialects.fields import Fields
+
+FORM_TYPE: Final = "application/x-www-form-urlencoded"
+
+_BOM: Final = b"\xef\xbb\xbf"
+_JSON_STARTS: Final = frozenset(b'{["')
+_MAX_PAIRS: Final = 200
+
+
+class UnknownDocument:
+    """JSON that is of no known shape: what it says cannot be told."""
+
+    __slots__ = ("_fields", "credential")
+
+    dialect = "unknown"
+    has_place = True
+    """Nothing says that it has none, so one is demanded: strangers learn nothing about shapes."""
+
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
+        self.credential = next((found for name in FREE_PLACES if (found := fields.peek(name))), "")
+
+    def read(self) -> AlertContent:
+        """Refuse it.
+
+        Raises:
+            AdmissionError: 422, always.
+        """
+        names = ", ".join(self._fields.names())[:150] or "no fields"
+        detail = f"the body has {names}; this is the shape of no dialect: {', '.join(BY_NAME)}"
+        raise AdmissionError(422, "unknown_dialect", detail)
+
+
+def recognise(body: bytes, content_type: str = "", pinned: str | None = None) -> Document:
+    """Return the document that a body is.
+
+    Args:
+        body: As it came.
+        content_type: As the sender declared it; decides only where the body itself does not.
+        pinned: The dialect's name, where the webhook takes one alone.
+
+    Raises:
+        AdmissionError: 400, it is not JSON, nor text of a known form; or not of the pinned one.
+    """
+    if pinned is None or pinned == factorqx.NAME:
+        plain = factorqx.parse_plain(body)
+        if plain is not None:
+            return plain
+    only = None if pinned is None else BY_NAME[pinned]
+    bare = body.strip().removeprefix(_BOM).strip()
+    text = _text(bare)
+    if not bare or bare[0] in _JSON_STARTS:
+        return _of_fields(Fields.of_json(bare), only)
+    if content_type.partition(";")[0].strip().lower() == FORM_TYPE or bare[:3].upper() == b"%7B":
+        unquoted = unquote_plus(text).strip()
+        if unquoted[:1] == "{":
+            return _of_fields(Fields.of_json(unquoted.encode()), only)
+        fields = _form_fields(text)
+        if fields is not None and (only is None or only.split is None):
+            return _of_fields(fields, only)
+        text = text.removesuffix("=")
+    return _of_text(text, bare, only)
+
+
+def _of_fields(fields: Fields, only: Dialect | None) -> Document:
+    if only is not None:
+        if only.split is not None:
+            detail = f"the body is JSON, expected the text of the dialect {only.name}, which this webhook takes alone"
+            raise AdmissionError(400, "wrong_dialect", detail)
+        return FieldsDocument(only, fields)
+    for dialect in DIALECTS:
+        if dialect.split is None and dialect.recognises(fields):
+            return FieldsDocument(dialect, fields)
+    # What comes nearest to the smallest dialect is told what it lacks of it.
+    if fields.has_any("secret", "id") and fields.has_any("id", "symbol", "action"):
+        return FieldsDocument(factorqx.DIALECT, fields)
+    return UnknownDocument(fields)
+
+
+def _of_text(text: str, bare: bytes, only: Dialect | None) -> Document:
+    candidates = DIALECTS if only is None else (only,)
+    for dialect in candidates:
+        if dialect.split is None:
+            continue
+        fields = dialect.split(text)
+        if fields is not None and (only is not None or dialect.recognises(fields)):
+            return FieldsDocument(dialect, fields)
+    if only is not None and only.split is not None:
+        detail = f"the body is not of the dialect {only.name}, which this webhook takes alone"
+        raise AdmissionError(400, "wrong_dialect", detail)
+    if only is not None or bare[:1] in b"'/tfn0123456789-":
+        Fields.of_json(bare)  # says where it ceases to be JSON, or what else it is
+    names = ", ".join(dialect.name for dialect in DIALECTS if dialect.split is not None)
+    detail = f"the body is neither JSON nor text of a known dialect: {names}"
+    raise AdmissionError(400, "unknown_dialect", detail)
+
+
+def _form_fields(text: str) -> Fields | None:
+    """Return the fields of a form; None where it is none."""
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=_MAX_PAIRS)
+    except ValueError:
+        return None
+    return Fields.of_pairs(pairs) if len(pairs) > 1 else None
+
+
+def _text(bare: bytes) -> str:
+    try:
+        return bare.decode()
+    except UnicodeDecodeError as error:
+        raise AdmissionError(400, "not_utf8", f"byte {error.start} of the body is not UTF-8") from error
