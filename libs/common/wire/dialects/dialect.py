@@ -1,7 +1,8 @@
 """What a dialect is to the rest: a name, where its credential stands, how it is recognised and read."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from libs.common.domain.alert import AlertContent
@@ -12,6 +13,8 @@ FREE_PLACES: Final = ("secret", "password")
 
 PLACEHOLDER: Final = "<SECRET>"
 """What stands for the credential in a template."""
+
+_NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Dialect:
     """For a body that is not JSON: its fields, or None where it is not of this form. None: the dialect is JSON."""
     is_signed: bool = False
     """Whether its credential is a signature in a header."""
+    options: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """What a webhook may settle where the dialect leaves meaning to the other tool's settings: name -> its values."""
 
 
 class Document(Protocol):
@@ -64,9 +69,14 @@ class FieldsDocument:
 
     __slots__ = ("_dialect", "_fields", "credential", "dialect", "has_place")
 
-    def __init__(self, dialect: Dialect, fields: Fields) -> None:
+    def __init__(self, dialect: Dialect, fields: Fields, options: Mapping[str, str] = _NO_OPTIONS) -> None:
+        """Args:
+        dialect: Its own.
+        fields: What it says.
+        options: The webhook's, see `Dialect.options`.
+        """
         self._dialect = dialect
-        self._fields = fields
+        self._fields = fields.settled(options) if options else fields
         self.dialect = dialect.name
         self.has_place = dialect.credential is not None
         places = FREE_PLACES if dialect.credential is None else (dialect.credential,)

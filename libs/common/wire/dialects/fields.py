@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import msgspec
@@ -28,6 +29,7 @@ _FLAGS: Final = {
     "0": False,
 }
 _SHOWN_LENGTH: Final = 100
+_NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Fields:
@@ -38,7 +40,7 @@ class Fields:
     Every method raises an `AdmissionError` 422 that names the field for what it cannot read.
     """
 
-    __slots__ = ("_body", "_pairs", "_path", "_values")
+    __slots__ = ("_body", "_options", "_pairs", "_path", "_values")
 
     def __init__(
         self,
@@ -47,13 +49,16 @@ class Fields:
         body: bytes = b"",
         pairs: Iterable[str] = (),
         path: str = "",
+        options: Mapping[str, str] = _NO_OPTIONS,
     ) -> None:
         """Args:
         values: JSON's undecoded, other forms' as text.
         body: The JSON object that they stand in.
         pairs: All names of another form, repeated ones too.
         path: What names of fields begin with in errors.
+        options: What the webhook settles.
         """
+        self._options = options
         self._values = values
         self._body = body
         self._pairs = tuple(pairs)
@@ -73,6 +78,14 @@ class Fields:
         """Return the fields of a body of another form, in the order they stand there."""
         pairs = tuple(pairs)
         return cls(dict(pairs), pairs=[name for name, _ in pairs])
+
+    def settled(self, options: Mapping[str, str]) -> "Fields":
+        """Return the same fields with what a webhook settles about their meaning."""
+        return Fields(self._values, body=self._body, pairs=self._pairs, path=self._path, options=options)
+
+    def option(self, name: str) -> str | None:
+        """Return what the webhook settles under a name; None where it leaves it open."""
+        return self._options.get(name)
 
     def __contains__(self, name: object) -> bool:
         return name in self._values
@@ -219,7 +232,7 @@ class Fields:
         if written[:1] != b"{":
             detail = f'"{self.label(name)}" is {kind_of(written)}, expected an object'
             raise self.refusal("wrong_type", name, detail)
-        below = Fields.of_json(written, f"{self.label(name)}.")
+        below = Fields.of_json(written, f"{self.label(name)}.").settled(self._options)
         below.refuse_repeated()
         return below
 

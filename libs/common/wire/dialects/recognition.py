@@ -4,6 +4,8 @@ What is refused here is no alert at all, status 400. What an alert says is read,
 credential was checked: a stranger learns nothing about validity.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -19,6 +21,7 @@ FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _BOM: Final = b"\xef\xbb\xbf"
 _JSON_STARTS: Final = frozenset(b'{["')
 _MAX_PAIRS: Final = 200
+_NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class UnknownDocument:
@@ -45,13 +48,19 @@ class UnknownDocument:
         raise AdmissionError(422, "unknown_dialect", detail)
 
 
-def recognise(body: bytes, content_type: str = "", pinned: str | None = None) -> Document:
+def recognise(
+    body: bytes,
+    content_type: str = "",
+    pinned: str | None = None,
+    options: Mapping[str, str] = _NO_OPTIONS,
+) -> Document:
     """Return the document that a body is.
 
     Args:
         body: As it came.
         content_type: As the sender declared it; decides only where the body itself does not.
         pinned: The dialect's name, where the webhook takes one alone.
+        options: What the webhook settles about that dialect, see `Dialect.options`.
 
     Raises:
         AdmissionError: 400, it is not JSON, nor text of a known form; or not of the pinned one.
@@ -64,24 +73,24 @@ def recognise(body: bytes, content_type: str = "", pinned: str | None = None) ->
     bare = body.strip().removeprefix(_BOM).strip()
     text = _text(bare)
     if not bare or bare[0] in _JSON_STARTS:
-        return _of_fields(Fields.of_json(bare), only)
+        return _of_fields(Fields.of_json(bare), only, options)
     if content_type.partition(";")[0].strip().lower() == FORM_TYPE or bare[:3].upper() == b"%7B":
         unquoted = unquote_plus(text).strip()
         if unquoted[:1] == "{":
-            return _of_fields(Fields.of_json(unquoted.encode()), only)
+            return _of_fields(Fields.of_json(unquoted.encode()), only, options)
         fields = _form_fields(text)
         if fields is not None and (only is None or only.split is None):
-            return _of_fields(fields, only)
+            return _of_fields(fields, only, options)
         text = text.removesuffix("=")
-    return _of_text(text, bare, only)
+    return _of_text(text, bare, only, options)
 
 
-def _of_fields(fields: Fields, only: Dialect | None) -> Document:
+def _of_fields(fields: Fields, only: Dialect | None, options: Mapping[str, str]) -> Document:
     if only is not None:
         if only.split is not None:
             detail = f"the body is JSON, expected the text of the dialect {only.name}, which this webhook takes alone"
             raise AdmissionError(400, "wrong_dialect", detail)
-        return FieldsDocument(only, fields)
+        return FieldsDocument(only, fields, options)
     for dialect in DIALECTS:
         if dialect.split is None and dialect.recognises(fields):
             return FieldsDocument(dialect, fields)
@@ -91,14 +100,14 @@ def _of_fields(fields: Fields, only: Dialect | None) -> Document:
     return UnknownDocument(fields)
 
 
-def _of_text(text: str, bare: bytes, only: Dialect | None) -> Document:
+def _of_text(text: str, bare: bytes, only: Dialect | None, options: Mapping[str, str]) -> Document:
     candidates = DIALECTS if only is None else (only,)
     for dialect in candidates:
         if dialect.split is None:
             continue
         fields = dialect.split(text)
         if fields is not None and (only is not None or dialect.recognises(fields)):
-            return FieldsDocument(dialect, fields)
+            return FieldsDocument(dialect, fields, options)
     if only is not None and only.split is not None:
         detail = f"the body is not of the dialect {only.name}, which this webhook takes alone"
         raise AdmissionError(400, "wrong_dialect", detail)
