@@ -70,15 +70,7 @@ def _unstarted() -> list[Finding]:
 
 def secret_findings(settings: "Settings", bridge: Bridge | None) -> list[Finding]:
     """Return whether every secret that the configuration names is there."""
-    from libs.common.runtime.settings import HttpAccount
-
-    wanted = {webhook.secret: f"webhook {name}" for name, webhook in settings.webhooks.items()}
-    wanted |= {
-        account.secret: f"account {name}"
-        for name, account in settings.accounts.items()
-        if isinstance(account, HttpAccount)
-    }
-    return [secret_finding(name, user, bridge) for name, user in sorted(wanted.items())]
+    return [secret_finding(name, user, bridge) for name, user in sorted(settings.secret_names().items())]
 
 
 def secret_finding(name: str, user: str, bridge: Bridge | None) -> Finding:

@@ -141,7 +141,8 @@ def _secret_name(bridge: Bridge | None) -> str:
     from libs.common.runtime.settings import DEFAULT_WEBHOOK
 
     settings = None if bridge is None else bridge.settings()
-    return webhook_secret.VARIABLE if settings is None else settings.webhooks[DEFAULT_WEBHOOK].secret
+    named = None if settings is None else settings.webhooks[DEFAULT_WEBHOOK].secret
+    return named or webhook_secret.VARIABLE
 
 
 async def _post_all(

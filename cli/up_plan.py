@@ -18,7 +18,7 @@ from libs.common.domain.errors import ConfigError
 from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.run_record import read_run_record
 from libs.common.runtime.secrets import has_secret, read_secret
-from libs.common.runtime.settings import DEFAULT_WEBHOOK, HttpAccount, Settings
+from libs.common.runtime.settings import DEFAULT_WEBHOOK, Settings
 from libs.common.runtime.supervisor import Program
 
 DEMO_CONFIG: Final = Path("config/demo.yaml")
@@ -105,11 +105,10 @@ def make_plan(directory: Path, environ: Mapping[str, str], workers: int) -> Plan
     inherited = {name: value for name, value in environ.items() if name != "BASCULE_OPS_PORT"}
     settings = load_settings(config, inherited)
     is_secret_new = False
-    names = {webhook.secret for webhook in settings.webhooks.values()}
+    names = settings.secret_names()
     if webhook_secret.VARIABLE in names and not has_secret(webhook_secret.VARIABLE, inherited):
         is_secret_new = not webhook_secret.has_kept(directory / "var")
         inherited[webhook_secret.VARIABLE] = webhook_secret.kept_secret(directory / "var")
-    names |= {account.secret for account in settings.accounts.values() if isinstance(account, HttpAccount)}
     for name in sorted(names):
         read_secret(name, inherited)
     inherited["BASCULE_CONFIG"] = str(config)
@@ -162,7 +161,7 @@ def sample_curl(plan: Plan) -> str:
 
     A secret of the user's own is not printed: the shell that pastes the command fills it in.
     """
-    name = plan.settings.webhooks[DEFAULT_WEBHOOK].secret
+    name = plan.settings.webhooks[DEFAULT_WEBHOOK].secret or webhook_secret.VARIABLE
     path = plan.environ.get(f"{name}_FILE")
     if path is not None:
         credential = f"""'"$(cat {shlex.quote(path)})"'"""

@@ -15,9 +15,8 @@ def known_secrets(settings: Settings, environ: Mapping[str, str]) -> set[str]:
     One that is not set, or cannot be read, is left out: whoever needs it says so.
     """
     accounts = [account for account in settings.accounts.values() if isinstance(account, HttpAccount)]
-    names = {webhook.secret for webhook in settings.webhooks.values()} | {one.secret for one in accounts}
     found: set[str] = set()
-    for name in names:
+    for name in settings.secret_names():
         with contextlib.suppress(ConfigError):
             found.add(read_secret(name, environ).reveal())
     for url in (settings.redis.url, *(account.url for account in accounts)):

@@ -1,7 +1,7 @@
 """Settings from a file and the environment, checked for what no section can see by itself."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,11 +9,20 @@ from urllib.parse import urlsplit
 import msgspec
 
 from libs.common.domain.errors import ConfigError
+from libs.common.domain.ids import AccountName
 from libs.common.runtime.config_file import read_document
 from libs.common.runtime.durations import format_duration
 from libs.common.runtime.secrets import has_secret, read_secret
-from libs.common.runtime.sections import Misfit, WrongValue, read_section
-from libs.common.runtime.settings import DEFAULT_WEBHOOK, REQUEST_MARGIN_MS, HttpAccount, Settings
+from libs.common.runtime.sections import Keys, Misfit, WrongValue, read_section
+from libs.common.runtime.settings import (
+    DEFAULT_WEBHOOK,
+    REQUEST_MARGIN_MS,
+    VARIABLE,
+    VARIABLE_FORM,
+    Auth,
+    HttpAccount,
+    Settings,
+)
 
 SHORTEST_LEASE_MS: Final = 1_500
 
@@ -91,6 +100,7 @@ def _check(settings: Settings) -> None:
     """
     _check_names(settings)
     _check_webhooks(settings)
+    _check_symbols(settings)
     _check_times(settings)
     _check_venues(settings)
 
@@ -108,12 +118,39 @@ def _check_webhooks(settings: Settings) -> None:
     if DEFAULT_WEBHOOK not in settings.webhooks:
         raise Misfit(("webhooks", DEFAULT_WEBHOOK), "this key is required: POST /webhook serves it")
     for name, webhook in settings.webhooks.items():
-        if name != DEFAULT_WEBHOOK:
-            raise Misfit(("webhooks", name), "only `default`, POST /webhook, is served")
-        for account in webhook.accounts:
-            if account not in settings.accounts:
-                remark = f'there is no account "{account}"; there are {", ".join(settings.accounts)}'
-                raise Misfit(("webhooks", name, "accounts"), remark)
+        keys = ("webhooks", name)
+        if name == DEFAULT_WEBHOOK:
+            if webhook.token is not None:
+                raise Misfit((*keys, "token"), "POST /webhook has none; remove this key")
+            if Auth.SECRET not in webhook.auth and Auth.SIGNATURE not in webhook.auth:
+                remark = (
+                    "expected secret or signature among them: nothing else tells our alerts from a stranger's"
+                )
+                raise Misfit((*keys, "auth"), remark)
+        elif webhook.token is None:
+            raise Misfit((*keys, "token"), "this key is required: the token makes the URL, /hooks/<token>")
+        _check_accounts((*keys, "accounts"), webhook.accounts, settings)
+        for key in webhook.signing_keys:
+            if key not in settings.signing_keys:
+                remark = (
+                    f'there is no signing key "{key}"; there are {", ".join(settings.signing_keys) or "none"}'
+                )
+                raise Misfit((*keys, "signing_keys"), remark)
+
+
+def _check_accounts(keys: Keys, names: Iterable[AccountName], settings: Settings) -> None:
+    for account in names:
+        if account not in settings.accounts:
+            raise Misfit(keys, f'there is no account "{account}"; there are {", ".join(settings.accounts)}')
+
+
+def _check_symbols(settings: Settings) -> None:
+    for index, entry in enumerate(settings.symbols):
+        if entry.account is not None:
+            _check_accounts(("symbols", index, "account"), [entry.account], settings)
+    for name, variable in settings.signing_keys.items():
+        if VARIABLE.fullmatch(variable) is None:
+            raise Misfit(("signing_keys", name), f'got "{variable}", expected {VARIABLE_FORM}')
 
 
 def _check_times(settings: Settings) -> None:

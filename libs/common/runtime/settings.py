@@ -13,10 +13,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from libs.common.domain.ids import AccountName, Market, WebhookName
+from libs.common.domain.alert import Action
+from libs.common.domain.ids import AccountName, Market, WebhookName, safe_name
+from libs.common.policy.allowance import Only
 from libs.common.policy.limits import Limit, Limits
+from libs.common.policy.symbols import SymbolEntry, SymbolMode, SymbolRule
 from libs.common.runtime.durations import DurationMs, DurationOrZeroMs, Rate
 from libs.common.runtime.sections import Section, WrongValue
+from libs.common.wire.dialects.catalogue import BY_NAME
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -32,8 +36,8 @@ DEFAULT_REQUEST_EXPIRY_MS: Final = 5_000
 DEFAULT_WEBHOOK: Final = WebhookName("default")
 """The webhook that `POST /webhook` serves."""
 
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_VARIABLE_FORM: Final = "the name of an environment variable"
+VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+VARIABLE_FORM: Final = "the name of an environment variable"
 
 
 class Durability(StrEnum):
@@ -97,7 +101,14 @@ class IngressSettings(Section, frozen=True, kw_only=True):
     ops_port: Port = 9_101
     """Port of probes and metrics."""
     public_url: str | None = None
-    """How TradingView reaches `port` from outside; `bascule up` and `bascule send` print it. None: they do not."""
+    """How TradingView reaches `port` from outside; shown in the URLs of webhooks. None: the local address is shown."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of reverse proxies: what they say in `X-Forwarded-For` counts as the sender's address."""
+    certificate_proxies: tuple[str, ...] = ()
+    """Those of them that verify client certificates and say in `X-Client-Certificate-Subject` and
+    `X-Client-Certificate-San-Emails` whose it was. Nobody else is believed."""
+    addresses: Mapping[str, tuple[str, ...]] = {}
+    """Named sets of source addresses and networks, for `allow` of webhooks. `tradingview` is known unless set here."""
     deadline_ms: DurationMs = msgspec.field(default=DurationMs(2_000), name="deadline")
     """Time for an alert to become durable, else 503. TradingView hangs up after 3 s: stay below."""
 
@@ -138,32 +149,109 @@ class ReaperSettings(Section, frozen=True, kw_only=True):
     """Time between passes. Long: parked lanes start late and recovery is slow. Short: more load on Redis."""
 
 
+class Auth(StrEnum):
+    """What a post to a webhook must present besides the token in its URL."""
+
+    URL = "url"
+    """Nothing: the token is enough."""
+    SECRET = "secret"  # noqa: S105 - a word, not a secret
+    """The secret, where the alert's dialect has a place for one."""
+    SIGNATURE = "signature"
+    """A signature of the body with one of the webhook's `signing_keys`."""
+    CERTIFICATE = "certificate"
+    """TradingView's client certificate, verified by one of `ingress.certificate_proxies`."""
+
+
+class OnlySettings(Section, frozen=True, kw_only=True):
+    """Allow-lists; an empty one allows everything."""
+
+    actions: tuple[Action, ...] = ()
+    """Of buy, sell, close_long, close_short, close_all, target, flip, cancel."""
+    exchanges: tuple[str, ...] = ()
+    """As alerts write them, whatever their case."""
+    symbols: tuple[str, ...] = ()
+    """As alerts write them, whatever their case; `*` stands for any characters."""
+
+    def only(self) -> Only:
+        """Return them as they are applied."""
+        return Only(actions=self.actions, exchanges=self.exchanges, symbols=self.symbols)
+
+
 class WebhookSettings(Section, frozen=True, kw_only=True):
-    """What alerts are posted to, with a credential and the accounts it trades; only `default` is served."""
+    """What alerts are posted to: `default` at `/webhook`, others at `/hooks/<token>`."""
 
     MAX_BODY_BYTES: ClassVar[int] = 40_960
 
-    secret: str
-    """The environment variable (or its `_FILE` twin) that holds the credential."""
     accounts: tuple[AccountName, ...]
     """Every alert becomes one instruction for each of these."""
+    secret: str | None = None
+    """The environment variable (or its `_FILE` twin) that holds the secret in the body."""
+    token: str | None = None
+    """The same for the token in its URL; `default` has none."""
+    auth: tuple[Auth, ...] = (Auth.SECRET,)
+    """What a post must present besides the token."""
+    signing_keys: tuple[str, ...] = ()
+    """Keys, named in the section `signing_keys`, whose signature counts. None: the secret is the key."""
+    dialect: str | None = None
+    """The only dialect it takes. None: each alert's is recognised."""
+    options: Mapping[str, str] = {}
+    """What that dialect leaves to the settings of its tool, see docs/dialects.md."""
+    allow: tuple[str, ...] = ()
+    """Source addresses, networks and names of sets such as tradingview; others get 403. Empty: any."""
+    only: OnlySettings = OnlySettings()
+    """Which alerts it takes; others get 422."""
     rate: Rate = Rate.OFF
-    """Alerts let in; above it 429, which TradingView does not send again."""
+    """Alerts admitted, over all ingresses; above it 429, which TradingView does not send again."""
+    burst: Count | None = None
+    """Alerts that may come at once after a pause. None: the number in `rate`."""
     max_age_ms: DurationMs = msgspec.field(default=DurationMs(60_000), name="max_age")
     """An alert older than this is not traded any more: it ends EXPIRED."""
     max_body: Annotated[int, msgspec.Meta(ge=256, le=MAX_BODY_BYTES)] = 16_384
     """Bytes a post may have; above it 413."""
     clock_skew_ms: DurationOrZeroMs = msgspec.field(default=DurationOrZeroMs(5_000), name="clock_skew")
-    """How far in the future a fire time may lie; beyond it the time of arrival counts instead. It matters to dialects
-    that carry one, which FactorQX does not."""
+    """How far in the future a fire time may lie; beyond it the time of arrival counts instead."""
     dedup_ms: DurationMs = msgspec.field(default=DurationMs(86_400_000), name="dedup")
-    """Time a repeat of an alert is recognised as one."""
+    """Time an alert is recognised by its own id."""
+    dedup_bar_ms: DurationMs = msgspec.field(default=DurationMs(60_000), name="dedup_bar")
+    """Time an alert without an id is recognised by strategy, bar, symbol and action."""
+    dedup_body_ms: DurationMs = msgspec.field(default=DurationMs(30_000), name="dedup_body")
+    """Time an alert with neither is recognised by its body."""
+    entries_per_bar: Annotated[int, msgspec.Meta(ge=1, le=50)] = 1
+    """How many alerts of one strategy, bar, symbol and action are meant, for strategies that pyramid."""
 
     def __post_init__(self) -> None:
-        if _VARIABLE.fullmatch(self.secret) is None:
-            raise WrongValue("secret", _VARIABLE_FORM)
+        for field in ("secret", "token"):
+            name = getattr(self, field)
+            if name is not None and VARIABLE.fullmatch(name) is None:
+                raise WrongValue(field, VARIABLE_FORM)
         if not self.accounts or len(set(self.accounts)) != len(self.accounts):
             raise WrongValue("accounts", "a list with at least one account, each once")
+        if not self.auth or (Auth.URL in self.auth and len(self.auth) > 1):
+            raise WrongValue("auth", "[url] alone, or some of secret, signature, certificate")
+        if Auth.SECRET in self.auth and self.secret is None:
+            raise WrongValue("secret", f"{VARIABLE_FORM}, since `auth` demands the secret")
+        if Auth.SIGNATURE in self.auth and not self.signing_keys and self.secret is None:
+            raise WrongValue("signing_keys", "a list of keys, since `auth` demands a signature")
+        if self.burst is not None and self.rate.is_off:
+            raise WrongValue("burst", "no value where `rate` is off")
+        self._check_dialect()
+
+    def _check_dialect(self) -> None:
+        if self.dialect is None:
+            if self.options:
+                raise WrongValue("options", "no value where no dialect is named")
+            return
+        dialect = BY_NAME.get(self.dialect)
+        if dialect is None:
+            raise WrongValue("dialect", " or ".join(BY_NAME))
+        for name, value in self.options.items():
+            allowed = dialect.options.get(name)
+            if allowed is None:
+                raise WrongValue(
+                    "options", f"some of {', '.join(dialect.options)}" if dialect.options else "no value"
+                )
+            if value not in allowed:
+                raise WrongValue("options", f"{name} to be {' or '.join(sorted(allowed))}")
 
 
 class LimitSettings(Section, frozen=True, kw_only=True):
@@ -227,6 +315,12 @@ class AccountSettings(Section, frozen=True, kw_only=True):
     that much where the lease is shorter."""
     limits: AccountLimits = AccountLimits()
     """Rate limits of its own."""
+    symbols: SymbolMode = SymbolMode.AS_SENT
+    """What becomes of a symbol that is not in the table of `symbols`: traded as sent, or refused."""
+    symbol_rules: tuple[SymbolRule, ...] = ()
+    """How such a symbol is written before that."""
+    only: OnlySettings = OnlySettings()
+    """Which alerts it takes; of others the webhook's other accounts get their share, and this one's ends SKIPPED."""
 
     def __post_init__(self) -> None:
         _check_above_zero("default_quantity", self.default_quantity)
@@ -279,11 +373,34 @@ class HttpAccount(AccountSettings, frozen=True, kw_only=True, tag_field="broker"
         parts = urlsplit(self.url)
         if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
             raise WrongValue("url", "an http:// or https:// address without a query")
-        if _VARIABLE.fullmatch(self.secret) is None:
-            raise WrongValue("secret", _VARIABLE_FORM)
+        if VARIABLE.fullmatch(self.secret) is None:
+            raise WrongValue("secret", VARIABLE_FORM)
 
 
 Account = PaperAccount | LogAccount | HttpAccount
+
+
+class SymbolSettings(Section, frozen=True, kw_only=True):
+    """An entry of the table: what a symbol is to the venue of an account."""
+
+    symbol: str
+    """As alerts write it, without its `EXCHANGE:`; upper and lower case mean the same."""
+    market: Market
+    """What the venue calls it."""
+    exchange: str | None = None
+    """Only for alerts that name this one; None: for any."""
+    account: AccountName | None = None
+    """Only for this one; None: for any."""
+
+    def __post_init__(self) -> None:
+        if not self.symbol or ":" in self.symbol:
+            raise WrongValue("symbol", "a symbol without an exchange before it")
+        if safe_name(self.market) != self.market:
+            raise WrongValue("market", "at most 64 letters, digits and _ . : / ! @ + -")
+
+    def entry(self) -> SymbolEntry:
+        """Return it as it is applied."""
+        return SymbolEntry(self.symbol, self.market, exchange=self.exchange, account=self.account)
 
 
 class BreakerSettings(Section, frozen=True, kw_only=True):
@@ -318,7 +435,11 @@ class Settings(Section, frozen=True, kw_only=True):
     worker: WorkerSettings = WorkerSettings()
     reaper: ReaperSettings = ReaperSettings()
     webhooks: Mapping[WebhookName, WebhookSettings] = {}
+    signing_keys: Mapping[str, str] = {}
+    """Keys of signatures on posts: name -> the environment variable (or its `_FILE` twin) that holds it."""
     accounts: Mapping[AccountName, Account] = {}
+    symbols: tuple[SymbolSettings, ...] = ()
+    """What symbols are to venues; entries confirmed with `bascule symbols confirm` count too."""
     limits: LimitsSettings = LimitsSettings()
     breaker: BreakerSettings = BreakerSettings()
     retention: RetentionSettings = RetentionSettings()
@@ -332,6 +453,20 @@ class Settings(Section, frozen=True, kw_only=True):
         longest_ms = self.worker.lease_ms - REQUEST_MARGIN_MS
         own_ms = self.accounts[account].request_expiry_ms
         return min(DEFAULT_REQUEST_EXPIRY_MS, longest_ms) if own_ms is None else own_ms
+
+    def secret_names(self) -> dict[str, str]:
+        """Return the variables of all secrets that are named: name -> who needs it."""
+        users: dict[str, str] = {}
+        for webhook_name, webhook in self.webhooks.items():
+            for variable in (webhook.secret, webhook.token):
+                if variable is not None:
+                    users.setdefault(variable, f"webhook {webhook_name}")
+        for key, variable in self.signing_keys.items():
+            users.setdefault(variable, f"signing key {key}")
+        for account_name, account in self.accounts.items():
+            if isinstance(account, HttpAccount):
+                users.setdefault(account.secret, f"account {account_name}")
+        return users
 
     def limits_for(self, account: AccountName, market: Market) -> Limits:
         """Return the limits of an account's orders in a market.

@@ -20,7 +20,19 @@ GROUP: Final = "workers"
 """The consumer group on the ready stream; created at id 0."""
 
 _PERMANENT: Final = frozenset(
-    {"ready", "lanes", "parked", "dead", "journal", "refused", "breakers", "meta", "workers"}
+    {
+        "ready",
+        "lanes",
+        "parked",
+        "dead",
+        "journal",
+        "refused",
+        "breakers",
+        "meta",
+        "workers",
+        "webhooks",
+        "symbols",
+    }
 )
 _PERMANENT_FAMILY: Final = re.compile(r"lane:.+|paper:[^:]+:positions")
 
@@ -57,9 +69,13 @@ class Keys:
         self.breakers: Final = f"{self.prefix}breakers"
         """HASH scope -> `state|generation|reset_at_ms|probe_until_ms`. Written by report and begin."""
         self.meta: Final = f"{self.prefix}meta"
-        """HASH of the reaper's last time and the shard's facts."""
+        """HASH of the reaper's last time, the shard's facts, and the revision of webhooks and symbols."""
         self.workers: Final = f"{self.prefix}workers"
         """ZSET holder -> when the worker last checked in, ms. Written by check_in, cleaned by retire."""
+        self.webhooks: Final = f"{self.prefix}webhooks"
+        """HASH name -> webhook, JSON: those made at run time. Written by configure."""
+        self.symbols: Final = f"{self.prefix}symbols"
+        """HASH `symbol|exchange|account` -> market: entries confirmed at run time. Written by configure."""
         self.probe: Final = f"{self.prefix}probe"
         """STRING, TTL 10 s: what the health check writes to see that Redis takes writes."""
         self.fixed: Final = (
@@ -81,6 +97,10 @@ class Keys:
     def seen(self, webhook: WebhookName, dedup_key: str) -> str:
         """STRING `alert id|digest`, TTL of the webhook's window. Written by admit."""
         return f"{self.prefix}seen:{webhook}:{safe_name(dedup_key)}"
+
+    def webhook_bucket(self, webhook: WebhookName) -> str:
+        """STRING, the rate limit of a webhook; expires when full again. Written by admit."""
+        return f"{self.prefix}bucket:webhook:{webhook}"
 
     def alert(self, alert_id: AlertId) -> str:
         """HASH of an alert; TTL once all of its instructions have ended. Written by admit and settle."""

@@ -20,6 +20,7 @@ from libs.common.store.keys import Keys
 from libs.common.store.paper_books import PaperBooks
 from libs.common.store.records import AlertRecord, OrderRecord, Records
 from libs.common.store.streams import SCAN_AT_MOST
+from libs.common.store.tables import TableStore
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Readings:
         self.journal = Journal(client, keys)
         self.dead_letters = DeadLetters(client, keys)
         self.figures = Figures(client, keys)
+        self.tables = TableStore(client, keys)
 
     @classmethod
     @asynccontextmanager
