@@ -24,12 +24,16 @@ from benchmarks.figures import Figure, Spread
 from benchmarks.private_redis import private_redis
 from libs.common.domain.alert import Action, AlertContent
 from libs.common.domain.ids import AccountName, WebhookName
+from libs.common.policy.symbols import SymbolMap
+from libs.common.policy.webhook import Webhook
 from libs.common.runtime.durations import DurationMs
-from libs.common.runtime.settings import LogAccount, WebhookSettings
+from libs.common.runtime.routes import router_to
+from libs.common.runtime.settings import LogAccount
 from libs.common.store.client import connect
 from libs.common.store.intake import Admitted, Intake
 from libs.common.store.keys import Keys
 from libs.common.wire.dialects.factorqx import NAME as DIALECT
+from libs.common.wire.masking import Masker
 from services.ingress.fresh_ids import FreshIds
 from services.ingress.hook import Hook
 from tests.support.eventually import eventually_sync
@@ -152,8 +156,9 @@ def _run(redis: RedisServer, cores: Cores, lanes: int, count: int, directory: Pa
 
 async def _admit(url: str, lanes: int, count: int) -> None:
     """Queue alerts as the ingress does, one lane after the other."""
-    settings = WebhookSettings(secret="WEBHOOK_SECRET", accounts=(ACCOUNT,), max_age_ms=MAX_AGE)
-    hook = Hook.of(WebhookName("default"), settings, {ACCOUNT: LogAccount()}, "")
+    webhook = Webhook(name=WebhookName("default"), accounts=(ACCOUNT,), max_age_ms=int(MAX_AGE))
+    router = router_to(webhook, {ACCOUNT: LogAccount()}, SymbolMap([]))
+    hook = Hook(webhook, router, masker=Masker([]), allowed=None, signing_keys=())
     client = connect(url, timeout_s=30)
     intake = Intake(client, Keys())
     ids, now_ms = FreshIds(), int(time.time() * 1_000)

@@ -1,6 +1,5 @@
 """The paths of the ingress."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from starlette.applications import Starlette
@@ -8,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError
@@ -17,7 +16,15 @@ from libs.common.telemetry.logs import get_logger
 from libs.common.web.health import HealthEndpoint
 from libs.common.web.problems import JSON, problem_body, send_json
 from services.ingress.fresh_ids import FreshIds
-from services.ingress.webhook import WebhookEndpoint
+from services.ingress.hook import Hook
+from services.ingress.openapi import document_response
+from services.ingress.preview import PreviewEndpoint
+from services.ingress.registry import Registry
+from services.ingress.webhook import WebhookEndpoint, not_durable
+
+DEFAULT_PATHS: Final = frozenset({"/webhook", "/tv-webhook"})
+HOOKS: Final = "/hooks/"
+PREVIEW: Final = "/preview"
 
 _SHOWN_LENGTH: Final = 100
 
@@ -30,28 +37,64 @@ class IngressApp:
     They are a quarter of the cost of a post, and a webhook needs nothing of what they do.
     """
 
-    def __init__(self, hooks: Mapping[str, ASGIApp], rest: Starlette, problems: "Problems") -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        webhook: WebhookEndpoint,
+        preview: PreviewEndpoint,
+        rest: Starlette,
+        problems: "Problems",
+        clock: Clock,
+    ) -> None:
         """Args:
-        hooks: By path.
+        registry: Knows all webhooks, and whether they are all.
+        webhook: Takes their posts.
+        preview: Says what it would do with them.
         rest: Answers everything else, and wrong methods.
         problems: Answers what a webhook did not expect.
+        clock: For tokens that expire.
         """
-        self._hooks = dict(hooks)
+        self._hooks = registry.hooks
+        self._registry = registry
+        self._webhook = webhook
+        self._preview = preview
         self._rest = rest
         self._problems = problems
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        hook = self._hooks.get(scope.get("path", ""))
-        if hook is None or scope.get("method") != "POST":
+        path: str = scope.get("path", "")
+        if scope.get("method") != "POST":
             await self._rest(scope, receive, send)
             return
         try:
-            await hook(scope, receive, send)
+            if path in DEFAULT_PATHS:
+                await self._webhook.take(self._hooks.default, scope, receive, send)
+            elif path.startswith(HOOKS):
+                await self._webhook.take(self._named(path[len(HOOKS) :]), scope, receive, send)
+            elif path == PREVIEW:
+                await self._preview.show(self._hooks.default, scope, receive, send)
+            elif path.startswith(f"{PREVIEW}/"):
+                await self._preview.show(self._named(path[len(PREVIEW) + 1 :]), scope, receive, send)
+            else:
+                await self._rest(scope, receive, send)
+        except AdmissionError as error:
+            response = self._problems.refuse(error)
+            await response(scope, receive, send)
         except Exception as error:
             log.exception("post_failed", error=repr(error))
             problem = self._problems.failure()
             await send_json(send, problem.status_code, bytes(problem.body))
+
+    def _named(self, token: str) -> Hook:
+        hook = self._hooks.find(token, self._clock.now_ms())
+        # A webhook may have been made or disabled since we last looked: better an honest "send again" than a guess.
+        if (hook is None or hook.webhook.created_at_ms) and not self._registry.is_current():
+            raise not_durable()
+        if hook is None:
+            raise AdmissionError(404, "unknown_webhook", "there is no such webhook")
+        return hook
 
 
 class Problems:
@@ -65,12 +108,13 @@ class Problems:
     async def unknown_path(self, request: Request, _: Exception) -> Response:
         """Answer 404."""
         path = request.url.path[:_SHOWN_LENGTH]
-        return self._refuse(AdmissionError(404, "unknown_path", f"there is nothing at {path}"))
+        return self.refuse(AdmissionError(404, "unknown_path", f"there is nothing at {path}"))
 
     async def wrong_method(self, request: Request, error: Exception) -> Response:
         """Answer 405."""
-        detail = f"{request.method[:_SHOWN_LENGTH]} is not taken at {request.url.path}"
-        response = self._refuse(AdmissionError(405, "wrong_method", detail))
+        # A path may hold a token: only what everybody knows of it is shown.
+        detail = f"{request.method[:_SHOWN_LENGTH]} is not taken there"
+        response = self.refuse(AdmissionError(405, "wrong_method", detail))
         if isinstance(error, HTTPException) and error.headers:
             response.headers.update(error.headers)
         return response
@@ -81,21 +125,30 @@ class Problems:
 
     def failure(self) -> Response:
         """Return the answer to a failure of ours: a 5xx makes TradingView send again."""
-        return self._refuse(AdmissionError(500, "internal", "an unexpected error, not the sender's fault"))
+        return self.refuse(AdmissionError(500, "internal", "an unexpected error, not the sender's fault"))
 
-    def _refuse(self, error: AdmissionError) -> Response:
+    def refuse(self, error: AdmissionError) -> Response:
+        """Return the answer to a post that no webhook saw."""
         self._metrics.refused(error.status, error.code)
         body = problem_body(error, self._ids.event_id(self._clock.now_ms()))
-        return Response(body, error.status, media_type=JSON[1].decode())
+        headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+        return Response(body, error.status, headers, media_type=JSON[1].decode())
 
 
-def ingress_app(webhook: WebhookEndpoint, health: HealthEndpoint, problems: Problems) -> IngressApp:
-    """Return the app: `POST /webhook` and `/tv-webhook`, `GET /health`, and refusals of one shape for the rest."""
-    hooks = {"/webhook": webhook, "/tv-webhook": webhook}
+def rest_of_app(health: HealthEndpoint, problems: Problems) -> Starlette:
+    """Return what answers all but posts to webhooks: `GET /health`, the description, and refusals of one shape."""
+
+    async def only_post(_: Request) -> Response:
+        raise HTTPException(405, headers={"Allow": "POST"})
+
     rest = Starlette(
         routes=[
-            *(Route(path, hook, methods=["POST"]) for path, hook in hooks.items()),
             Route("/health", health, methods=["GET"]),
+            Route("/openapi.json", document_response, methods=["GET"]),
+            *(
+                Route(path, only_post)
+                for path in (*sorted(DEFAULT_PATHS), f"{HOOKS}{{token}}", PREVIEW, f"{PREVIEW}/{{token}}")
+            ),
         ],
         exception_handlers={
             404: problems.unknown_path,
@@ -105,4 +158,4 @@ def ingress_app(webhook: WebhookEndpoint, health: HealthEndpoint, problems: Prob
     )
     # A redirect counts as an error with TradingView: better a 404 that says so.
     rest.router.redirect_slashes = False
-    return IngressApp(hooks, rest, problems)
+    return rest

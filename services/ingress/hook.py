@@ -1,54 +1,80 @@
-"""A webhook as configured: whom it admits, how much, and where its alerts go."""
+"""A webhook, ready to judge posts: whom it admits, what alerts mean to it, and where they go."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from libs.common.domain.alert import Alert, AlertContent
-from libs.common.domain.ids import AccountName, AlertId, WebhookName
+from libs.common.domain.ids import AlertId, Market
+from libs.common.domain.instruction import version_of
+from libs.common.policy.addresses import Address, AddressList
 from libs.common.policy.authentication import Credentials
-from libs.common.policy.dedup import body_digest, dedup_key
-from libs.common.policy.throttle import Throttle
-from libs.common.runtime.settings import AccountSettings, WebhookSettings
-from libs.common.store.intake import Admission
+from libs.common.policy.dedup import DedupKey, DedupKind, body_digest, dedup_key
+from libs.common.policy.routing import Destination, Router, Share, instruction_of
+from libs.common.policy.webhook import Webhook
+from libs.common.store.intake import Admission, Routed
 from libs.common.wire import codec
-from services.ingress.routing import Router
+from libs.common.wire.dialects.values import interval_ms
+from libs.common.wire.masking import Masker
+from services.ingress.proof import Proofs
+
+_MASKERS_KEPT = 4
 
 
-@dataclass(frozen=True, slots=True)
 class Hook:
-    """Everything that is fixed about one webhook."""
+    """One webhook, with all that is worked out once."""
 
-    name: WebhookName
-    credentials: Credentials
-    router: Router
-    throttle: Throttle | None
-    """Of this process; None lets everything in."""
-    max_body_bytes: int
-    max_age_ms: int
-    clock_skew_ms: int
-    dedup_ms: int
-
-    @classmethod
-    def of(
-        cls,
-        name: WebhookName,
-        settings: WebhookSettings,
-        accounts: Mapping[AccountName, AccountSettings],
-        secret: str,
-    ) -> "Hook":
-        """Return the webhook that a section of the configuration describes."""
-        rate = settings.rate
-        return cls(
-            name=name,
-            credentials=Credentials([secret]),
-            router=Router.of(settings.accounts, accounts),
-            throttle=None if rate.is_off else Throttle(rate.count, rate.per_ms),
-            max_body_bytes=settings.max_body,
-            # Plain numbers: the client packs those fastest.
-            max_age_ms=int(settings.max_age_ms),
-            clock_skew_ms=int(settings.clock_skew_ms),
-            dedup_ms=int(settings.dedup_ms),
+    def __init__(
+        self,
+        webhook: Webhook,
+        router: Router,
+        *,
+        masker: Masker,
+        allowed: AddressList | None,
+        signing_keys: Sequence[str],
+    ) -> None:
+        """Args:
+        webhook: What rules it.
+        router: To its accounts.
+        masker: Knows all secrets of this process.
+        allowed: The source addresses it takes posts from; None: any.
+        signing_keys: The keys themselves.
+        """
+        self.webhook = webhook
+        self.name = webhook.name
+        self.router = router
+        self.proofs = Proofs(
+            webhook.demands, Credentials(webhook.secrets), signing_keys, has_token=bool(webhook.tokens)
         )
+        self._allowed = allowed
+        self._masker = masker
+        self._maskers: dict[str, Masker] = {}
+
+    @property
+    def is_named(self) -> bool:
+        """Return whether its URL holds a token, so that whoever posts there is no mere stranger."""
+        return bool(self.webhook.tokens)
+
+    @property
+    def checks_address(self) -> bool:
+        """Return whether it takes posts from some addresses only."""
+        return self._allowed is not None
+
+    def takes_from(self, address: Address | None) -> bool:
+        """Tell whether it takes posts from an address."""
+        return self._allowed is None or self._allowed.is_allowed(address)
+
+    def masker_for(self, credential: str) -> Masker:
+        """Return a masker that knows an accepted credential too; we may know no more of it than a digest."""
+        masker = self._maskers.get(credential)
+        if masker is None:
+            masker = self._masker.also(credential)
+            # As many as a webhook may accept at a time; a sender without one chooses what stands there.
+            if len(self._maskers) < _MASKERS_KEPT:
+                self._maskers[credential] = masker
+        return masker
+
+    def dedup(self, content: AlertContent, digest: str) -> DedupKey:
+        """Return what tells an alert from another."""
+        return dedup_key(content, digest, self.webhook.dedup, interval_ms)
 
     def admission(
         self, alert_id: AlertId, content: AlertContent, masked: str, received_at_ms: int
@@ -60,9 +86,14 @@ class Hook:
             content: What it means.
             masked: Its body without credentials.
             received_at_ms: When it came, by our clock.
+
+        Raises:
+            AdmissionError: 422, it is on none of the webhook's lists, or no account takes it.
         """
+        webhook = self.webhook
+        shares = self.router.shares(content)
         digest = body_digest(masked)
-        key = dedup_key(content.sender_id, digest, self.dedup_ms)
+        key = self.dedup(content, digest)
         alert = Alert(
             alert_id=alert_id,
             webhook=self.name,
@@ -71,16 +102,30 @@ class Hook:
             accounts=self.router.accounts,
             raw=masked,
         )
+        own_max_age_ms = content.max_age_ms
         return Admission(
             alert_id=alert_id,
             webhook=self.name,
-            dedup_key=key.key,
+            dedup_keys=key.keys,
             dedup_window_ms=key.window_ms,
             digest=digest,
-            is_sender_id=key.is_sender_id,
+            is_sender_id=key.kind is DedupKind.ID,
+            limit=webhook.limit,
             alert=codec.ALERT.encode(alert),
+            version=version_of(content),
             fired_at_ms=content.fired_at_ms,
-            max_age_ms=self.max_age_ms,
-            clock_skew_ms=self.clock_skew_ms,
-            routed=self.router.route(alert_id, content),
+            max_age_ms=(
+                webhook.max_age_ms if own_max_age_ms is None else min(own_max_age_ms, webhook.max_age_ms)
+            ),
+            clock_skew_ms=webhook.clock_skew_ms,
+            routed=tuple([_routed(alert_id, content, share) for share in shares]),
         )
+
+
+def _routed(alert_id: AlertId, content: AlertContent, share: Share) -> Routed:
+    body = codec.INSTRUCTION.encode(instruction_of(alert_id, content, share))
+    if isinstance(share, Destination):
+        return Routed(share.account, share.market, share.lane, body)
+    return Routed(
+        share.account, Market(""), share.lane, body, share.state.value, share.reason.value, share.detail
+    )

@@ -3,29 +3,36 @@
 import asyncio
 from typing import Final
 
-from starlette.types import Send
+from starlette.types import Scope, Send
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError, BridgeError
-from libs.common.domain.ids import EventId, WebhookName
+from libs.common.domain.ids import EventId
 from libs.common.store.intake import Intake, Refusal
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
 from libs.common.web.problems import CLOSE, problem_body, problem_headers, send_json
-from libs.common.wire.masking import Masker
+from libs.common.wire.masking import Masker, mask_words
+from services.ingress.deadlines import Post
 from services.ingress.fresh_ids import FreshIds
+from services.ingress.hook import Hook
+from services.ingress.proof import Senders
 from services.ingress.sampling import Sampler
+from services.ingress.strangers import Strangers
 
 KEEP_TIMEOUT_S: Final = 0.3
 """The answer waits no longer than this for the refusal to be kept: the sender's time is short."""
 
 MAX_DETAIL_LENGTH: Final = 300
+MAX_RAW_LENGTH: Final = 2_000
+"""Of what is kept of a body; the rest is cut off."""
 
-# The others are nobody's mistake worth keeping: strangers, wrong methods, and our own failures.
 _KEPT: Final = frozenset({400, 408, 409, 413, 422, 429})
-# The body is a JSON object that only holds something wrong.
-_READABLE: Final = frozenset({409, 422, 429})
-
+_KEPT_OF_NAMED: Final = frozenset({401, 403})
+"""Kept where the URL's token was right: at a path that everybody knows they are nobody's mistake worth keeping."""
+_READABLE: Final = frozenset({401, 409, 422, 429})
+"""The body was read; it only says something wrong."""
+_CREDENTIAL: Final = 401
 _LATE: Final = 408
 
 log = get_logger()
@@ -35,57 +42,85 @@ class Refusals:
     """Answers posts that are not taken."""
 
     def __init__(
-        self, intake: Intake, masker: Masker, metrics: IngressMetrics, clock: Clock, ids: FreshIds
+        self,
+        intake: Intake,
+        masker: Masker,
+        metrics: IngressMetrics,
+        clock: Clock,
+        ids: FreshIds,
+        senders: Senders,
     ) -> None:
         self._intake = intake
         self._masker = masker
         self._metrics = metrics
         self._clock = clock
         self._ids = ids
-        self._strangers = Sampler(clock)
-        self._failures = Sampler(clock)
+        self._senders = senders
+        self._strangers = Strangers(clock)
+        self._strangers_log = Sampler(clock)
+        self._failures_log = Sampler(clock)
 
-    async def answer(
-        self, send: Send, error: AdmissionError, webhook: WebhookName, body: bytes | None
-    ) -> None:
+    async def answer(self, send: Send, error: AdmissionError, hook: Hook, post: Post, scope: Scope) -> None:
         """Answer a post with the error, having kept it where operators will want to see it.
 
         Args:
             send: Of the post.
             error: Why it is refused. Its detail may quote the body: it is masked here.
-            webhook: Where it was posted to.
-            body: As far as it was read; None where it was not.
+            hook: The webhook.
+            post: As far as it was read.
+            scope: Of the request.
         """
         event_id = self._ids.event_id(self._clock.now_ms())
-        detail = self._masker.mask_text(error.detail)[:MAX_DETAIL_LENGTH]
+        masker = self._masker.also(post.credential)
+        # What a stranger presents may be any word of our own.
+        known = masker if post.has_proved_itself else self._masker
+        detail = self._masked(known, error.detail, hook)[:MAX_DETAIL_LENGTH]
         shown = AdmissionError(
             error.status, error.code, detail, field=error.field, retry_after_s=error.retry_after_s
         )
         self._metrics.refused(error.status, error.code)
-        self._log(shown, event_id, webhook, error.__cause__)
-        if error.status in _KEPT:
-            await self._keep(shown, event_id, webhook, body)
+        source = "" if post.has_proved_itself else str(self._senders.address(scope))
+        self._log(shown, event_id, hook, source, error.__cause__)
+        if self._is_kept(error.status, hook, post, source):
+            await self._keep(shown, event_id, hook, self._raw(error.status, masker, hook, post.body))
         headers = problem_headers(shown)
         if error.status == _LATE:
             headers.append(CLOSE)
         await send_json(send, error.status, problem_body(shown, event_id), headers)
 
+    def _is_kept(self, status: int, hook: Hook, post: Post, source: str) -> bool:
+        if status not in _KEPT and not (hook.is_named and status in _KEPT_OF_NAMED):
+            return False
+        if post.has_proved_itself or self._strangers.may_record(source):
+            return True
+        self._metrics.unrecorded()
+        return False
+
     def _log(
-        self, error: AdmissionError, event_id: EventId, webhook: WebhookName, cause: BaseException | None
+        self, error: AdmissionError, event_id: EventId, hook: Hook, source: str, cause: BaseException | None
     ) -> None:
-        if error.status == 401:
-            if count := self._strangers.take():
-                log.info("credential_refused", webhook=webhook, event_id=event_id, count=count)
+        if error.status == _CREDENTIAL:
+            failures = self._strangers.fail(source)
+            if count := self._strangers_log.take():
+                log.info(
+                    "credential_refused",
+                    webhook=hook.name,
+                    event_id=event_id,
+                    code=error.code,
+                    count=count,
+                    source=source,
+                    failures_of_source=failures,
+                )
         elif error.status == 503:
-            if count := self._failures.take():
+            if count := self._failures_log.take():
                 reason = str(cause) if cause is not None else "no answer from Redis within the deadline"
                 log.warning(
-                    "alert_not_durable", webhook=webhook, event_id=event_id, count=count, reason=reason
+                    "alert_not_durable", webhook=hook.name, event_id=event_id, count=count, reason=reason
                 )
         else:
             log.info(
                 "post_refused",
-                webhook=webhook,
+                webhook=hook.name,
                 event_id=event_id,
                 status=error.status,
                 code=error.code,
@@ -93,17 +128,15 @@ class Refusals:
                 detail=error.detail,
             )
 
-    async def _keep(
-        self, error: AdmissionError, event_id: EventId, webhook: WebhookName, body: bytes | None
-    ) -> None:
+    async def _keep(self, error: AdmissionError, event_id: EventId, hook: Hook, raw: str) -> None:
         refusal = Refusal(
             event_id=event_id,
-            webhook=webhook,
+            webhook=hook.name,
             status=error.status,
             code=error.code,
             field=error.field or "",
             detail=error.detail,
-            raw=self._raw(error, body),
+            raw=raw,
         )
         try:
             async with asyncio.timeout(KEEP_TIMEOUT_S):
@@ -111,9 +144,20 @@ class Refusals:
         except (TimeoutError, BridgeError):
             self._metrics.unrecorded()
 
-    def _raw(self, error: AdmissionError, body: bytes | None) -> str:
+    def _raw(self, status: int, masker: Masker, hook: Hook, body: bytes | None) -> str:
+        """Return what is kept of a body: masked, and not too much of it."""
         if body is None:
             return ""
-        if error.status in _READABLE:
-            return self._masker.mask_json(body.decode())
-        return self._masker.excerpt(body)
+        if status not in _READABLE:
+            return self._masked(masker, masker.excerpt(body), hook)
+        masked = self._masked(masker, masker.mask_json(body.decode()), hook)
+        if len(masked) <= MAX_RAW_LENGTH:
+            return masked
+        return f"{masked[:MAX_RAW_LENGTH]}... [{len(body)} bytes in all]"
+
+    def _masked(self, masker: Masker, text: str, hook: Hook) -> str:
+        text = masker.mask_text(text)
+        if not hook.is_named:
+            return text  # its secret is known to the masker
+        now_ms = self._clock.now_ms()
+        return mask_words(text, lambda word: hook.proofs.accept_secret(word, now_ms))

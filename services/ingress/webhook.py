@@ -1,4 +1,4 @@
-"""`POST /webhook`: from a request to an honest answer, within the deadline."""
+"""A post to a webhook: from a request to an honest answer, within the deadline."""
 
 import asyncio
 from time import perf_counter
@@ -6,19 +6,21 @@ from typing import Final, assert_never
 
 from starlette.types import Receive, Scope, Send
 
+from libs.common.domain.alert import AlertContent
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError, BridgeError, StoreCorrupt, StoreUnavailable
-from libs.common.policy.throttle import Throttled
-from libs.common.store.intake import Admitted, Conflict, Duplicate, Intake, Verdict
+from libs.common.store.intake import Admitted, Conflict, Duplicate, Intake, Throttled, Verdict
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.web.body import SenderGone, read_body
+from libs.common.web.headers import header
+from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.recognition import recognise
-from libs.common.wire.masking import Masker
 from services.ingress.answers import send_admitted, send_duplicate
 from services.ingress.deadlines import Deadlines, Post
 from services.ingress.door import Door
 from services.ingress.fresh_ids import FreshIds
 from services.ingress.hook import Hook
+from services.ingress.proof import Senders
 from services.ingress.refusals import Refusals
 
 MIN_SECRET_LENGTH: Final = 8
@@ -26,89 +28,80 @@ MIN_SECRET_LENGTH: Final = 8
 
 
 class WebhookEndpoint:
-    """Takes the posts of one webhook; plain ASGI, since every layer between costs speed."""
+    """Takes posts to webhooks; plain ASGI, since every layer between costs speed."""
 
     def __init__(
         self,
-        hook: Hook,
         *,
         door: Door,
         intake: Intake,
         refusals: Refusals,
-        masker: Masker,
+        senders: Senders,
         metrics: IngressMetrics,
         clock: Clock,
         ids: FreshIds,
         deadline_ms: int,
     ) -> None:
         """Args:
-        hook: The webhook.
         door: Closed while Redis has not been found fit.
         intake: Makes alerts durable.
         refusals: Answers what is not taken.
-        masker: Knows all secrets.
+        senders: Tells where posts come from.
         metrics: Count and time the posts.
         clock: Stamps alerts, and tells when their time is over.
         ids: For alerts.
         deadline_ms: From the start of a request to its verdict at the latest.
         """
-        self._hook = hook
         self._door = door
         self._intake = intake
         self._refusals = refusals
-        self._masker = masker
+        self._senders = senders
         self._metrics = metrics
         self._clock = clock
         self._ids = ids
         self._deadlines = Deadlines(deadline_ms, clock)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    async def take(self, hook: Hook, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one post to a webhook."""
         started_s = perf_counter()
         post = self._deadlines.watch()
         try:
             try:
-                verdict = await self._admit(post, scope, receive)
+                verdict = await self._admit(hook, post, scope, receive)
             finally:
                 self._deadlines.forget(post)
             await self._answer(send, verdict)
         except AdmissionError as error:
-            await self._refusals.answer(send, error, self._hook.name, post.body)
+            await self._refusals.answer(send, error, hook, post, scope)
         except asyncio.CancelledError:
             if not post.has_expired:
                 raise
             post.carry_on()
-            await self._refusals.answer(send, _too_late(post.body), self._hook.name, post.body)
+            await self._refusals.answer(send, _too_late(post.body), hook, post, scope)
         except (StoreUnavailable, StoreCorrupt) as error:
-            await self._refusals.answer(send, _not_durable(error), self._hook.name, post.body)
+            await self._refusals.answer(send, not_durable(error), hook, post, scope)
         except SenderGone:
             self._metrics.abandoned()
             return
         self._metrics.answered(perf_counter() - started_s)
 
-    async def _admit(self, post: Post, scope: Scope, receive: Receive) -> Verdict:
-        hook = self._hook
-        body = post.body = await read_body(scope, receive, hook.max_body_bytes)
-        try:
-            text = body.decode()
-        except UnicodeDecodeError as error:
-            raise AdmissionError(400, "not_utf8", f"byte {error.start} of the body is not UTF-8") from error
-        document = recognise(body)
-        credential = document.credential
-        if not hook.credentials.accept(credential):
-            raise AdmissionError(401, "unauthorized", "the credential is missing or wrong")
-        if hook.throttle is not None:
-            match hook.throttle.ask(self._clock.monotonic_ms()):
-                case Throttled(retry_after_ms):
-                    raise _too_many(retry_after_ms)
-        content = document.read()
-        _refuse_exposed(credential, "symbol", content.symbol)
-        _refuse_exposed(credential, "id", content.sender_id or "")
+    async def _admit(self, hook: Hook, post: Post, scope: Scope, receive: Receive) -> Verdict:
+        if hook.checks_address:
+            check_address(hook, self._senders, scope)
+        body = post.body = await read_body(scope, receive, hook.webhook.max_body_bytes)
+        text = text_of(body)
+        document = recognise(
+            body, header(scope, b"content-type") or "", hook.webhook.dialect, hook.webhook.options
+        )
+        credential = post.credential = document.credential
+        now_ms = self._clock.now_ms()
+        hook.proofs.check(document, body, scope, self._senders, now_ms)
+        post.has_proved_itself = True
+        content = read_unexposed(document, credential)
+        masked = hook.masker_for(credential).mask_json(text)
+        admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
         if not self._door.is_open:
             raise StoreUnavailable(self._door.reason)
-        now_ms = self._clock.now_ms()
-        masked = self._masker.mask_json(text)
-        admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
         flight = self._intake.admissions.submit(admission)
         try:
             return await flight
@@ -128,25 +121,61 @@ class WebhookEndpoint:
                 self._metrics.duplicate()
                 await send_duplicate(send, alert_id)
             case Conflict(alert_id):
-                detail = f'"id" was given to another body before: alert {alert_id}; nothing was done'
+                detail = (
+                    f"the alert's id was given to another body before: alert {alert_id}; nothing was done"
+                )
                 raise AdmissionError(409, "id_conflict", detail, field="id")
+            case Throttled(retry_after_ms):
+                detail = "more alerts than the rate of this webhook lets in"
+                raise AdmissionError(429, "too_many", detail, retry_after_s=-(-retry_after_ms // 1_000))
             case _:
                 assert_never(verdict)
 
 
-def _refuse_exposed(credential: str, field: str, value: str) -> None:
-    if credential in value and len(credential) >= MIN_SECRET_LENGTH:
-        detail = f'"{field}" holds the credential, which would be stored and shown with it'
-        raise AdmissionError(422, "credential_in_field", detail, field=field)
+def check_address(hook: Hook, senders: Senders, scope: Scope) -> None:
+    """Return where a post comes from an address that its webhook takes posts from.
+
+    Raises:
+        AdmissionError: 403, it does not.
+    """
+    address = senders.address(scope)
+    if not hook.takes_from(address):
+        came = "an address that cannot be told" if address is None else str(address)
+        raise AdmissionError(
+            403, "address_refused", f"the post came from {came}, from where this webhook takes none"
+        )
 
 
-def _too_late(body: bytes | None) -> AdmissionError:
-    if body is None:
-        return AdmissionError(408, "body_too_slow", "the body did not come in time")
-    return _not_durable()
+def text_of(body: bytes) -> str:
+    """Return a body as text.
+
+    Raises:
+        AdmissionError: 400, it is not UTF-8.
+    """
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise AdmissionError(400, "not_utf8", f"byte {error.start} of the body is not UTF-8") from error
 
 
-def _not_durable(cause: BridgeError | None = None) -> AdmissionError:
+def read_unexposed(document: Document, credential: str) -> AlertContent:
+    """Return what a document means, if nothing that will be shown holds its credential.
+
+    Raises:
+        AdmissionError: 422, it is not valid.
+    """
+    content = document.read()
+    if len(credential) >= MIN_SECRET_LENGTH:
+        shown = (("symbol", content.symbol), ("id", content.sender_id), ("strategy", content.strategy))
+        for field, value in shown:
+            if value is not None and credential in value:
+                detail = f'"{field}" holds the credential, which would be stored and shown with it'
+                raise AdmissionError(422, "credential_in_field", detail, field=field)
+    return content
+
+
+def not_durable(cause: BridgeError | None = None) -> AdmissionError:
+    """Return the answer to an alert that Redis did not take."""
     detail = "the alert could not be made durable in time: send it again"
     refusal = AdmissionError(503, "not_durable", detail, retry_after_s=1)
     # Our own troubles are for the log, not for the sender.
@@ -154,6 +183,7 @@ def _not_durable(cause: BridgeError | None = None) -> AdmissionError:
     return refusal
 
 
-def _too_many(retry_after_ms: int) -> AdmissionError:
-    detail = "more alerts than the rate of this webhook lets in"
-    return AdmissionError(429, "too_many", detail, retry_after_s=-(-retry_after_ms // 1_000))
+def _too_late(body: bytes | None) -> AdmissionError:
+    if body is None:
+        return AdmissionError(408, "body_too_slow", "the body did not come in time")
+    return not_durable()

@@ -23,6 +23,7 @@ from libs.common.domain.ids import (
     WebhookName,
     lane_name,
 )
+from libs.common.domain.instruction import PLAIN_VERSION
 from libs.common.domain.lifecycle import ENDED, WORST_FIRST, InstructionState
 from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.head import Held
@@ -165,11 +166,13 @@ class World:
         admission = Admission(
             alert_id=AlertId(f"a{self._alerts:04d}"),
             webhook=WebhookName("hook"),
-            dedup_key=post.sender_id,
+            dedup_keys=(post.sender_id,),
             dedup_window_ms=600_000,
             digest="digest",
             is_sender_id=True,
+            limit=None,
             alert=b"alert",
+            version=PLAIN_VERSION,
             fired_at_ms=None,
             max_age_ms=post.max_age_ms,
             clock_skew_ms=0,

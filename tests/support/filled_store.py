@@ -21,7 +21,7 @@ from libs.common.domain.ids import (
     client_order_id,
     lane_name,
 )
-from libs.common.domain.instruction import Instruction
+from libs.common.domain.instruction import PLAIN_VERSION, Instruction
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.order import OrderPlan, OrderReport, Side
 from libs.common.domain.reasons import Reason
@@ -116,11 +116,13 @@ class FilledStore:
         admission = Admission(
             alert_id=new,
             webhook=alert.webhook,
-            dedup_key=content.sender_id or "",
+            dedup_keys=(content.sender_id or "",),
             dedup_window_ms=DAY_MS,
             digest="digest",
             is_sender_id=True,
             alert=codec.ALERT.encode(alert),
+            limit=None,
+            version=PLAIN_VERSION,
             fired_at_ms=None,
             max_age_ms=max_age_ms,
             clock_skew_ms=0,

@@ -182,6 +182,9 @@ class ScriptedBroker:
     async def price(self, symbol: Market) -> Decimal | None:
         return None
 
+    async def markets(self) -> None:
+        pass
+
     async def aclose(self) -> None:
         pass
 

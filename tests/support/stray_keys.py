@@ -42,4 +42,9 @@ def _is_open(client: redis.Redis, key: str) -> bool:
         return False
     if kind == "alert":
         return int(client.hget(key, "open") or 0) > 0
+    if kind == "instruction":
+        # One that its account declined ended at birth; it goes with its alert.
+        prefix, _, alert = key.rpartition(":")[0].rpartition("instruction:")
+        if int(client.hget(f"{prefix}alert:{alert}", "open") or 0) > 0:
+            return True
     return client.hget(key, "state") in OPEN_STATES.get(kind, frozenset())

@@ -2,6 +2,7 @@
 
 import fnmatch
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,9 @@ class Only(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whatever their case."""
     symbols: tuple[str, ...] = ()
     """As sent, whatever their case; `*` stands for any characters."""
+
+
+ANYTHING: Final = Only()
 
 
 @dataclass(frozen=True, slots=True)

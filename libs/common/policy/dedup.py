@@ -1,21 +1,32 @@
-"""When two posts are the same alert."""
+"""When two posts are the same alert: by the sender's id, else by strategy and bar, else by their body."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from enum import StrEnum
 
-BODY_WINDOW_MS: Final = 60 * 1000
-"""How long a body without an id counts as seen: longer than TradingView's resends, shorter than most meant repeats."""
+from libs.common.domain.alert import AlertContent
+from libs.common.policy.webhook import DedupWindows
+
+
+class DedupKind(StrEnum):
+    """What an alert is recognised by."""
+
+    ID = "id"
+    """The sender named it: another body under the same id is a conflict."""
+    BAR = "bar"
+    """One alert of a strategy, bar, symbol and action; or as many as the webhook allows."""
+    BODY = "body"
 
 
 @dataclass(frozen=True, slots=True)
 class DedupKey:
     """What tells one alert of a webhook from another."""
 
-    key: str
+    kind: DedupKind
+    keys: tuple[str, ...]
+    """One for each alert that may have it."""
     window_ms: int
-    is_sender_id: bool
-    """Whether the sender named it: only then another body under the same key is a conflict."""
 
 
 def body_digest(masked: str) -> str:
@@ -26,14 +37,35 @@ def body_digest(masked: str) -> str:
     return hashlib.blake2b(masked.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def dedup_key(sender_id: str | None, digest: str, window_ms: int) -> DedupKey:
-    """Return the key of an alert: the sender's id where it gave one, else the digest of its body.
+def dedup_key(
+    content: AlertContent,
+    digest: str,
+    windows: DedupWindows,
+    interval_ms: Callable[[str], int | None],
+) -> DedupKey:
+    """Return the key of an alert.
 
     Args:
-        sender_id: The id, if the dialect carries one.
+        content: What it means.
         digest: See `body_digest`.
-        window_ms: How long an id stays taken; a body without one at most `BODY_WINDOW_MS`.
+        windows: The webhook's.
+        interval_ms: Reads the length of a bar from its resolution.
     """
-    if sender_id is None:
-        return DedupKey(f"body:{digest}", min(window_ms, BODY_WINDOW_MS), is_sender_id=False)
-    return DedupKey(f"id:{sender_id}", window_ms, is_sender_id=True)
+    if content.sender_id is not None:
+        return DedupKey(DedupKind.ID, (f"id:{content.sender_id}",), windows.id_ms)
+    if content.strategy is None or content.bar_at_ms is None:
+        return DedupKey(DedupKind.BODY, (f"body:{digest}",), windows.body_ms)
+    bar_at_ms = content.bar_at_ms
+    length_ms = None if content.interval is None else interval_ms(content.interval)
+    if length_ms is not None:
+        # Many templates put the time of firing there: a strategy that flickers fires twice seconds apart.
+        bar_at_ms -= bar_at_ms % length_ms
+    # Of a target and a flip the position is what the action is.
+    action = content.action if content.position is None else f"{content.action} {content.position}"
+    name = "\n".join((content.strategy, str(bar_at_ms), content.exchange or "", content.symbol, action))
+    digested = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return DedupKey(
+        DedupKind.BAR,
+        tuple(f"bar:{digested}:{number}" for number in range(windows.entries_per_bar)),
+        windows.bar_ms,
+    )

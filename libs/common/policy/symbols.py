@@ -3,17 +3,26 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
-from libs.common.domain.ids import AccountName, Market
+from libs.common.domain.ids import MAX_MARKET_LENGTH, AccountName, Market
 
 _NEAREST: Final = 3
 _NEAR: Final = 0.5
 """How alike two symbols must be for one to be named in place of the other, from 0 to 1."""
-_SCOPES: Final = ("exchange", "account")
+_REMEMBERED: Final = 256
+"""Symbols whose nearest entries are kept: a strict account is sent the same wrong ones again and again."""
+
+_PREFIXED: Final = re.compile(r"(?P<exchange>[A-Za-z0-9_]+):(?P<bare>.+)", re.DOTALL)
+"""What is before the colon of `BTC/USDT:USDT` is no exchange, and neither is a second one in a ratio of two symbols."""
 _SEPARATOR: Final = re.compile(r"[/_-]")
+_UNMAPPED: Final = re.compile(
+    r'"symbol" is "(.*?)", which is not in the symbol table of account ([A-Za-z0-9_.-]*[A-Za-z0-9_-])',
+    re.DOTALL,
+)
 
 
 class SymbolMode(StrEnum):
@@ -26,7 +35,10 @@ class SymbolMode(StrEnum):
 
 
 class SymbolRule(StrEnum):
-    """How a symbol is written before it is looked up a second time, applied in the order of the list here."""
+    """How a symbol is written before it is looked up a second time, applied in the order of the list here.
+
+    A rule that would leave nothing of a symbol leaves it as it is.
+    """
 
     STRIP_EXCHANGE = "strip-exchange"
     """`BINANCE:BTCUSDT` becomes `BTCUSDT`."""
@@ -34,6 +46,18 @@ class SymbolRule(StrEnum):
     """`BTCUSDT.P` becomes `BTCUSDT`."""
     STRIP_SEPARATOR = "strip-separator"
     """`BTC/USDT`, `BTC-USDT` and `BTC_USDT` become `BTCUSDT`."""
+
+
+class EntrySource(StrEnum):
+    """Who made an entry of the table."""
+
+    CONFIGURATION = "configuration"
+    CONFIRMED = "confirmed"
+    """`bascule symbols confirm`, while the bridge runs."""
+
+
+Place = tuple[str, str, str]
+"""Symbol, exchange and account, the last two empty for any: there is one entry for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +71,18 @@ class SymbolEntry:
     """None: any."""
     account: AccountName | None = None
     """None: any."""
+    source: EntrySource = EntrySource.CONFIGURATION
+
+    @property
+    def place(self) -> Place:
+        """Return what it is an entry for, the same in any case and for a delayed feed."""
+        return self.symbol.upper(), exchange_name(self.exchange), self.account or ""
+
+    def __str__(self) -> str:
+        """Return what it is an entry for, in words."""
+        symbol, exchange, account = self.place
+        words = [symbol, f"exchange {exchange}" if exchange else "", f"account {account}" if account else ""]
+        return ", ".join(word for word in words if word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +92,8 @@ class Mapped:
     market: Market
     because: str
     """The decision in words."""
+    entry: SymbolEntry | None = None
+    """The line that says so; None where the symbol is the market's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +101,7 @@ class Unmapped:
     """It is not, and the account is strict."""
 
     nearest: tuple[str, ...]
-    """Symbols of the table that look alike."""
+    """Symbols of the account's table that look alike, the most alike first."""
 
     def detail(self, symbol: str, account: AccountName) -> str:
         """Return it in words."""
@@ -78,10 +116,8 @@ class SymbolMap:
         """Args:
         entries: Later ones replace earlier ones for the same symbol, exchange and account.
         """
-        self._entries: Mapping[tuple[str, str, str], Market] = {
-            (one.symbol.upper(), (one.exchange or "").upper(), one.account or ""): one.market
-            for one in entries
-        }
+        self._entries: Mapping[Place, SymbolEntry] = {one.place: one for one in entries}
+        self._nearest = lru_cache(_REMEMBERED)(self._find_nearest)
 
     def map(
         self,
@@ -93,6 +129,8 @@ class SymbolMap:
     ) -> Mapped | Unmapped:
         """Return what a symbol is to an account's venue.
 
+        An entry for the account comes before one for any, then one for the exchange before one for any.
+
         Args:
             symbol: As sent; `EXCHANGE:` before it names the exchange where the alert does not.
             exchange: As sent.
@@ -100,46 +138,67 @@ class SymbolMap:
             mode: The account's.
             rules: The account's.
         """
-        prefix, colon, bare = symbol.rpartition(":")
-        named = _exchange(exchange or (prefix if colon else ""))
+        prefix, bare = split_exchange(symbol)
+        named = exchange_name(exchange) or exchange_name(prefix)
         found = self._look_up(bare, named, account)
         if found is not None:
-            return found
-        written = _rewritten(symbol, rules)
-        if written != symbol:
-            found = self._look_up(written.rpartition(":")[2], named, account)
+            return Mapped(found.market, _words(found), found)
+        rewritten = _rewritten(bare, rules) if rules else bare
+        keeps_prefix = prefix and SymbolRule.STRIP_EXCHANGE not in rules
+        written = f"{prefix}:{rewritten}" if keeps_prefix else rewritten
+        if rewritten != bare:
+            found = self._look_up(rewritten, named, account)
             if found is not None:
-                return Mapped(found.market, f'{found.because}, after "{symbol}" was written as "{written}"')
+                because = f'{_words(found)}, after "{symbol}" was written as "{written}"'
+                return Mapped(found.market, because, found)
         if mode is SymbolMode.STRICT:
-            return Unmapped(self._nearest(bare))
+            return Unmapped(self._nearest(bare.upper()[:MAX_MARKET_LENGTH], account))
         because = "as sent" if written == symbol else f'"{symbol}" written by the account\'s symbol_rules'
         return Mapped(Market(written), f"{because}: there is no entry for it in the symbol table")
 
-    def _look_up(self, bare: str, exchange: str, account: AccountName) -> Mapped | None:
+    def _look_up(self, bare: str, exchange: str, account: AccountName) -> SymbolEntry | None:
         symbol = bare.upper()
         # The entry for one account comes before that for one exchange: an account's venue is what we trade at.
         for scope in ((exchange, account), ("", account), (exchange, ""), ("", "")):
-            market = self._entries.get((symbol, *scope))
-            if market is not None:
-                words = [symbol, *(f"{kind} {one}" for kind, one in zip(_SCOPES, scope, strict=True) if one)]
-                return Mapped(market, f"the symbol table's entry for {', '.join(words)}")
+            found = self._entries.get((symbol, *scope))
+            if found is not None:
+                return found
         return None
 
-    def _nearest(self, bare: str) -> tuple[str, ...]:
-        known = sorted({symbol for symbol, _, _ in self._entries})
-        return tuple(difflib.get_close_matches(bare.upper(), known, n=_NEAREST, cutoff=_NEAR))
+    def _find_nearest(self, symbol: str, account: AccountName) -> tuple[str, ...]:
+        known = sorted({symbol for symbol, _, owner in self._entries if owner in {"", account}})
+        return tuple(difflib.get_close_matches(symbol, known, n=_NEAREST, cutoff=_NEAR))
 
 
-def _exchange(name: str) -> str:
-    """Return an exchange's name without what TradingView adds to it for delayed feeds."""
-    return name.upper().removesuffix("_DLY").removesuffix("_DL")
+def symbol_map(configured: Iterable[SymbolEntry], confirmed: Iterable[SymbolEntry]) -> SymbolMap:
+    """Return the table of both: an entry of the configuration wins over a confirmed one for the same place."""
+    return SymbolMap([*(replace(one, source=EntrySource.CONFIRMED) for one in confirmed), *configured])
 
 
-def _rewritten(symbol: str, rules: frozenset[SymbolRule]) -> str:
-    if SymbolRule.STRIP_EXCHANGE in rules:
-        symbol = symbol.rpartition(":")[2]
-    if SymbolRule.STRIP_PERPETUAL in rules:
-        symbol = symbol[:-2] if symbol.upper().endswith(".P") else symbol
+def split_exchange(symbol: str) -> tuple[str, str]:
+    """Return the exchange that stands before a symbol, empty where none does, and the symbol without it."""
+    found = _PREFIXED.fullmatch(symbol)
+    return ("", symbol) if found is None else (found["exchange"], found["bare"])
+
+
+def exchange_name(name: str | None) -> str:
+    """Return an exchange's name in capitals, without what TradingView adds for delayed feeds; empty for none."""
+    return "" if name is None else name.upper().removesuffix("_DLY").removesuffix("_DL")
+
+
+def unmapped_symbols(detail: str) -> list[tuple[str, AccountName]]:
+    """Return the symbols and accounts that a text names with the words of `Unmapped.detail`."""
+    return [(symbol, AccountName(account)) for symbol, account in _UNMAPPED.findall(detail)]
+
+
+def _words(entry: SymbolEntry) -> str:
+    owner = "the confirmed" if entry.source is EntrySource.CONFIRMED else "the configuration's"
+    return f"{owner} entry for {entry}"
+
+
+def _rewritten(bare: str, rules: frozenset[SymbolRule]) -> str:
+    if SymbolRule.STRIP_PERPETUAL in rules and bare.upper().endswith(".P"):
+        bare = bare[:-2] or bare
     if SymbolRule.STRIP_SEPARATOR in rules:
-        symbol = _SEPARATOR.sub("", symbol)
-    return symbol
+        bare = _SEPARATOR.sub("", bare) or bare
+    return bare

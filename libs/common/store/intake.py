@@ -12,15 +12,15 @@ from redis.asyncio import Redis
 
 from libs.common.domain.errors import BridgeError, StoreCorrupt, StoreUnavailable
 from libs.common.domain.ids import AccountName, AlertId, EventId, LaneName, Market, WebhookName
-from libs.common.domain.instruction import SCHEMA_VERSION
+from libs.common.policy.limits import Limit
 from libs.common.store.batch import Batch
 from libs.common.store.client import translate_text
 from libs.common.store.flight_time import FlightTime
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script, read_each
 
-REFUSED_KEPT: Final = 10_000
-"""Refused posts kept; what comes beyond pushes the oldest out."""
+KEPT_BYTES: Final = 600_000
+"""Bytes kept of posts that were not admitted; what comes beyond pushes the oldest out."""
 
 
 class Routed(msgspec.Struct, frozen=True):
@@ -28,9 +28,14 @@ class Routed(msgspec.Struct, frozen=True):
 
     account: AccountName
     market: Market
+    """Empty where the account declines it."""
     lane: LaneName
     body: bytes
     """The encoded instruction."""
+    state: str = ""
+    """Where the account declines it, how its share ends: REJECTED or SKIPPED; with a reason and a detail."""
+    reason: str = ""
+    detail: str = ""
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -39,14 +44,19 @@ class Admission(msgspec.Struct, frozen=True):
     alert_id: AlertId
     """Fresh for every post: it also tells our own re-sent call from another post of the same alert."""
     webhook: WebhookName
-    dedup_key: str
+    dedup_keys: tuple[str, ...]
+    """One for each alert that may have the same; most have one."""
     dedup_window_ms: int
     digest: str
     """Of the body without its credential."""
     is_sender_id: bool
     """Whether the dedup key is an id that the sender gave: only then another digest is a conflict."""
+    limit: Limit | None
+    """The webhook's."""
     alert: bytes
     """The encoded alert."""
+    version: int
+    """Of its instructions."""
     fired_at_ms: int | None
     max_age_ms: int
     clock_skew_ms: int
@@ -72,7 +82,13 @@ class Conflict(msgspec.Struct, frozen=True):
     alert_id: AlertId
 
 
-Verdict = Admitted | Duplicate | Conflict
+class Throttled(msgspec.Struct, frozen=True):
+    """The webhook's rate lets no more in now; nothing was written."""
+
+    retry_after_ms: int
+
+
+Verdict = Admitted | Duplicate | Conflict | Throttled
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,38 +138,43 @@ class Intake:
         await self._probe.run(self._client, [*self._keys.fixed, self._keys.probe], [self._now])
 
     async def _send_admissions(self, items: Sequence[Admission]) -> Sequence[Verdict | BridgeError]:
-        keys: list[str] = [*self._keys.fixed]
+        keys: list[str] = [*self._keys.fixed, self._keys.refused]
         time = self._flight_time
         not_after_ms = None if time is None else time.not_after_ms()
         departed_ms = 0 if time is None else time.departs()
-        args: list[str | bytes | int] = [self._now, "" if not_after_ms is None else not_after_ms]
+        args: list[str | bytes | int] = [self._now, "" if not_after_ms is None else not_after_ms, KEPT_BYTES]
         for item in items:
-            keys += (self._keys.seen(item.webhook, item.dedup_key), self._keys.alert(item.alert_id))
+            webhook, limit = item.webhook, item.limit
+            keys.append(self._keys.alert(item.alert_id))
+            keys += [self._keys.seen(webhook, key) for key in item.dedup_keys]
+            if limit is not None:
+                keys.append(self._keys.webhook_bucket(webhook))
             args += (
                 item.alert_id,
+                webhook,
                 item.dedup_window_ms,
                 item.digest,
                 "1" if item.is_sender_id else "0",
+                len(item.dedup_keys),
+                "" if limit is None else limit.interval_us,
+                "" if limit is None else limit.burst,
                 item.alert,
                 "" if item.fired_at_ms is None else item.fired_at_ms,
                 item.max_age_ms,
                 item.clock_skew_ms,
-                SCHEMA_VERSION,
+                item.version,
                 len(item.routed),
             )
-            for routed in item.routed:
-                keys += (
-                    self._keys.instruction(item.alert_id, routed.account),
-                    self._keys.lane(routed.lane),
-                )
-                args += (routed.account, routed.market, routed.lane, routed.body)
+            for to in item.routed:
+                keys += (self._keys.instruction(item.alert_id, to.account), self._keys.lane(to.lane))
+                args += (to.account, to.market, to.lane, to.body, to.state, to.reason, to.detail)
         reply = await self._admit.run(self._client, keys, args)
         if time is not None:
             time.learn(int(reply[0]), departed_ms)
         return read_each(reply[1:], _verdict)
 
     async def _send_refusals(self, items: Sequence[Refusal]) -> Sequence[BridgeError | None]:
-        args: list[str | bytes | int] = [self._now, REFUSED_KEPT]
+        args: list[str | bytes | int] = [self._now, KEPT_BYTES]
         for item in items:
             args += (item.event_id, item.webhook, item.status, item.code, item.field, item.detail, item.raw)
         reply = await self._refuse.run(self._client, [*self._keys.fixed, self._keys.refused], args)
@@ -168,6 +189,8 @@ def _verdict(answer: list[bytes]) -> Verdict | BridgeError:
         return Duplicate(AlertId(text))
     if word == b"CONFLICT":
         return Conflict(AlertId(text))
+    if word == b"THROTTLED":
+        return Throttled(int(text))
     if word == b"LATE":
         return StoreUnavailable("Redis stood still: the alert came to it too late to be taken")
     if word == b"ERROR":

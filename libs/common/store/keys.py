@@ -63,7 +63,7 @@ class Keys:
         self.journal: Final = f"{self.prefix}journal"
         """STREAM of every state change, written by the script that made it; trimmed by age."""
         self.refused: Final = f"{self.prefix}refused"
-        """STREAM of refused posts, capped by length. Written by refuse."""
+        """STREAM of posts that were not admitted, bounded by bytes. Written by refuse and admit."""
         self.dead: Final = f"{self.prefix}dead"
         """STREAM of dead letters; trimmed by age. Written by settle, open and audit."""
         self.breakers: Final = f"{self.prefix}breakers"
@@ -121,6 +121,10 @@ class Keys:
     def account_bucket(self, account: AccountName) -> str:
         """STRING, the rate limit of one account; expires when full again. Written by begin."""
         return f"{self.prefix}bucket:account:{account}"
+
+    def markets(self, account: AccountName) -> str:
+        """STRING, JSON `{at_ms, markets}`: what the account's venue trades; TTL 7 days. Written by workers."""
+        return f"{self.prefix}markets:{account}"
 
     def paper(self, account: AccountName, book: str) -> str:
         """One of the paper broker's shared books; see `store/paper_books.py`."""

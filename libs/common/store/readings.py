@@ -17,6 +17,7 @@ from libs.common.store.dead_letters import DeadLetter, DeadLetters
 from libs.common.store.figures import Figures
 from libs.common.store.journal import Journal, JournalEntry, RefusedPost
 from libs.common.store.keys import Keys
+from libs.common.store.markets import MarketStore
 from libs.common.store.paper_books import PaperBooks
 from libs.common.store.records import AlertRecord, OrderRecord, Records
 from libs.common.store.streams import SCAN_AT_MOST
@@ -51,6 +52,7 @@ class Readings:
         self.dead_letters = DeadLetters(client, keys)
         self.figures = Figures(client, keys)
         self.tables = TableStore(client, keys)
+        self.markets = MarketStore(client, keys)
 
     @classmethod
     @asynccontextmanager

@@ -3,15 +3,26 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
+from urllib.parse import quote, quote_plus
 
 MASK: Final = "***"
+
+MIN_LENGTH: Final = 4
+"""Shorter texts are masked only where they are known to be secrets: they may be a part of anything."""
+MIN_WORD_LENGTH: Final = 8
+"""Of a secret that is only known by its digest."""
 
 EXCERPT_BYTES: Final = 512
 """What is kept of a body that cannot be parsed."""
 
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_WORDS: Final = (
+    re.compile(r'"([^"\n]*)"'),
+    re.compile(r'[^\s",;:=&{}\[\]()]+'),
+    re.compile(r"[A-Za-z0-9]+"),
+)
 _ESCAPE: Final = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/]))')
 
 
@@ -22,12 +33,15 @@ class Masker:
         """Args:
         secrets: All that this process knows, those of other webhooks too: senders mix them up.
         """
-        values = {secret for secret in secrets if secret}
-        escaped = {
-            json.dumps(value, ensure_ascii=is_ascii)[1:-1] for value in values for is_ascii in (True, False)
-        }
+        self._values = frozenset(secret for secret in secrets if secret)
+        written = {form for value in self._values for form in _written(value)}
         # The longest first: a shorter one may be a part of it.
-        self._forms = tuple(sorted(values | escaped, key=len, reverse=True))
+        self._forms = tuple(sorted(written, key=len, reverse=True))
+
+    def also(self, *secrets: str) -> "Masker":
+        """Return a masker that knows these too, as long as they are no mere syllables; itself where it knows all."""
+        fresh = {secret for secret in secrets if len(secret) >= MIN_LENGTH} - self._values
+        return Masker(self._values | fresh) if fresh else self
 
     def mask_text(self, text: str) -> str:
         """Return any text, every secret in it masked, as it is or as JSON writes it."""
@@ -72,6 +86,29 @@ class Masker:
         for form in self._forms:
             masked = masked.replace(form, MASK)
         return token if masked == value else json.dumps(masked)
+
+
+def mask_words(text: str, is_secret: Callable[[str], bool]) -> str:
+    """Return a text, every word masked that is a secret: for those of which only a digest is known.
+
+    A word is what stands between quotes, a run of characters that are no separator, or one of letters and digits.
+    """
+    words = {word for pattern in _WORDS for word in pattern.findall(text)}
+    found = [word for word in words if len(word) >= MIN_WORD_LENGTH and is_secret(word)]
+    for word in sorted(found, key=len, reverse=True):
+        text = text.replace(word, MASK)
+    return text
+
+
+def _written(value: str) -> set[str]:
+    """Return a secret as it may stand in a body: plain, in JSON, in a form."""
+    return {
+        value,
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        quote_plus(value),
+        quote(value),
+    }
 
 
 def _unescape(text: str) -> str:

@@ -1,57 +1,108 @@
 -- admit: make alerts durable, each once, and give their lanes a token where they have none.
 --
 -- Atomic because a dedup key claimed without a queued instruction would turn the sender's resend into a
--- "duplicate" of nothing, and an instruction without a token would never run.
+-- "duplicate" of nothing, an instruction without a token would never run, and a webhook's rate counted apart would
+-- count what was not admitted. All accounts of an alert are written together, or none: a resend then completes it.
 --
--- Write order: records, token, fence, lane entry, then the dedup key, then the journal. A token without work is
--- harmless; work without a token is not. A re-sent call carries the same alert id and gets the first answer.
+-- Write order: records, token, fence, lane entry, then the dedup key and the rate, then the journal. A token without
+-- work is harmless; work without a token is not. A re-sent call carries the same alert id and gets the first answer.
 -- Denied at the memory limit, on purpose.
 --
 -- A flight that stood in a socket while Redis stood still must not trade what its sender was told is not durable:
 -- past `not after` nothing is written. Every answer carries the time, so that the caller knows Redis' clock.
 --
--- KEYS[9..]  per item: seen, alert; then per account of the item: instruction, lane
+-- KEYS[9]    refused  STREAM  posts that were not admitted: duplicates leave a trace there
+-- KEYS[10..] per item: alert; its seen keys, one for each alert that may have the same key; the webhook's bucket where
+--            it has a rate; then per account of the item: instruction, lane
 -- ARGV[2]    not after, ms, or '' where the caller does not know Redis' clock yet
--- ARGV[3..]  per item: alert id, dedup window ms, digest, is sender's id (1|0), encoded alert, fired at ms or '',
---            max age ms, clock skew ms, schema version, accounts n; then n times: account, market, lane, body
+-- ARGV[3]    bytes kept of posts that were not admitted
+-- ARGV[4..]  per item: alert id, webhook, dedup window ms, digest, is sender's id (1|0), seen keys n, rate interval us
+--            or '', burst, encoded alert, fired at ms or '', max age ms, clock skew ms, schema version, accounts n;
+--            then n times: account, market, lane, body, and of an account that declines it: state, reason, detail;
+--            else three times ''
 --
 -- Returns  {now ms, then per item: {'ADMITTED', alert id} | {'DUPLICATE', first id} | {'CONFLICT', first id}
---          | {'LATE', ''} | {'ERROR', text}}
+--          | {'THROTTLED', ms} | {'LATE', ''} | {'ERROR', text}}
 
-local items, k, a = {}, 9, 3
+local items, k, a = {}, 10, 4
 while a <= #ARGV do
   local item = {
-    seen = KEYS[k], alert_key = KEYS[k + 1], alert = ARGV[a], window = ARGV[a + 1], digest = ARGV[a + 2],
-    is_sender_id = ARGV[a + 3] == '1', encoded = ARGV[a + 4], fired_at = tonumber(ARGV[a + 5]),
-    max_age = tonumber(ARGV[a + 6]), skew = tonumber(ARGV[a + 7]), version = ARGV[a + 8], routed = {},
+    alert_key = KEYS[k], alert = ARGV[a], webhook = ARGV[a + 1], window = ARGV[a + 2], digest = ARGV[a + 3],
+    is_sender_id = ARGV[a + 4] == '1', seen = {}, interval = tonumber(ARGV[a + 6]), burst = tonumber(ARGV[a + 7]),
+    encoded = ARGV[a + 8], fired_at = tonumber(ARGV[a + 9]), max_age = tonumber(ARGV[a + 10]),
+    skew = tonumber(ARGV[a + 11]), version = ARGV[a + 12], takers = {}, decliners = {}, accounts = {},
   }
-  local accounts = tonumber(ARGV[a + 9])
-  k, a = k + 2, a + 10
-  for i = 1, accounts do
-    item.routed[i] = {key = KEYS[k], lane_key = KEYS[k + 1], account = ARGV[a], market = ARGV[a + 1],
-      lane = ARGV[a + 2], body = ARGV[a + 3]}
-    k, a = k + 2, a + 4
+  local seen, accounts = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 13])
+  for i = 1, seen do item.seen[i] = KEYS[k + i] end
+  k, a = k + 1 + seen, a + 14
+  if item.interval then
+    item.bucket = KEYS[k]
+    k = k + 1
   end
-  local names = {}
-  for i, to in ipairs(item.routed) do names[i] = to.account end
-  item.accounts = table.concat(names, ' ')
+  for i = 1, accounts do
+    local to = {key = KEYS[k], lane_key = KEYS[k + 1], account = ARGV[a], market = ARGV[a + 1], lane = ARGV[a + 2],
+      body = ARGV[a + 3], state = ARGV[a + 4], reason = ARGV[a + 5], detail = ARGV[a + 6]}
+    table.insert(to.state == '' and item.takers or item.decliners, to)
+    item.accounts[i] = to.account
+    k, a = k + 2, a + 7
+  end
   items[#items + 1] = item
 end
 
 local is_late = ARGV[2] ~= '' and NOW > tonumber(ARGV[2])
 
+local function duplicate(item, first)
+  -- At the memory limit there is no trace; that the alert is durable is told all the same.
+  pcall(keep_post, KEYS[9], tonumber(ARGV[3]), {'event', item.alert, 'webhook', item.webhook, 'status', '200',
+    'code', 'duplicate', 'alert', first})
+  return {'DUPLICATE', first}
+end
+
+-- The first free key of an item, or what to answer where there is none.
+local function claim(item)
+  local free, first
+  for _, key in ipairs(item.seen) do
+    local seen = redis.call('GET', key)
+    if seen then
+      local alert, digest = string.match(seen, '^([^|]*)|(.*)$')
+      if alert == item.alert then return nil, {'ADMITTED', alert} end
+      if item.is_sender_id and digest ~= item.digest then return nil, {'CONFLICT', alert or ''} end
+      -- The same body is a resend, whatever else is free.
+      if digest == item.digest then return nil, duplicate(item, alert or '') end
+      first = first or alert or ''
+    else
+      free = free or key
+    end
+  end
+  if not free then return nil, duplicate(item, first) end
+  return free
+end
+
+-- When the webhook's bucket would be full after one more, or nil and how long to wait, ms.
+local function fill(item)
+  local depth = item.interval * item.burst
+  local full_at = tonumber(redis.call('GET', item.bucket) or '0') or 0
+  -- Beyond what an unmoved clock and this rate allow: a clock that stepped back must not close the door.
+  if full_at > NOW_US + depth then full_at = 0 end
+  local next_full_at = math.max(full_at, NOW_US) + item.interval
+  local ahead = next_full_at - NOW_US - depth
+  if ahead > 0 then return nil, math.ceil(ahead / 1000) end
+  return next_full_at
+end
+
 local answers = answer_each(#items, function(i)
   local item = items[i]
-  local seen = redis.call('GET', item.seen)
-  if seen then
-    local first, digest = string.match(seen, '^([^|]*)|(.*)$')
-    if first == item.alert then return {'ADMITTED', first} end
-    if item.is_sender_id and digest ~= item.digest then return {'CONFLICT', first or ''} end
-    return {'DUPLICATE', first or ''}
-  end
+  local seen, answer = claim(item)
+  if not seen then return answer end
   if is_late then return {'LATE', ''} end
+  local full_at
+  if item.interval then
+    local wait
+    full_at, wait = fill(item)
+    if not full_at then return {'THROTTLED', text(wait)} end
+  end
   local has_token = {}
-  for n, to in ipairs(item.routed) do
+  for n, to in ipairs(item.takers) do
     -- A stream of a wrong type fails here: after a first account's entry the sender's resend would trade that twice.
     redis.call('XLEN', to.lane_key)
     has_token[n] = redis.call('HEXISTS', LANES, to.lane) == 1 or redis.call('ZSCORE', PARKED, to.lane)
@@ -59,19 +110,33 @@ local answers = answer_each(#items, function(i)
   local born = NOW
   if item.fired_at and item.fired_at <= NOW + item.skew then born = math.min(item.fired_at, NOW) end
   local deadline = text(born + item.max_age)
-  redis.call('HSET', item.alert_key, 'alert', item.encoded, 'open', #item.routed, 'admitted_at', text(NOW),
-    'accounts', item.accounts)
-  for n, to in ipairs(item.routed) do
+  local declined = {}
+  for n, to in ipairs(item.decliners) do declined[n] = to.account .. '=' .. to.state end
+  redis.call('HSET', item.alert_key, 'alert', item.encoded, 'open', #item.takers, 'admitted_at', text(NOW),
+    'accounts', table.concat(item.accounts, ' '))
+  if #declined > 0 then redis.call('HSET', item.alert_key, 'ended', table.concat(declined, ' ')) end
+  for n, to in ipairs(item.takers) do
     redis.call('HSET', to.key, 'state', 'QUEUED', 'reason', 'admitted', 'admitted_at', text(NOW),
       'deadline', deadline, 'lane', to.lane, 'market', to.market)
     if not has_token[n] then issue_token(to.lane) end
     redis.call('XADD', to.lane_key, '*', 'version', item.version, 'alert', item.alert, 'account', to.account,
       'deadline', deadline, 'body', to.body)
   end
-  redis.call('SET', item.seen, item.alert .. '|' .. item.digest, 'PX', item.window)
-  for _, to in ipairs(item.routed) do
-    local id = write_journal('QUEUED', item.alert, to.account, to.lane, 'admitted', '')
+  redis.call('SET', seen, item.alert .. '|' .. item.digest, 'PX', item.window)
+  if full_at then redis.call('SET', item.bucket, text(full_at), 'PX', math.ceil((full_at - NOW_US) / 1000)) end
+  for _, to in ipairs(item.takers) do
+    local id = write_journal('QUEUED', item.alert, to.account, to.lane, 'admitted', item.webhook)
     redis.call('HSET', to.key, 'journal', id)
+  end
+  for _, to in ipairs(item.decliners) do
+    local id = write_journal(to.state, item.alert, to.account, to.lane, to.reason, to.detail)
+    redis.call('HSET', to.key, 'state', to.state, 'reason', to.reason, 'detail', to.detail, 'admitted_at', text(NOW),
+      'deadline', deadline, 'lane', to.lane, 'market', '', 'ended_at', text(NOW), 'journal', id)
+    if SEVERITY[to.state] > SEVERITY.SKIPPED then
+      redis.call('XADD', DEAD, '*', 'alert', item.alert, 'account', to.account, 'lane', to.lane, 'state', to.state,
+        'reason', to.reason, 'detail', to.detail, 'attempts', '0', 'version', item.version, 'deadline', deadline,
+        'body', to.body)
+    end
   end
   return {'ADMITTED', item.alert}
 end)

@@ -74,6 +74,29 @@ local function write_journal(event, alert, account, lane, reason, detail)
     'lane', lane, 'reason', reason, 'detail', detail)
 end
 
+-- Keeps a post that was not admitted for operators, in a stream that is bounded by bytes: whoever floods the door
+-- pushes out older posts, and nothing else. `fields` is a flat list of names and values, all text.
+local function keep_post(stream, max_bytes, fields)
+  local size = 0
+  for _, word in ipairs(fields) do size = size + #word end
+  fields[#fields + 1], fields[#fields + 2] = 'size', text(size)
+  redis.call('XADD', stream, '*', unpack(fields))
+  local total = redis.call('HINCRBY', META, 'refused_bytes', size)
+  while total > max_bytes do
+    local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+    if not oldest then
+      redis.call('HSET', META, 'refused_bytes', '0')
+      return
+    end
+    local held = 0
+    for i = 1, #oldest[2], 2 do
+      if oldest[2][i] == 'size' then held = tonumber(oldest[2][i + 1]) or 0 end
+    end
+    redis.call('XDEL', stream, oldest[1])
+    total = redis.call('HINCRBY', META, 'refused_bytes', -held)
+  end
+end
+
 local function instruction_key(alert, account) return PREFIX .. 'instruction:' .. alert .. ':' .. account end
 
 -- Adds one journal entry and remembers its id in the instruction, so that an alert's history is read without

@@ -56,6 +56,10 @@ class Document(Protocol):
     def has_place(self) -> bool:
         """Whether its dialect has a place of its own for a credential in the body."""
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether its dialect's own credential is a signature in a header."""
+
     def read(self) -> AlertContent:
         """Return what the body means.
 
@@ -67,7 +71,7 @@ class Document(Protocol):
 class FieldsDocument:
     """A document made of fields."""
 
-    __slots__ = ("_dialect", "_fields", "credential", "dialect", "has_place")
+    __slots__ = ("_dialect", "_fields", "credential", "dialect", "has_place", "is_signed")
 
     def __init__(self, dialect: Dialect, fields: Fields, options: Mapping[str, str] = _NO_OPTIONS) -> None:
         """Args:
@@ -79,6 +83,7 @@ class FieldsDocument:
         self._fields = fields.settled(options) if options else fields
         self.dialect = dialect.name
         self.has_place = dialect.credential is not None
+        self.is_signed = dialect.is_signed
         places = FREE_PLACES if dialect.credential is None else (dialect.credential,)
         self.credential = next((found for name in places if (found := fields.peek(name))), "")
 

@@ -74,6 +74,7 @@ class PlainDocument:
 
     dialect = NAME
     has_place = True
+    is_signed = False
 
     def __init__(self, body: bytes, fields: _Body) -> None:
         self._body = body
@@ -117,6 +118,9 @@ class PlainDocument:
 def parse_plain(body: bytes) -> PlainDocument | None:
     """Return the document of a body that has this dialect's fields and no others; None for any other."""
     try:
-        return PlainDocument(body, _decode(body))
+        fields = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+    # What lacks one of them, or asks for something else, may be of another dialect.
+    is_whole = fields.secret and fields.id and fields.symbol and fields.action in _ACTIONS
+    return PlainDocument(body, fields) if is_whole else None

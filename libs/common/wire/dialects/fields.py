@@ -98,6 +98,24 @@ class Fields:
         """Return whether one of these stands there, whatever its value."""
         return any(name in self._values for name in names)
 
+    def given(self, name: str) -> bool:
+        """Return whether a value stands there that is not null; an empty text is one."""
+        value = self._values.get(name)
+        return value is not None and (isinstance(value, str) or bytes(value) != b"null")
+
+    def one_of(self, *names: str) -> str | None:
+        """Return which of these has a value; None where none has. Refuses several: they exclude one another."""
+        found = [name for name in names if self.given(name)]
+        if len(found) > 1:
+            detail = f'"{self.label(found[0])}" and "{self.label(found[1])}" exclude one another, expected one of them'
+            raise self.contradiction(found[1], detail)
+        return found[0] if found else None
+
+    def is_object(self, name: str) -> bool:
+        """Return whether an object stands below a name."""
+        value = self._values.get(name)
+        return isinstance(value, msgspec.Raw) and bytes(value)[:1] == b"{"
+
     def names(self) -> tuple[str, ...]:
         """Return the names of all values."""
         return tuple(self._values)
@@ -159,6 +177,10 @@ class Fields:
         """Return the refusal of a body that lacks a field."""
         detail = f'"{self.label(name)}" is missing or empty, expected {expected}'
         return self.refusal("missing_field", name, detail)
+
+    def contradiction(self, name: str, detail: str) -> AdmissionError:
+        """Return the refusal of a field that says otherwise than another; `detail` names both and what to send."""
+        return self.refusal("contradiction", name, detail)
 
     def symbol(self, name: str) -> str:
         """Return a symbol: printable ASCII, with single spaces at most between."""
@@ -232,7 +254,31 @@ class Fields:
         if written[:1] != b"{":
             detail = f'"{self.label(name)}" is {kind_of(written)}, expected an object'
             raise self.refusal("wrong_type", name, detail)
-        below = Fields.of_json(written, f"{self.label(name)}.").settled(self._options)
+        return self._below(written, f"{self.label(name)}.")
+
+    def sections(self, name: str) -> "tuple[Fields, ...]":
+        """Return the objects of the list below a name; none where there is no list."""
+        value = self._values.get(name)
+        if (
+            value is None
+            or value == ""
+            or (isinstance(value, msgspec.Raw) and bytes(value) in {b"null", b'""'})
+        ):
+            return ()
+        written = bytes(value) if isinstance(value, msgspec.Raw) else b'"'
+        if written[:1] != b"[":
+            detail = f'"{self.label(name)}" is {kind_of(written)}, expected a list of objects'
+            raise self.refusal("wrong_type", name, detail)
+        below = []
+        for place, one in enumerate(_LIST.decode(written)):
+            if bytes(one)[:1] != b"{":
+                detail = f'"{self.label(name)}" holds {kind_of(bytes(one))}, expected a list of objects'
+                raise self.refusal("wrong_type", name, detail)
+            below.append(self._below(bytes(one), f"{self.label(name)}[{place}]."))
+        return tuple(below)
+
+    def _below(self, written: bytes, path: str) -> "Fields":
+        below = Fields.of_json(written, path).settled(self._options)
         below.refuse_repeated()
         return below
 
@@ -264,5 +310,6 @@ class Fields:
         raise self.refusal("wrong_type", name, detail)
 
 
+_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _NOTHING: Final = frozenset({b"null", b'""', b"false"})
 """What says that a thing is not wanted."""

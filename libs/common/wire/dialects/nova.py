@@ -22,7 +22,7 @@ _ACTIONS: Final = {
 
 
 def _recognises(fields: Fields) -> bool:
-    return fields.has("passphrase", "strategy_id")
+    return fields.has("strategy_id") and (fields.has("passphrase") or fields.has("ticker", "action"))
 
 
 def _read(fields: Fields) -> AlertContent:

@@ -4,7 +4,7 @@ What is refused here is no alert at all, status 400. What an alert says is read,
 credential was checked: a stranger learns nothing about validity.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl, unquote_plus
@@ -15,12 +15,14 @@ from libs.common.wire.dialects import factorqx
 from libs.common.wire.dialects.catalogue import BY_NAME, DIALECTS
 from libs.common.wire.dialects.dialect import FREE_PLACES, Dialect, Document, FieldsDocument
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.values import refuse_placeholder
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 _BOM: Final = b"\xef\xbb\xbf"
 _JSON_STARTS: Final = frozenset(b'{["')
 _MAX_PAIRS: Final = 200
+_SHOWN_LENGTH: Final = 100
 _NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -32,6 +34,7 @@ class UnknownDocument:
     dialect = "unknown"
     has_place = True
     """Nothing says that it has none, so one is demanded: strangers learn nothing about shapes."""
+    is_signed = False
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
@@ -43,6 +46,9 @@ class UnknownDocument:
         Raises:
             AdmissionError: 422, always.
         """
+        for name in self._fields.names():
+            # Some shapes are told by a value, which is the one that is missing then.
+            refuse_placeholder(self._fields.peek(name)[:_SHOWN_LENGTH], name[:_SHOWN_LENGTH])
         names = ", ".join(self._fields.names())[:150] or "no fields"
         detail = f"the body has {names}; this is the shape of no dialect: {', '.join(BY_NAME)}"
         raise AdmissionError(422, "unknown_dialect", detail)
@@ -73,16 +79,37 @@ def recognise(
     bare = body.strip().removeprefix(_BOM).strip()
     text = _text(bare)
     if not bare or bare[0] in _JSON_STARTS:
-        return _of_fields(Fields.of_json(bare), only, options)
+        return _of_json(bare, only, options, text)
     if content_type.partition(";")[0].strip().lower() == FORM_TYPE or bare[:3].upper() == b"%7B":
-        unquoted = unquote_plus(text).strip()
-        if unquoted[:1] == "{":
-            return _of_fields(Fields.of_json(unquoted.encode()), only, options)
-        fields = _form_fields(text)
-        if fields is not None and (only is None or only.split is None):
-            return _of_fields(fields, only, options)
-        text = text.removesuffix("=")
+        return _of_form(text, bare, only, options)
     return _of_text(text, bare, only, options)
+
+
+def _of_json(bare: bytes, only: Dialect | None, options: Mapping[str, str], *texts: str) -> Document:
+    try:
+        fields = Fields.of_json(bare)
+    except AdmissionError:
+        # A text may begin with a credential of any form, or with a placeholder that was not filled in.
+        found = _find_text(texts, only, options)
+        if found is None:
+            raise
+        return found
+    return _of_fields(fields, only, options)
+
+
+def _of_form(text: str, bare: bytes, only: Dialect | None, options: Mapping[str, str]) -> Document:
+    unquoted = unquote_plus(text).strip()
+    if unquoted[:1] == "{":
+        return _of_json(unquoted.encode(), only, options, text, unquoted.removesuffix("="))
+    fields = _form_fields(text)
+    document = None
+    if fields is not None and (only is None or only.split is None):
+        document = _of_fields(fields, only, options)
+        if not isinstance(document, UnknownDocument):
+            return document
+    # Many senders declare a form whatever they send, so the text may be as it was meant.
+    found = _find_text((text.removesuffix("="), unquoted.removesuffix("=")), only, options)
+    return found or document or _of_text(text.removesuffix("="), bare, only, options)
 
 
 def _of_fields(fields: Fields, only: Dialect | None, options: Mapping[str, str]) -> Document:
@@ -101,13 +128,9 @@ def _of_fields(fields: Fields, only: Dialect | None, options: Mapping[str, str])
 
 
 def _of_text(text: str, bare: bytes, only: Dialect | None, options: Mapping[str, str]) -> Document:
-    candidates = DIALECTS if only is None else (only,)
-    for dialect in candidates:
-        if dialect.split is None:
-            continue
-        fields = dialect.split(text)
-        if fields is not None and (only is not None or dialect.recognises(fields)):
-            return FieldsDocument(dialect, fields, options)
+    found = _find_text((text,), only, options)
+    if found is not None:
+        return found
     if only is not None and only.split is not None:
         detail = f"the body is not of the dialect {only.name}, which this webhook takes alone"
         raise AdmissionError(400, "wrong_dialect", detail)
@@ -116,6 +139,16 @@ def _of_text(text: str, bare: bytes, only: Dialect | None, options: Mapping[str,
     names = ", ".join(dialect.name for dialect in DIALECTS if dialect.split is not None)
     detail = f"the body is neither JSON nor text of a known dialect: {names}"
     raise AdmissionError(400, "unknown_dialect", detail)
+
+
+def _find_text(texts: Iterable[str], only: Dialect | None, options: Mapping[str, str]) -> Document | None:
+    """Return the document of the first text that is of a dialect, or of the only one; None where none is."""
+    for text in texts:
+        for dialect in DIALECTS if only is None else (only,):
+            fields = None if dialect.split is None else dialect.split(text)
+            if fields is not None and (only is not None or dialect.recognises(fields)):
+                return FieldsDocument(dialect, fields, options)
+    return None
 
 
 def _form_fields(text: str) -> Fields | None:

@@ -4,9 +4,10 @@ After every call each instruction and order is held against the tables of `domai
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import pytest
@@ -25,8 +26,10 @@ from libs.common.domain.ids import (
     client_order_id,
     lane_name,
 )
+from libs.common.domain.instruction import PLAIN_VERSION
 from libs.common.domain.lifecycle import INSTRUCTION_MOVES, ORDER_MOVES, InstructionState, OrderState
 from libs.common.domain.reasons import Reason
+from libs.common.policy.limits import Limit
 from libs.common.store.client import connect
 from libs.common.store.head import HandedOut, Head, Held
 from libs.common.store.intake import Admission, Intake, Routed
@@ -53,6 +56,10 @@ START_MS: Final = 1_780_000_000_000
 DAY_MS: Final = 86_400_000
 RETENTION: Final = Retention(alerts_ms=7 * DAY_MS, dead_letters_ms=30 * DAY_MS)
 LEASE_MS: Final = 6_000
+
+
+BIRTHS = {"QUEUED", "ACTIVE", "REJECTED", "SKIPPED"}
+"""ACTIVE where an alert was admitted and handed out between two looks; the last two where its account declined it."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,9 @@ class Rig:
         *,
         accounts: tuple[str, ...] = ("desk",),
         sender_id: str | None = None,
+        dedup_keys: tuple[str, ...] = (),
+        limit: Limit | None = None,
+        declined: Mapping[str, tuple[str, str, str]] = MappingProxyType({}),
         digest: str = "digest",
         is_sender_id: bool = True,
         max_age_ms: int = 60_000,
@@ -135,15 +145,20 @@ class Rig:
         return Admission(
             alert_id=alert,
             webhook=WebhookName("default"),
-            dedup_key=f"id:{sender_id or alert}",
+            dedup_keys=dedup_keys or (f"id:{sender_id or alert}",),
             dedup_window_ms=window_ms,
             digest=digest,
             is_sender_id=is_sender_id,
+            limit=limit,
             alert=b'{"alert":1}',
+            version=PLAIN_VERSION,
             fired_at_ms=fired_at_ms,
             max_age_ms=max_age_ms,
             clock_skew_ms=5_000,
-            routed=tuple(Routed(n, Market(market), lane_name(n, Market(market)), body) for n in names),
+            routed=tuple(
+                Routed(n, Market(market), lane_name(n, Market(market)), body, *declined.get(n, ()))
+                for n in names
+            ),
         )
 
     async def admit(self, market: str = "BTC", **options: Any) -> AlertId:
@@ -383,7 +398,7 @@ class Rig:
             if before == after:
                 continue
             if ":instruction:" in key:
-                moves: Any = INSTRUCTION_MOVES[InstructionState(before)] if before else {"QUEUED", "ACTIVE"}
+                moves: Any = INSTRUCTION_MOVES[InstructionState(before)] if before else BIRTHS
             else:
                 moves = ORDER_MOVES[OrderState(before) if before else None]
             assert after in moves, f"{key} moved from {before} to {after}"

@@ -3,8 +3,10 @@ import asyncio
 import pytest
 
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
+from libs.common.domain.ids import AccountName, EventId, WebhookName
+from libs.common.policy.limits import Limit
 from libs.common.store.head import Closed
-from libs.common.store.intake import Admission, Admitted, Conflict, Duplicate
+from libs.common.store.intake import KEPT_BYTES, Admission, Admitted, Conflict, Duplicate, Refusal, Throttled
 from tests.integration.libs.common.store.lua.rig import START_MS, Rig
 from tests.support.eventually import eventually
 
@@ -39,7 +41,7 @@ async def test_an_admitted_alert_is_queued_with_a_token_and_a_record(rig: Rig):
         "admitted_at": str(START_MS),
     }
     assert rig.history(one.alert_id) == ["QUEUED"]
-    seen = rig.keys.seen(one.webhook, one.dedup_key)
+    seen = rig.keys.seen(one.webhook, one.dedup_keys[0])
     assert rig.redis.get(seen) == f"{one.alert_id}|digest"
     assert 0 < rig.redis.pttl(seen) <= 600_000
 
@@ -97,9 +99,31 @@ async def test_a_parked_lane_gets_no_token(rig: Rig):
 
 async def test_the_same_id_and_body_again_is_a_duplicate_of_the_first(rig: Rig):
     first = await rig.admit(sender_id="x")
-    with rig.nothing_written():
-        again = rig.admission(sender_id="x")
-        assert await rig.do(rig.intake.admissions.submit(again)) == Duplicate(first)
+    before = rig.dump()
+    again = rig.admission(sender_id="x")
+    assert await rig.do(rig.intake.admissions.submit(again)) == Duplicate(first)
+    assert written_since(rig, before) == {"refused", "meta"}
+
+
+async def test_a_duplicate_leaves_a_trace_that_names_the_first(rig: Rig):
+    first = await rig.admit(sender_id="x")
+    again = rig.admission(sender_id="x")
+    await rig.do(rig.intake.admissions.submit(again))
+    [(_, trace)] = rig.redis.xrange(rig.keys.refused)
+    assert trace == {
+        "event": again.alert_id,
+        "webhook": "default",
+        "status": "200",
+        "code": "duplicate",
+        "alert": first,
+        "size": trace["size"],
+    }
+
+
+def written_since(rig: Rig, before: dict[str, bytes]) -> set[str]:
+    """Return the bare names of keys that are not as they were."""
+    after = rig.dump()
+    return {name.partition("}:")[2] for name in before | after if before.get(name) != after.get(name)}
 
 
 async def test_the_senders_id_with_another_body_is_a_conflict(rig: Rig):
@@ -118,7 +142,7 @@ async def test_a_key_that_is_not_the_senders_is_never_in_conflict(rig: Rig):
 async def test_past_its_window_a_key_is_free_again(rig: Rig):
     await rig.admit(sender_id="x", window_ms=40)
     one = rig.admission(sender_id="x")
-    await eventually(lambda: not rig.redis.exists(rig.keys.seen(one.webhook, one.dedup_key)), 2)
+    await eventually(lambda: not rig.redis.exists(rig.keys.seen(one.webhook, one.dedup_keys[0])), 2)
     assert await rig.do(rig.intake.admissions.submit(one)) == Admitted(one.alert_id)
 
 
@@ -127,8 +151,8 @@ async def test_a_flight_that_stood_too_long_admits_nothing_but_knows_what_was_ad
     keys, args = flight(rig, rig.admission("ETH"), not_after_ms=START_MS - 1)
     with rig.nothing_written():
         assert await rig.run("admit", keys, args) == [str(START_MS).encode(), [b"LATE", b""]]
-        keys, args = flight(rig, rig.admission(sender_id="x"), not_after_ms=START_MS - 1)
-        assert (await rig.run("admit", keys, args))[1] == [b"DUPLICATE", first.encode()]
+    keys, args = flight(rig, rig.admission(sender_id="x"), not_after_ms=START_MS - 1)
+    assert (await rig.run("admit", keys, args))[1] == [b"DUPLICATE", first.encode()]
 
 
 async def test_a_flight_in_time_is_admitted_up_to_the_last_millisecond(rig: Rig):
@@ -141,13 +165,15 @@ def flight(rig: Rig, one: Admission, *, not_after_ms: int) -> tuple[list[str], l
     """Build the call for one admission for one account."""
     [to] = one.routed
     keys = [
-        rig.keys.seen(one.webhook, one.dedup_key),
+        rig.keys.refused,
         rig.keys.alert(one.alert_id),
+        rig.keys.seen(one.webhook, one.dedup_keys[0]),
         rig.keys.instruction(one.alert_id, to.account),
         rig.keys.lane(to.lane),
     ]
-    item = [one.alert_id, one.dedup_window_ms, one.digest, "1", one.alert, "", one.max_age_ms, 0, 1, 1]
-    return keys, [not_after_ms, *item, to.account, to.market, to.lane, to.body]
+    known = [one.alert_id, one.webhook, one.dedup_window_ms, one.digest, "1", 1, "", ""]
+    item = [*known, one.alert, "", one.max_age_ms, 0, 1, 1]
+    return keys, [not_after_ms, 1_000_000, *item, to.account, to.market, to.lane, to.body, "", "", ""]
 
 
 async def test_copies_in_one_flight_are_admitted_once(rig: Rig):
@@ -183,7 +209,7 @@ async def test_re_sent_after_a_lost_reply_it_answers_as_the_first_time_and_queue
     assert rig.redis.xlen(rig.keys.lane(one.routed[0].lane)) == 1
     assert len(rig.tokens()) == 1
     assert rig.history(one.alert_id) == ["QUEUED"]
-    other = rig.admission(sender_id=one.dedup_key.removeprefix("id:"))
+    other = rig.admission(sender_id=one.dedup_keys[0].removeprefix("id:"))
     assert await rig.do(rig.intake.admissions.submit(other)) == Duplicate(one.alert_id)
 
 
@@ -217,7 +243,7 @@ async def test_where_one_account_cannot_be_queued_none_is_since_the_resend_would
 
 async def test_a_dedup_key_of_a_wrong_type_fails_alone(rig: Rig):
     bad, good = rig.admission(), rig.admission()
-    seen = rig.keys.seen(bad.webhook, bad.dedup_key)
+    seen = rig.keys.seen(bad.webhook, bad.dedup_keys[0])
     rig.redis.hset(seen, "a", "b")
     rig.redis.expire(seen, 60)
     answers = await rig.do(*[rig.intake.admissions.submit(one) for one in (bad, good)])
@@ -240,3 +266,123 @@ async def test_a_token_without_work_is_closed_when_it_is_opened(rig: Rig):
     [held] = await rig.read()
     assert await rig.open(held) == Closed()
     assert rig.is_at_rest()
+
+
+MINUTE_MS = 60_000
+HALF_A_MINUTE = Limit(interval_us=2_000_000, burst=5)
+
+
+async def offer(rig: Rig, limit: Limit | None, count: int = 1) -> list[object]:
+    many = [rig.intake.admissions.submit(rig.admission(limit=limit)) for _ in range(count)]
+    verdicts = await rig.do(*many)
+    return verdicts if count > 1 else [verdicts]
+
+
+async def test_a_webhooks_burst_is_admitted_at_once_and_the_rest_told_when_to_come_back(rig: Rig):
+    verdicts = await offer(rig, HALF_A_MINUTE, 7)
+    assert [type(verdict) for verdict in verdicts] == [Admitted] * 5 + [Throttled] * 2
+    assert verdicts[-1] == Throttled(2_000)
+
+
+async def test_a_refusal_for_the_rate_writes_nothing_and_costs_nothing(rig: Rig):
+    await offer(rig, HALF_A_MINUTE, 5)
+    with rig.nothing_written():
+        await offer(rig, HALF_A_MINUTE, 3)
+    rig.now_ms += 2_000
+    assert isinstance((await offer(rig, HALF_A_MINUTE))[0], Admitted)
+
+
+async def test_a_resend_of_what_was_admitted_is_a_duplicate_whatever_the_rate(rig: Rig):
+    first = await rig.admit(sender_id="x", limit=HALF_A_MINUTE)
+    await offer(rig, HALF_A_MINUTE, 4)
+    again = rig.admission(sender_id="x", limit=HALF_A_MINUTE)
+    assert await rig.do(rig.intake.admissions.submit(again)) == Duplicate(first)
+
+
+async def test_webhooks_without_a_rate_and_others_are_not_held_back(rig: Rig):
+    await offer(rig, HALF_A_MINUTE, 6)
+    assert all(isinstance(verdict, Admitted) for verdict in await offer(rig, None, 20))
+
+
+async def test_in_every_window_at_most_burst_and_rate_are_admitted_and_no_fewer_than_that_less_one(rig: Rig):
+    # Offered ten times a second, far above one every two seconds.
+    step_ms, steps = 100, 900
+    admitted_at: list[int] = []
+    for step in range(steps):
+        if isinstance((await offer(rig, HALF_A_MINUTE))[0], Admitted):
+            admitted_at.append(step * step_ms)
+        rig.now_ms += step_ms
+    for window_ms in (1_000, 10_000, MINUTE_MS):
+        most = 5 + window_ms // 2_000
+        for start_ms in range(0, steps * step_ms - window_ms, 500):
+            assert sum(start_ms <= at < start_ms + window_ms for at in admitted_at) <= most
+    total = 5 + steps * step_ms // 2_000
+    assert total - 1 <= len(admitted_at) <= total
+
+
+async def test_a_clock_that_stepped_back_does_not_close_the_door(rig: Rig):
+    await offer(rig, HALF_A_MINUTE, 5)
+    rig.now_ms += -3_600_000
+    rig.now_ms += 10_000
+    assert isinstance((await offer(rig, HALF_A_MINUTE))[0], Admitted)
+
+
+async def test_as_many_entries_of_a_bar_are_admitted_as_the_webhook_allows(rig: Rig):
+    def entry(digest: str) -> Admission:
+        return rig.admission(dedup_keys=("bar:1:0", "bar:1:1"), digest=digest, is_sender_id=False)
+
+    entries = [entry("first"), entry("second"), entry("third"), entry("second")]
+    first, second, third, again = [await rig.do(rig.intake.admissions.submit(one)) for one in entries]
+    assert (first, second) == (Admitted(entries[0].alert_id), Admitted(entries[1].alert_id))
+    assert third == Duplicate(entries[0].alert_id)
+    # A resend is one of its own first post.
+    assert again == Duplicate(entries[1].alert_id)
+
+
+async def test_a_resend_takes_no_place_that_is_free_in_its_bar(rig: Rig):
+    keys = ("bar:1:0", "bar:1:1")
+    first = await rig.admit(dedup_keys=keys, digest="same", is_sender_id=False)
+    again = rig.admission(dedup_keys=keys, digest="same", is_sender_id=False)
+    assert await rig.do(rig.intake.admissions.submit(again)) == Duplicate(first)
+
+
+async def test_an_account_that_declines_ends_at_once_beside_one_that_takes_the_alert(rig: Rig):
+    declined = {"fund": ("REJECTED", "unknown_symbol", "not in the table")}
+    alert = await rig.admit(accounts=("desk", "fund"), declined=declined)
+    assert rig.instruction(alert)["state"] == "QUEUED"
+    ended = rig.instruction(alert, "fund")
+    assert (ended["state"], ended["reason"], ended["detail"]) == declined["fund"]
+    assert sorted(lane for _, lane in rig.tokens()) == ["desk:BTC"]
+    [(_, letter)] = rig.redis.xrange(rig.keys.dead)
+    assert (letter["account"], letter["reason"]) == ("fund", "unknown_symbol")
+
+
+async def test_what_an_account_skips_leaves_no_dead_letter(rig: Rig):
+    await rig.admit(accounts=("desk", "fund"), declined={"fund": ("SKIPPED", "not_allowed", "no")})
+    assert not rig.redis.exists(rig.keys.dead)
+
+
+async def test_an_alert_that_one_account_declined_ends_as_the_worst_and_expires_with_all_its_records(
+    rig: Rig,
+):
+    alert = await rig.admit(
+        accounts=("desk", "fund"), declined={"fund": ("REJECTED", "unknown_symbol", "not in the table")}
+    )
+    hold = await rig.take()
+    await rig.go(hold)
+    await rig.settle(hold)
+    record = rig.redis.hgetall(rig.keys.alert(alert))
+    assert (record["state"], record["open"]) == ("REJECTED", "0")
+    for key in (rig.keys.alert(alert), rig.keys.instruction(alert, AccountName("fund"))):
+        assert rig.redis.pttl(key) > 0
+
+
+async def test_posts_that_were_not_admitted_are_bounded_by_bytes(rig: Rig):
+    refusal = Refusal(EventId("e"), WebhookName("default"), 422, "code", "field", "detail", "x" * 1_000)
+    for _ in range(40):
+        await rig.do(*[rig.intake.refusals.submit(refusal) for _ in range(50)])
+    entries = rig.redis.xrange(rig.keys.refused)
+    held = sum(int(fields["size"]) for _, fields in entries)
+    assert held == int(rig.redis.hget(rig.keys.meta, "refused_bytes"))
+    assert KEPT_BYTES * 0.95 < held <= KEPT_BYTES
+    assert rig.redis.memory_usage(rig.keys.refused, samples=0) < 1_000_000

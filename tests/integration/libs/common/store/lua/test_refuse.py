@@ -22,13 +22,26 @@ async def test_a_refused_post_is_kept_for_operators(rig: Rig):
         "field": "side",
         "detail": "words",
         "raw": "{",
+        "size": kept["size"],
     }
 
 
-async def test_the_stream_is_capped_by_length(rig: Rig):
-    for _ in range(3):
-        await rig.run("refuse", [rig.keys.refused], ["100", *["e", "w", "400", "c", "f", "d", "r"] * 400])
-    assert 100 <= rig.redis.xlen(rig.keys.refused) < 300
+async def test_the_stream_is_capped_by_bytes_and_the_oldest_go_first(rig: Rig):
+    for number in range(30):
+        await rig.run(
+            "refuse", [rig.keys.refused], ["1000", f"e{number}", "w", "400", "c", "f", "d", "r" * 100]
+        )
+    kept = [fields["event"] for _, fields in rig.redis.xrange(rig.keys.refused)]
+    assert kept == [f"e{number}" for number in range(30 - len(kept), 30)]
+    assert 5 <= len(kept) <= 8
+
+
+async def test_a_stream_that_somebody_emptied_by_hand_starts_afresh(rig: Rig):
+    await rig.run("refuse", [rig.keys.refused], ["500", "e", "w", "400", "c", "f", "d", "r" * 100])
+    rig.lose(rig.keys.refused)
+    for _ in range(10):
+        await rig.run("refuse", [rig.keys.refused], ["500", "e", "w", "400", "c", "f", "d", "r" * 100])
+    assert rig.redis.xlen(rig.keys.refused) >= 1
 
 
 async def test_re_sent_after_a_lost_reply_it_is_kept_again_under_the_same_event_id(rig: Rig):

@@ -44,15 +44,19 @@ def next_hold(hold, following):
 
 async def test_a_late_flight_admits_nothing_and_tells_the_time(rig: Rig):
     one = rig.admission()
-    keys = [rig.keys.seen(one.webhook, one.dedup_key), rig.keys.alert(one.alert_id)]
+    keys = [
+        rig.keys.refused,
+        rig.keys.alert(one.alert_id),
+        rig.keys.seen(one.webhook, one.dedup_keys[0]),
+    ]
     to = one.routed[0]
     keys += [rig.keys.instruction(one.alert_id, to.account), rig.keys.lane(to.lane)]
-    item = [one.alert_id, 600_000, "digest", "1", b"{}", "", 60_000, 5_000, 1, 1]
-    item += [to.account, to.market, to.lane, b"{}"]
+    item = [one.alert_id, "default", 600_000, "digest", "1", 1, "", "", b"{}", "", 60_000, 5_000, 1, 1]
+    item += [to.account, to.market, to.lane, b"{}", "", "", ""]
     with rig.nothing_written():
-        answer = await rig.run("admit", keys, [rig.now_ms - 1, *item])
+        answer = await rig.run("admit", keys, [rig.now_ms - 1, 1_000, *item])
     assert answer == [str(rig.now_ms).encode(), [b"LATE", b""]]
-    assert (await rig.run("admit", keys, [rig.now_ms, *item]))[1][0] == b"ADMITTED"
+    assert (await rig.run("admit", keys, [rig.now_ms, 1_000, *item]))[1][0] == b"ADMITTED"
 
 
 async def test_an_instruction_whose_order_may_have_traded_is_not_ended_by_an_unreadable_entry(rig: Rig):

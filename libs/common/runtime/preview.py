@@ -1,0 +1,159 @@
+"""What an alert would do: read, mapped and compared as the ingress does, without storing, counting or trading."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from libs.common.domain.alert import AlertContent
+from libs.common.domain.errors import AdmissionError
+from libs.common.domain.instruction import is_plain
+from libs.common.policy.dedup import DedupKind, body_digest, dedup_key
+from libs.common.policy.routing import Destination, Router, Share
+from libs.common.policy.webhook import Webhook
+from libs.common.store.seen import Seen
+from libs.common.wire.dialects.dialect import Document
+from libs.common.wire.dialects.values import interval_ms
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that a real post would have to pass."""
+
+    name: str
+    passes: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What became clear of an alert."""
+
+    webhook: Webhook
+    dialect: str | None
+    content: AlertContent | None
+    shares: tuple[Share, ...]
+    dedup: Answer | None
+    checks: tuple[Check, ...]
+    refusal: AdmissionError | None
+    """What a real post would be answered, were all checks passed; None: 200."""
+
+    @property
+    def would_be_admitted(self) -> bool:
+        """Return whether a real post would be answered 200."""
+        return self.refusal is None and all(check.passes for check in self.checks)
+
+    def document(self) -> Answer:
+        """Return it as JSON takes it."""
+        refusal = self.refusal
+        return {
+            "ok": self.would_be_admitted,
+            "webhook": self.webhook.name,
+            "dialect": self.dialect,
+            "alert": None if self.content is None else msgspec.to_builtins(self.content),
+            "accounts": [_share_document(share) for share in self.shares],
+            "dedup": self.dedup,
+            "checks": [
+                {"check": one.name, "passes": one.passes, "detail": one.detail} for one in self.checks
+            ],
+            "error": None
+            if refusal is None
+            else {
+                "status": refusal.status,
+                "code": refusal.code,
+                "detail": refusal.detail,
+                "field": refusal.field,
+            },
+        }
+
+
+async def preview(
+    webhook: Webhook,
+    router: Router,
+    seen: Seen,
+    document: Document,
+    masked: str,
+    checks: tuple[Check, ...],
+    now_ms: int,
+) -> Preview:
+    """Return what a document would do at a webhook.
+
+    Args:
+        webhook: The webhook.
+        router: To its accounts.
+        seen: Where admitted alerts are known.
+        document: The alert.
+        masked: Its body without credentials.
+        checks: Those of whoever posts it.
+        now_ms: Milliseconds since the epoch.
+
+    Raises:
+        StoreUnavailable: Redis does not answer.
+    """
+    try:
+        content = document.read()
+    except AdmissionError as error:
+        return Preview(webhook, document.dialect, None, (), None, checks, error)
+    checks = (*checks, _age(webhook, content, now_ms), _execution(content))
+    digest = body_digest(masked)
+    key = dedup_key(content, digest, webhook.dedup, interval_ms)
+    first = await seen.first(webhook.name, key.keys, digest)
+    refusal: AdmissionError | None = None
+    if first is not None and not first[1] and key.kind is DedupKind.ID:
+        detail = f"the alert's id was given to another body before: alert {first[0]}"
+        refusal = AdmissionError(409, "id_conflict", detail, field="id")
+    dedup = {
+        "by": key.kind.value,
+        "window_ms": key.window_ms,
+        "is_new": first is None,
+        "alert_id": None if first is None else first[0],
+    }
+    shares: tuple[Share, ...] = ()
+    try:
+        shares = tuple(router.shares(content))
+    except AdmissionError as error:
+        refusal = refusal or error
+    return Preview(webhook, document.dialect, content, shares, dedup, checks, refusal)
+
+
+def refused(webhook: Webhook, error: AdmissionError, checks: tuple[Check, ...]) -> Preview:
+    """Return the preview of what is no alert at all."""
+    return Preview(webhook, None, None, (), None, checks, error)
+
+
+def _age(webhook: Webhook, content: AlertContent, now_ms: int) -> Check:
+    own_ms = content.max_age_ms
+    limit_ms = webhook.max_age_ms if own_ms is None else min(own_ms, webhook.max_age_ms)
+    if content.fired_at_ms is None or content.fired_at_ms > now_ms + webhook.clock_skew_ms:
+        return Check("age", passes=True, detail=f"counts from arrival; at most {limit_ms / 1_000:g} s")
+    age_ms = max(0, now_ms - content.fired_at_ms)
+    detail = f"fired {age_ms / 1_000:g} s ago; at most {limit_ms / 1_000:g} s, else it ends EXPIRED"
+    return Check("age", passes=age_ms <= limit_ms, detail=detail)
+
+
+def _execution(content: AlertContent) -> Check:
+    if is_plain(content):
+        return Check("execution", passes=True, detail="a market order of so many units")
+    detail = f"{content.action} as asked for here ends REJECTED: this version trades market orders of so many units"
+    return Check("execution", passes=False, detail=detail)
+
+
+def _share_document(share: Share) -> Answer:
+    if isinstance(share, Destination):
+        return {
+            "account": share.account,
+            "market": share.market,
+            "lane": share.lane,
+            "because": share.because,
+            "state": "QUEUED",
+        }
+    return {
+        "account": share.account,
+        "market": None,
+        "lane": None,
+        "because": share.detail,
+        "state": share.state.value,
+        "reason": share.reason.value,
+    }

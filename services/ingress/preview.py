@@ -1,0 +1,94 @@
+"""`POST /preview/{token}`: what an alert would do. Nothing is stored, counted against a rate or traded."""
+
+import asyncio
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import AdmissionError, BridgeError
+from libs.common.runtime.preview import Check, Preview, preview, refused
+from libs.common.store.seen import Seen
+from libs.common.web.body import SenderGone, read_body
+from libs.common.web.headers import header
+from libs.common.web.problems import send_json
+from libs.common.wire.dialects.recognition import recognise
+from services.ingress.hook import Hook
+from services.ingress.proof import Senders
+from services.ingress.webhook import check_address, not_durable, read_unexposed, text_of
+
+
+class PreviewEndpoint:
+    """Shows what a webhook would do with a post.
+
+    The URL's token is the credential; at the default webhook, which has none, the alert's own secret.
+    """
+
+    def __init__(self, seen: Seen, senders: Senders, clock: Clock, deadline_ms: int) -> None:
+        """Args:
+        seen: Where admitted alerts are known.
+        senders: Tells where posts come from.
+        clock: Ages alerts.
+        deadline_ms: The time for one request.
+        """
+        self._deadline_s = deadline_ms / 1_000
+        self._seen = seen
+        self._senders = senders
+        self._clock = clock
+
+    async def show(self, hook: Hook, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request.
+
+        Raises:
+            AdmissionError: 401, it is the default webhook and the credential is not right; 408, out of time; 503,
+                Redis is away.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                shown = await self._look(hook, scope, receive)
+        except SenderGone:
+            return
+        except TimeoutError as error:
+            raise AdmissionError(408, "too_slow", "the body or Redis did not come in time") from error
+        except BridgeError as error:
+            if isinstance(error, AdmissionError):
+                raise
+            raise not_durable(error) from error
+        await send_json(send, 200, orjson.dumps(shown.document()))
+
+    async def _look(self, hook: Hook, scope: Scope, receive: Receive) -> Preview:
+        now_ms = self._clock.now_ms()
+        checks = [self._address(hook, scope)] if hook.checks_address else []
+        try:
+            body = await read_body(scope, receive, hook.webhook.max_body_bytes)
+            text = text_of(body)
+            content_type = header(scope, b"content-type") or ""
+            document = recognise(body, content_type, hook.webhook.dialect, hook.webhook.options)
+        except AdmissionError as error:
+            if not hook.is_named:
+                raise
+            return refused(hook.webhook, error, tuple(checks))
+        try:
+            hook.proofs.check(document, body, scope, self._senders, now_ms)
+            checks.append(Check("credential", passes=True, detail="all that the webhook demands is there"))
+        except AdmissionError as error:
+            if not hook.is_named:
+                raise
+            checks.append(Check("credential", passes=False, detail=error.detail))
+        masked = hook.masker_for(document.credential).mask_json(text)
+        try:
+            read_unexposed(document, document.credential)
+        except AdmissionError as error:
+            masker = hook.masker_for(document.credential)
+            shown = AdmissionError(
+                error.status, error.code, masker.mask_text(error.detail), field=error.field
+            )
+            return refused(hook.webhook, shown, tuple(checks))
+        return await preview(hook.webhook, hook.router, self._seen, document, masked, tuple(checks), now_ms)
+
+    def _address(self, hook: Hook, scope: Scope) -> Check:
+        try:
+            check_address(hook, self._senders, scope)
+        except AdmissionError as error:
+            return Check("address", passes=False, detail=error.detail)
+        return Check("address", passes=True, detail="it is on the webhook's list")
