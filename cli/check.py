@@ -9,8 +9,9 @@ import click
 from cli import webhook_secret
 from cli.context import NO_BRIDGE_YET, Bridge, default_config, find_bridge, no_answer, run, var_directories
 from cli.filters import json_option
-from cli.findings import Finding, ok, report, skipped, wrong
+from cli.findings import Finding, ok, report, skipped, warning, wrong
 from cli.output import Failure
+from cli.webhook_url import url_warnings
 from libs.common.domain.errors import BridgeError, ConfigError, StoreCorrupt, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def findings() -> list[Finding]:
     else:
         found.append(_loaded(bridge.config, settings))
     if settings is not None:
-        found += secret_findings(settings, bridge)
+        found += [*_public_url(settings), *secret_findings(settings, bridge)]
     return found + _redis(bridge, "always" if settings is None else settings.redis.durability.value)
 
 
@@ -65,7 +66,17 @@ def _unstarted() -> list[Finding]:
         settings = load_settings(config)
     except ConfigError as error:
         return [wrong("configuration", str(error), CORRECT_IT)]
-    return [_loaded(config, settings), *secret_findings(settings, None)]
+    return [_loaded(config, settings), *_public_url(settings), *secret_findings(settings, None)]
+
+
+def _public_url(settings: "Settings") -> list[Finding]:
+    """Return whether TradingView could post to the address that the configuration names, as far as it tells."""
+    url = settings.ingress.public_url
+    if url is None:
+        return []
+    remedy = "correct ingress.public_url: it is how TradingView reaches the ingress"
+    warnings = [warning("public_url", detail, remedy) for detail in url_warnings(url)]
+    return warnings or [ok("public_url", f"TradingView posts to {url}")]
 
 
 def secret_findings(settings: "Settings", bridge: Bridge | None) -> list[Finding]:

@@ -22,6 +22,8 @@ COMMANDS: Final = (
     "positions",
     "dead-letters",
     "events",
+    "webhook",
+    "symbols",
     "check",
     "doctor",
 )

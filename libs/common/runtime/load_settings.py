@@ -10,6 +10,7 @@ import msgspec
 
 from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName
+from libs.common.policy.addresses import ANY, NAMED_SETS, AddressList
 from libs.common.runtime.config_file import read_document
 from libs.common.runtime.durations import format_duration
 from libs.common.runtime.secrets import has_secret, read_secret
@@ -22,12 +23,14 @@ from libs.common.runtime.settings import (
     Auth,
     HttpAccount,
     Settings,
+    WebhookSettings,
 )
 
 SHORTEST_LEASE_MS: Final = 1_500
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_NAME_FORM: Final = "a name of at most 64 letters, digits, '_', '-' and '.', the first a letter or digit"
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+"""What accounts and webhooks may be called."""
+NAME_FORM: Final = "a name of at most 64 letters, digits, '_', '-' and '.', the first a letter or digit"
 
 
 def load_settings(path: Path | str, environ: Mapping[str, str] | None = None) -> Settings:
@@ -99,6 +102,7 @@ def _check(settings: Settings) -> None:
         Misfit: The first contradiction found.
     """
     _check_names(settings)
+    _check_addresses(settings)
     _check_webhooks(settings)
     _check_symbols(settings)
     _check_times(settings)
@@ -110,8 +114,8 @@ def _check_names(settings: Settings) -> None:
         raise Misfit(("accounts",), "this key is required, with at least one account")
     for section, names in (("accounts", settings.accounts), ("webhooks", settings.webhooks)):
         for name in names:
-            if _NAME.fullmatch(name) is None:
-                raise Misfit((section,), f'got "{name}", expected {_NAME_FORM}')
+            if NAME.fullmatch(name) is None:
+                raise Misfit((section,), f'got "{name}", expected {NAME_FORM}')
 
 
 def _check_webhooks(settings: Settings) -> None:
@@ -129,13 +133,63 @@ def _check_webhooks(settings: Settings) -> None:
                 raise Misfit((*keys, "auth"), remark)
         elif webhook.token is None:
             raise Misfit((*keys, "token"), "this key is required: the token makes the URL, /hooks/<token>")
-        _check_accounts((*keys, "accounts"), webhook.accounts, settings)
-        for key in webhook.signing_keys:
-            if key not in settings.signing_keys:
-                remark = (
-                    f'there is no signing key "{key}"; there are {", ".join(settings.signing_keys) or "none"}'
-                )
-                raise Misfit((*keys, "signing_keys"), remark)
+        check_webhook(keys, webhook, settings)
+
+
+def check_webhook(keys: Keys, webhook: WebhookSettings, settings: Settings) -> None:
+    """Refuse a webhook that names what the other sections do not have.
+
+    Args:
+        keys: What an error begins with.
+        webhook: One of the file, or one that is to be made at run time.
+        settings: All sections.
+
+    Raises:
+        Misfit: The first name that is not there.
+    """
+    _check_accounts((*keys, "accounts"), webhook.accounts, settings)
+    for key in webhook.signing_keys:
+        if key not in settings.signing_keys:
+            remark = (
+                f'there is no signing key "{key}"; there are {", ".join(settings.signing_keys) or "none"}'
+            )
+            raise Misfit((*keys, "signing_keys"), remark)
+    if Auth.CERTIFICATE in webhook.auth and not settings.ingress.certificate_proxies:
+        remark = "certificate needs a proxy that verifies it: ingress.certificate_proxies names none"
+        raise Misfit((*keys, "auth"), remark)
+    try:
+        AddressList(webhook.allow, {**NAMED_SETS, **settings.ingress.addresses})
+    except ValueError as error:
+        raise Misfit((*keys, "allow"), str(error)) from error
+
+
+def _check_addresses(settings: Settings) -> None:
+    ingress = settings.ingress
+    for name, entries in ingress.addresses.items():
+        keys: Keys = ("ingress", "addresses", name)
+        if name == ANY or _is_address(name):
+            raise Misfit(keys, "a set cannot be called that: it means something else in a list of addresses")
+        _check_exact(keys, entries)
+    _check_exact(("ingress", "trusted_proxies"), ingress.trusted_proxies, ingress.addresses)
+    _check_exact(("ingress", "certificate_proxies"), ingress.certificate_proxies, ingress.addresses)
+
+
+def _check_exact(keys: Keys, entries: Iterable[str], names: Iterable[str] = ()) -> None:
+    """Refuse `any` and unknown names: a proxy that anybody can be is not to be believed."""
+    known = tuple(names)
+    for index, entry in enumerate(entries):
+        if entry not in known and not _is_address(entry):
+            expected = "an IP address or a CIDR block such as 10.0.0.0/8 without bits beyond its prefix"
+            sets = f", or a set: {', '.join(known)}" if known else ""
+            raise Misfit((*keys, index), f'got "{entry}", expected {expected}{sets}')
+
+
+def _is_address(text: str) -> bool:
+    try:
+        AddressList([text], {})
+    except ValueError:
+        return False
+    return text != ANY
 
 
 def _check_accounts(keys: Keys, names: Iterable[AccountName], settings: Settings) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -27,11 +27,10 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """What every service process has."""
+class Process:
+    """What every process of ours has."""
 
     name: str
-    settings: Settings
     masker: Masker
     """Knows every secret that the process was given; the log goes through it."""
     registry: CollectorRegistry
@@ -45,29 +44,67 @@ class Service:
         get_logger().info("service_started", **facts)
 
 
+@dataclass(frozen=True, slots=True)
+class Service(Process):
+    """A process that goes by the configuration file."""
+
+    settings: Settings
+
+
+S = TypeVar("S")
+
 Main = Callable[[Service], Coroutine[Any, Any, None]]
 """A service: it returns once it has drained after `stopping` was set."""
 
 
 def run_service(name: str, main: Main, environ: Mapping[str, str]) -> int:
+    """Run `main` with the settings of the configuration file; see `run_process`.
+
+    Args:
+        name: Stands on every line of the log.
+        main: The service.
+        environ: Names the file with the settings, and holds the secrets.
+    """
+
+    async def run(process: Process, settings: Settings) -> None:
+        await main(
+            Service(process.name, process.masker, process.registry, process.clock, process.stopping, settings)
+        )
+
+    return run_process(
+        name,
+        run,
+        load=lambda: settings_from_environment(environ),
+        secrets_of=lambda settings: known_secrets(settings, environ),
+    )
+
+
+def run_process(
+    name: str,
+    main: Callable[[Process, S], Coroutine[Any, Any, None]],
+    *,
+    load: Callable[[], S],
+    secrets_of: Callable[[S], Iterable[str]],
+) -> int:
     """Run `main` until it returns and return the exit code of the process.
 
     The first SIGTERM or SIGINT sets `stopping`; a second one cancels `main`.
 
     Args:
         name: Stands on every line of the log.
-        main: The service.
-        environ: Names the file with the settings, and holds the secrets.
+        main: What to run; it returns once it has drained after `stopping` was set.
+        load: Returns its settings.
+        secrets_of: Returns what in them must never show.
 
     Returns:
         0 where `main` returned; 1 where it raised: one line on stderr for a `ConfigError`, else a log event.
     """
     try:
-        settings = settings_from_environment(environ)
-        masker = Masker(known_secrets(settings, environ))
+        settings = load()
+        masker = Masker(secrets_of(settings))
         configure_logs(name, mask=masker.mask_text)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_supervise(name, settings, masker, main))
+            runner.run(_supervise(name, masker, lambda process: main(process, settings)))
     except ConfigError as error:
         sys.stderr.write(f"{name}: {error}\n")
         return EXIT_FAILED
@@ -80,7 +117,7 @@ def run_service(name: str, main: Main, environ: Mapping[str, str]) -> int:
     return EXIT_OK
 
 
-async def _supervise(name: str, settings: Settings, masker: Masker, main: Main) -> None:
+async def _supervise(name: str, masker: Masker, main: Callable[[Process], Coroutine[Any, Any, None]]) -> None:
     stopping = asyncio.Event()
     running = asyncio.current_task()
     assert running is not None
@@ -96,7 +133,7 @@ async def _supervise(name: str, settings: Settings, masker: Masker, main: Main) 
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
     try:
-        await main(Service(name, settings, masker, new_registry(), SystemClock(), stopping))
+        await main(Process(name, masker, new_registry(), SystemClock(), stopping))
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)

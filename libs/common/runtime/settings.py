@@ -17,6 +17,7 @@ from libs.common.domain.alert import Action
 from libs.common.domain.ids import AccountName, Market, WebhookName, safe_name
 from libs.common.policy.allowance import Only
 from libs.common.policy.limits import Limit, Limits
+from libs.common.policy.routing import LaneBy
 from libs.common.policy.symbols import SymbolEntry, SymbolMode, SymbolRule
 from libs.common.runtime.durations import DurationMs, DurationOrZeroMs, Rate
 from libs.common.runtime.sections import Section, WrongValue
@@ -52,18 +53,6 @@ class Durability(StrEnum):
     """Not checked, since a managed server bars CONFIG; you vouch for it."""
     NONE = "none"
     """No promise: a restart of Redis may lose everything."""
-
-
-class LaneBy(StrEnum):
-    """What keeps its order of arrival."""
-
-    SYMBOL = "symbol"
-    """One order of arrival per account and symbol."""
-    STRATEGY = "strategy"
-    """One per account, symbol and strategy: strategies trade the same symbol side by side.
-
-    It takes a dialect that names the strategy, which FactorQX does not: its alerts are ordered by symbol all the same.
-    """
 
 
 class RedisSettings(Section, frozen=True, kw_only=True):

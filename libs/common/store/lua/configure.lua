@@ -1,7 +1,7 @@
 -- configure: put one field of a table that is kept in Redis, or take it out, if it still is what its writer saw.
 --
 -- Atomic because two people may change the same webhook at a time, and because every ingress must learn of a change
--- by the revision that comes with it.
+-- by the revision that comes with it. Done at the memory limit too: a webhook must be disabled then of all times.
 --
 -- KEYS[9]  table    HASH  the table
 -- ARGV[2]  field
@@ -14,6 +14,8 @@
 -- Returns  {'DONE', revision} | {'CHANGED'}: somebody else was faster, nothing was written
 --
 -- A call that comes again finds what it wrote itself and answers DONE.
+
+write_even_when_full()
 
 local held = redis.call('HGET', KEYS[9], ARGV[2]) or ''
 if held == ARGV[4] then return {'DONE', redis.call('HGET', META, 'revision') or '0'} end

@@ -98,9 +98,120 @@ def test_a_file_without_accounts_or_webhooks_is_refused(refusal, text):
     assert "required" in refusal(text)
 
 
-def test_only_the_default_webhook_is_served(refusal):
-    more = BASE.replace("webhooks: {", "webhooks: {other: {secret: S, accounts: [desk]}, ")
-    assert refusal(more) == "webhooks.other: only `default`, POST /webhook, is served"
+WEBHOOKS = """\
+ingress: {certificate_proxies: [127.0.0.1], addresses: {office: [203.0.113.0/24]}}
+signing_keys: {relay: RELAY_KEY, other: OTHER_KEY}
+webhooks:
+  default: {secret: WEBHOOK_SECRET, accounts: [desk]}
+  hook: {token: HOOK_TOKEN, HOOK}
+accounts:
+  desk: {broker: http, url: "http://127.0.0.1:9009", secret: DESK_SECRET}
+"""
+
+
+def with_hook(text):
+    accounts = "" if "accounts:" in text else "accounts: [desk], "
+    return WEBHOOKS.replace("HOOK}", f"{accounts}{text}}}")
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "secret: S",
+        "auth: [url]",
+        "auth: [signature], signing_keys: [relay, other]",
+        "auth: [signature], secret: S",
+        "auth: [certificate]",
+        "auth: [secret, signature, certificate], secret: S, signing_keys: [relay]",
+        "auth: [url], dialect: nova",
+        "auth: [url], allow: [tradingview, office, 198.51.100.7, '2001:db8::/32', any]",
+        "auth: [url], only: {actions: [buy, close_all], exchanges: [BINANCE], symbols: ['BTC*']}",
+        "auth: [url], rate: 30/min, burst: 120",
+        "auth: [url], dedup: 1h, dedup_bar: 1min, dedup_body: 1s, entries_per_bar: 50",
+    ],
+)
+def test_a_named_webhook_may_say(load, hook):
+    assert "hook" in load(with_hook(hook)).webhooks
+
+
+@pytest.mark.parametrize(
+    ("hook", "line"),
+    [
+        ("secret: not-a-variable", 'secret: got "not-a-variable", expected the name of an environment variable'),
+        ("auth: [secret]", "secret: expected the name of an environment variable, since `auth` demands the secret"),
+        ("auth: []", "auth: got a list, expected [url] alone, or some of secret, signature, certificate"),
+        ("auth: [url, secret], secret: S", "auth: got a list, expected [url] alone"),
+        ("auth: [password]", 'auth.0: got "password", expected url or secret or signature or certificate'),
+        ("auth: url", 'auth: got "url", expected a list'),
+        ("auth: [signature]", "signing_keys: expected a list of keys, since `auth` demands a signature"),
+        ("auth: [signature], signing_keys: [nope]", 'signing_keys: there is no signing key "nope"; there are relay, other'),
+        ("auth: [url], allow: [nowhere]", 'allow: "nowhere" is no address: expected an IP address, a CIDR block such as 10.0.0.0/8, or office, tradingview, any'),
+        ("auth: [url], allow: [10.0.0.1/8]", 'allow: "10.0.0.1/8" has bits set beyond its prefix: expected 10.0.0.0/8'),
+        ("auth: [url], allow: tradingview", 'allow: got "tradingview", expected a list'),
+        ("auth: [url], dialect: morse", 'dialect: got "morse", expected '),
+        ("auth: [url], options: {risk: units}", "options: got a section, expected no value where no dialect is named"),
+        ("auth: [url], dialect: nova, options: {risk: units}", "options: got a section, expected no value"),
+        ("auth: [url], dialect: pineconnector, options: {size: lots}", "options: got a section, expected some of risk"),
+        ("auth: [url], dialect: pineconnector, options: {risk: lots}", "options: got a section, expected risk to be "),
+        ("auth: [url], only: {actions: [hold]}", 'only.actions.0: got "hold", expected buy or sell or '),
+        ("auth: [url], only: {markets: [A]}", "only.markets: there is no such key; there are actions, exchanges, symbols"),
+        ("auth: [url], rate: 0/s", 'rate: got "0/s", expected a rate such as 5/s'),
+        ("auth: [url], burst: 5", "burst: got 5, expected no value where `rate` is off"),
+        ("auth: [url], rate: 5/s, burst: 0", "burst: got 0, expected a whole number >= 1"),
+        ("auth: [url], max_body: 255", "max_body: got 255, expected a whole number >= 256"),
+        ("auth: [url], entries_per_bar: 51", "entries_per_bar: got 51, expected a whole number <= 50"),
+        ("auth: [url], dedup_body: 0s", 'dedup_body: got "0s", expected a duration of at least 1ms'),
+        ("auth: [url], accounts: []", "accounts: got a list"),
+    ],
+)  # fmt: skip
+def test_what_a_named_webhook_cannot_say_is_named_by_its_key(refusal, hook, line):
+    assert refusal(with_hook(hook)).startswith(f"webhooks.hook.{line}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("token: HOOK_TOKEN, ", "", "webhooks.hook.token: this key is required: the token makes the URL, /hooks/<token>"),
+        ("token: HOOK_TOKEN", "token: hook-token", 'webhooks.hook.token: got "hook-token", expected the name of'),
+        ("  hook:", "  a/b:", 'webhooks: got "a/b", expected a name of at most 64'),
+        ("secret: WEBHOOK_SECRET", "secret: WEBHOOK_SECRET, token: T", "webhooks.default.token: POST /webhook has none; remove this key"),
+        ("secret: WEBHOOK_SECRET", "auth: [url]", "webhooks.default.auth: expected secret or signature among them"),
+        ("secret: WEBHOOK_SECRET", "auth: [certificate]", "webhooks.default.auth: expected secret or signature among them"),
+        ("RELAY_KEY", "relay-key", 'signing_keys.relay: got "relay-key", expected the name of an environment variable'),
+        ("certificate_proxies: [127.0.0.1], ", "", "webhooks.hook.auth: certificate needs a proxy that verifies it: ingress.certificate_proxies names none"),
+        ("[127.0.0.1]", "[any]", 'ingress.certificate_proxies.0: got "any", expected an IP address or a CIDR block'),
+        ("ingress: {", "ingress: {trusted_proxies: [127.0.0.1, proxy], ", 'ingress.trusted_proxies.1: got "proxy", expected an IP address or a CIDR block'),
+        ("ingress: {", "ingress: {trusted_proxies: [any], ", 'ingress.trusted_proxies.0: got "any", expected an IP address or a CIDR block'),
+        ("ingress: {", "ingress: {trusted_proxies: [10.0.0.1/8], ", 'ingress.trusted_proxies.0: got "10.0.0.1/8", expected an IP address or a CIDR block such as 10.0.0.0/8 without bits'),
+        ("203.0.113.0/24", "office", 'ingress.addresses.office.0: got "office", expected an IP address'),
+        ("203.0.113.0/24", "any", 'ingress.addresses.office.0: got "any", expected an IP address'),
+        ("office:", "any:", "ingress.addresses.any: a set cannot be called that"),
+        ("office:", "10.0.0.1:", "ingress.addresses.10.0.0.1: a set cannot be called that"),
+        ("accounts:\n", "symbols: [{symbol: 'X:A', market: B}]\naccounts:\n", 'symbols.0.symbol: got "X:A", expected a symbol without an exchange'),
+        ("accounts:\n", "symbols: [{symbol: A, market: 'a b'}]\naccounts:\n", 'symbols.0.market: got "a b", expected at most 64 letters'),
+        ("accounts:\n", "symbols: [{symbol: A, market: B, account: nobody}]\naccounts:\n", 'symbols.0.account: there is no account "nobody"; there are desk'),
+        ("DESK_SECRET", "DESK_SECRET, symbols: lax", 'accounts.desk.symbols: got "lax", expected as-sent or strict'),
+        ("DESK_SECRET", "DESK_SECRET, symbol_rules: [shout]", 'accounts.desk.symbol_rules.0: got "shout", expected strip-exchange or strip-perpetual or strip-separator'),
+        ("DESK_SECRET", "DESK_SECRET, only: {actions: [hold]}", 'accounts.desk.only.actions.0: got "hold", expected buy or sell'),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_named_by_its_key(refusal, old, new, line):
+    text = with_hook("auth: [certificate]")
+    assert old in text
+    assert refusal(text.replace(old, new, 1)).startswith(line)
+
+
+def test_proxies_may_be_a_set_of_our_own(load):
+    text = with_hook("auth: [certificate]").replace("[127.0.0.1]", "[office]")
+    assert load(text).ingress.certificate_proxies == ("office",)
+
+
+def test_a_set_of_our_own_may_replace_that_of_tradingview(load):
+    settings = load(with_hook("auth: [url], allow: [tradingview]").replace("office:", "tradingview:"))
+    assert settings.ingress.addresses == {"tradingview": ("203.0.113.0/24",)}
+
+
+def test_a_default_webhook_is_required(refusal):
     renamed = BASE.replace("default:", "other:")
     assert refusal(renamed) == "webhooks.default: this key is required: POST /webhook serves it"
 

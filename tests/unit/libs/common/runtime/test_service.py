@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from libs.common.domain.errors import ConfigError
-from libs.common.runtime.service import Service, run_service
+from libs.common.runtime.service import Process, Service, run_process, run_service
 from libs.common.telemetry.logs import get_logger
 
 CONFIG = """\
@@ -113,3 +113,34 @@ def test_no_service_logs_the_secret_of_another(
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["event"] for line in lines] == ["head_seen", "service_started", "service_failed"]
     assert {line["service"] for line in lines} == {name}
+
+
+def test_a_process_goes_by_settings_of_its_own_without_a_file_and_logs_none_of_their_secrets(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def main(process: Process, settings: dict[str, str]) -> None:
+        process.started(port=1, key=settings["key"])
+        os.kill(os.getpid(), signal.SIGTERM)
+        await process.stopping.wait()
+
+    code = run_process(
+        "relay", main, load=lambda: {"key": "signing-key"}, secrets_of=lambda settings: settings.values()
+    )
+
+    assert code == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines] == ["service_started", "service_stopping", "service_stopped"]
+    assert (lines[0]["service"], lines[0]["key"]) == ("relay", "***")
+
+
+def test_settings_of_its_own_that_do_not_fit_are_one_line_on_stderr(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def load() -> dict[str, str]:
+        raise ConfigError("RELAY_PORT: got x")
+
+    async def main(_process: Process, _settings: dict[str, str]) -> None:
+        raise AssertionError
+
+    assert run_process("relay", main, load=load, secrets_of=lambda _: ()) == 1
+    assert capsys.readouterr().err == "relay: RELAY_PORT: got x\n"

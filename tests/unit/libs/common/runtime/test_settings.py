@@ -7,8 +7,12 @@ import msgspec
 import pytest
 import yaml
 
+from libs.common.domain.alert import Action
 from libs.common.domain.ids import AccountName, Market
+from libs.common.policy.allowance import Only
 from libs.common.policy.limits import Limit, Limits
+from libs.common.policy.routing import LaneBy
+from libs.common.policy.symbols import SymbolEntry, SymbolMode, SymbolRule
 from libs.common.runtime import settings as module
 from libs.common.runtime.durations import Rate
 from libs.common.runtime.load_settings import load_settings
@@ -16,11 +20,13 @@ from libs.common.runtime.sections import Section
 from libs.common.runtime.settings import (
     AccountLimits,
     AccountSettings,
+    Auth,
     Durability,
     HttpAccount,
-    LaneBy,
     PaperAccount,
+    WebhookSettings,
 )
+from libs.common.wire.dialects.catalogue import BY_NAME
 from tests.unit.libs.common.runtime.conftest import BASE
 
 CONFIG = Path(__file__).parents[5] / "config"
@@ -57,8 +63,11 @@ def test_the_reference_holds_every_key_with_its_default():
         for field in msgspec.structs.fields(section):
             assert f"{field.encode_name}:" in text
             if field.default is not msgspec.NODEFAULT:
-                assert getattr(section, field.name) == field.default or isinstance(
-                    getattr(section, field.name), dict
+                value = getattr(section, field.name)
+                assert (
+                    value == field.default
+                    or isinstance(value, dict)
+                    or (field.name in {"secret", "token"} and value is not None)
                 ), f"{type(section).__name__}.{field.name}"
     assert {account.__struct_config__.tag for account in settings.accounts.values()} == {
         "paper",
@@ -70,6 +79,10 @@ def test_the_reference_holds_every_key_with_its_default():
     for name in ("redis", "worker", "reaper", "limits", "breaker", "retention"):
         kind = type(getattr(settings, name))
         assert set(document[name]) == {field.encode_name for field in msgspec.structs.fields(kind)}
+    shown = set().union(*(document["webhooks"][name] for name in ("default", "btc-only")))
+    assert shown | {"dialect", "burst"} == {
+        field.encode_name for field in msgspec.structs.fields(WebhookSettings)
+    }
 
 
 def test_every_key_says_what_turning_it_does():
@@ -117,6 +130,47 @@ retention: {alerts: 7d, journal: 1h, dead_letters: 30d}
     assert desk.default_quantity == Decimal("0.1")
     assert settings.limits_for("desk", "X") == Limits(symbol=None, account=Limit(100_000, 20))
     assert (settings.breaker.window_ms, settings.retention.journal_ms) == (30_000, 3_600_000)
+
+
+def test_what_webhooks_and_accounts_demand_and_take_keeps_its_meaning(load):
+    settings = load(
+        """\
+ingress: {trusted_proxies: [10.0.0.0/8], certificate_proxies: [10.0.0.1], addresses: {office: [203.0.113.0/24]}}
+signing_keys: {relay: RELAY_KEY}
+webhooks:
+  default: {secret: S, accounts: [desk]}
+  hook:
+    {token: T, accounts: [desk], auth: [signature, certificate], signing_keys: [relay], dialect: pineconnector,
+     options: {risk: VALUE}, allow: [office], only: {actions: [buy], exchanges: [BINANCE], symbols: ["BTC*"]},
+     rate: 30/min, burst: 120, dedup_bar: 2min, dedup_body: 10s, entries_per_bar: 3}
+symbols: [{symbol: BTCUSDT, market: BTC/USDT, exchange: BINANCE, account: desk}, {symbol: XBT, market: BTC}]
+accounts: {desk: {broker: log, symbols: strict, symbol_rules: [strip-exchange, strip-perpetual], only: {actions: [sell]}}}
+""".replace("VALUE", min(BY_NAME["pineconnector"].options["risk"]))
+    )
+    assert settings.ingress.trusted_proxies == ("10.0.0.0/8",)
+    assert settings.ingress.certificate_proxies == ("10.0.0.1",)
+    assert settings.ingress.addresses == {"office": ("203.0.113.0/24",)}
+    hook = settings.webhooks["hook"]
+    assert (hook.token, hook.secret, hook.signing_keys) == ("T", None, ("relay",))
+    assert hook.auth == (Auth.SIGNATURE, Auth.CERTIFICATE)
+    assert (hook.dialect, list(hook.options), hook.allow) == ("pineconnector", ["risk"], ("office",))
+    assert hook.only.only() == Only(actions=(Action.BUY,), exchanges=("BINANCE",), symbols=("BTC*",))
+    assert (hook.rate, hook.burst) == (Rate(30, 60_000), 120)
+    assert (hook.dedup_bar_ms, hook.dedup_body_ms, hook.entries_per_bar) == (120_000, 10_000, 3)
+    assert settings.webhooks["default"].auth == (Auth.SECRET,)
+    assert [one.entry() for one in settings.symbols] == [
+        SymbolEntry("BTCUSDT", Market("BTC/USDT"), exchange="BINANCE", account=AccountName("desk")),
+        SymbolEntry("XBT", Market("BTC")),
+    ]
+    desk = settings.accounts["desk"]
+    assert desk.symbols is SymbolMode.STRICT
+    assert desk.symbol_rules == (SymbolRule.STRIP_EXCHANGE, SymbolRule.STRIP_PERPETUAL)
+    assert desk.only.actions == (Action.SELL,)
+    assert settings.secret_names() == {
+        "S": "webhook default",
+        "T": "webhook hook",
+        "RELAY_KEY": "signing key relay",
+    }
 
 
 def test_limits_come_from_the_symbol_then_the_account_then_the_defaults(load):
