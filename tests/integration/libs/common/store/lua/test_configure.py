@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
+from libs.common.domain.errors import StoreCorrupt
 from tests.integration.libs.common.store.lua.rig import Rig
 
 DONE, CHANGED = b"DONE", b"CHANGED"
@@ -84,11 +84,11 @@ async def test_re_sent_after_a_lost_reply_it_is_done_once(rig: Rig, old: str, ne
     assert len(rig.journal()) == before + 1
 
 
-async def test_at_the_memory_limit_nothing_is_changed(rig: Rig):
+async def test_at_the_memory_limit_a_webhook_can_still_be_disabled(rig: Rig):
     await configure(rig, "alpha", "", "one")
-    with rig.memory_limit_reached(), rig.nothing_written(), pytest.raises(StoreUnavailable):
-        await configure(rig, "beta", "", "one")
-    assert table(rig) == {"alpha": "one"}
+    with rig.memory_limit_reached():
+        assert (await configure(rig, "alpha", "one", "two"))[0] == b"DONE"
+    assert table(rig) == {"alpha": "two"}
 
 
 async def test_a_table_that_is_none_fails_and_raises_no_revision(rig: Rig):
