@@ -12,7 +12,7 @@ _SLACK_MS: Final = 1
 class Post:
     """A request under way."""
 
-    __slots__ = ("_task", "body", "credential", "expires_at_ms", "has_expired", "has_proved_itself")
+    __slots__ = ("_task", "body", "expires_at_ms", "has_expired", "has_proved_itself", "secrets")
 
     def __init__(self, expires_at_ms: int, loop: asyncio.AbstractEventLoop) -> None:
         task = asyncio.current_task(loop)
@@ -22,8 +22,8 @@ class Post:
         self.has_expired = False
         self.body: bytes | None = None
         """None until all of it has come."""
-        self.credential = ""
-        """The secret that it presents, once it could be read."""
+        self.secrets: tuple[str, ...] = ()
+        """What it presents at places for a credential, once it could be read."""
         self.has_proved_itself = False
         """Whether it met every demand of its webhook."""
 

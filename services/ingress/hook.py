@@ -46,7 +46,7 @@ class Hook:
         )
         self._allowed = allowed
         self._masker = masker
-        self._maskers: dict[str, Masker] = {}
+        self._maskers: dict[tuple[str, ...], Masker] = {}
 
     @property
     def is_named(self) -> bool:
@@ -62,14 +62,14 @@ class Hook:
         """Tell whether it takes posts from an address."""
         return self._allowed is None or self._allowed.is_allowed(address)
 
-    def masker_for(self, credential: str) -> Masker:
-        """Return a masker that knows an accepted credential too; we may know no more of it than a digest."""
-        masker = self._maskers.get(credential)
+    def masker_for(self, secrets: tuple[str, ...]) -> Masker:
+        """Return a masker that knows an alert's credentials too; we may know no more of them than a digest."""
+        masker = self._maskers.get(secrets)
         if masker is None:
-            masker = self._masker.also(credential)
+            masker = self._masker.also(*secrets)
             # As many as a webhook may accept at a time; a sender without one chooses what stands there.
             if len(self._maskers) < _MASKERS_KEPT:
-                self._maskers[credential] = masker
+                self._maskers[secrets] = masker
         return masker
 
     def dedup(self, content: AlertContent, digest: str) -> DedupKey:

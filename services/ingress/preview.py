@@ -75,11 +75,11 @@ class PreviewEndpoint:
             if not hook.is_named:
                 raise
             checks.append(Check("credential", passes=False, detail=error.detail))
-        masked = hook.masker_for(document.credential).mask_json(text)
+        masker = hook.masker_for(document.secrets)
+        masked = masker.mask_json(text)
         try:
-            read_unexposed(document, document.credential)
+            read_unexposed(document)
         except AdmissionError as error:
-            masker = hook.masker_for(document.credential)
             shown = AdmissionError(
                 error.status, error.code, masker.mask_text(error.detail), field=error.field
             )

@@ -60,7 +60,9 @@ class Proofs:
         signing_keys: A signature with any of them is valid.
         has_token: Whether its URL is a credential by itself.
         """
-        self._demands = frozenset(demands)
+        self._demands_secret = Demand.SECRET in demands
+        self._demands_signature = Demand.SIGNATURE in demands
+        self._demands_certificate = Demand.CERTIFICATE in demands
         self._credentials = credentials
         self._signing_keys = tuple(signing_keys)
         self._has_token = has_token
@@ -75,11 +77,11 @@ class Proofs:
         Raises:
             AdmissionError: 401, it does not; which demand it is, but not how far it is met.
         """
-        if Demand.SECRET in self._demands and not self._has_secret(document, body, scope, now_ms):
+        if self._demands_secret and not self._has_secret(document, body, scope, now_ms):
             raise AdmissionError(401, "unauthorized", "the credential is missing or wrong")
-        if Demand.SIGNATURE in self._demands and not self._has_signature(body, scope):
+        if self._demands_signature and not self._has_signature(body, scope):
             raise AdmissionError(401, "bad_signature", "the signature in X-Signature is missing or wrong")
-        if Demand.CERTIFICATE in self._demands and not senders.has_certificate(scope):
+        if self._demands_certificate and not senders.has_certificate(scope):
             detail = "TradingView's client certificate, verified by a named proxy, is missing"
             raise AdmissionError(401, "no_certificate", detail)
 

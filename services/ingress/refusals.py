@@ -71,7 +71,7 @@ class Refusals:
             scope: Of the request.
         """
         event_id = self._ids.event_id(self._clock.now_ms())
-        masker = self._masker.also(post.credential)
+        masker = self._masker.also(*post.secrets)
         # What a stranger presents may be any word of our own.
         known = masker if post.has_proved_itself else self._masker
         detail = self._masked(known, error.detail, hook)[:MAX_DETAIL_LENGTH]

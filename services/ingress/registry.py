@@ -8,7 +8,7 @@ from typing import Final
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, ConfigError
 from libs.common.policy.addresses import NAMED_SETS, AddressList
-from libs.common.policy.symbols import SymbolEntry, SymbolMap
+from libs.common.policy.symbols import SymbolEntry, SymbolMap, symbol_map
 from libs.common.policy.webhook import Webhook
 from libs.common.runtime.routes import router_to
 from libs.common.runtime.settings import Settings
@@ -70,8 +70,7 @@ class HookMaker:
         )
 
     def _symbol_map(self, confirmed: Sequence[SymbolEntry]) -> SymbolMap:
-        # The configuration comes last, and so rules.
-        return SymbolMap([*confirmed, *(entry.entry() for entry in self._settings.symbols)])
+        return symbol_map([entry.entry() for entry in self._settings.symbols], confirmed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,12 +93,12 @@ class WebhookEndpoint:
         document = recognise(
             body, header(scope, b"content-type") or "", hook.webhook.dialect, hook.webhook.options
         )
-        credential = post.credential = document.credential
+        post.secrets = document.secrets
         now_ms = self._clock.now_ms()
         hook.proofs.check(document, body, scope, self._senders, now_ms)
         post.has_proved_itself = True
-        content = read_unexposed(document, credential)
-        masked = hook.masker_for(credential).mask_json(text)
+        content = read_unexposed(document)
+        masked = hook.masker_for(document.secrets).mask_json(text)
         admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
         if not self._door.is_open:
             raise StoreUnavailable(self._door.reason)
@@ -158,13 +158,13 @@ def text_of(body: bytes) -> str:
         raise AdmissionError(400, "not_utf8", f"byte {error.start} of the body is not UTF-8") from error
 
 
-def read_unexposed(document: Document, credential: str) -> AlertContent:
+def read_unexposed(document: Document) -> AlertContent:
     """Return what a document means, if nothing that will be shown holds its credential.
 
     Raises:
         AdmissionError: 422, it is not valid.
     """
-    content = document.read()
+    content, credential = document.read(), document.credential
     if len(credential) >= MIN_SECRET_LENGTH:
         shown = (("symbol", content.symbol), ("id", content.sender_id), ("strategy", content.strategy))
         for field, value in shown:

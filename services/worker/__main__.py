@@ -21,7 +21,9 @@ from libs.common.runtime.settings import Settings
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
+from libs.common.store.markets import MarketStore
 from libs.common.store.orders import NO_LIMIT, Orders, Retention
+from libs.common.store.tables import TableStore
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.web.health import Check, Degraded, Health, Healthy
@@ -34,6 +36,8 @@ from services.worker.executor import Executor
 from services.worker.heartbeat import Heartbeat
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
+from services.worker.mapping import MappingCheck
+from services.worker.markets import MarketLists
 from services.worker.resolver import Resolver
 from services.worker.slots import Slots
 from services.worker.solo import Solo
@@ -56,6 +60,8 @@ def accounts_of(settings: Settings, brokers: Mapping[AccountName, Broker]) -> di
             window_ms=settings.request_expiry_of(name),
             default_quantity=account.default_quantity,
             limits_of=_limits_of(settings, name),
+            mode=account.symbols,
+            rules=frozenset(account.symbol_rules),
         )
         for name, account in settings.accounts.items()
     }
@@ -91,12 +97,15 @@ async def main(service: Service) -> None:
     retention = Retention(settings.retention.alerts_ms, settings.retention.dead_letters_ms)
     lanes, orders = Lanes(client, keys, holder), Orders(client, keys, holder, retention)
     leases, solo = Leases(clock, worker.lease_ms), Solo()
+    mapping = MappingCheck(TableStore(client, keys), [one.entry() for one in settings.symbols])
+    lists = MarketLists(brokers, MarketStore(client, keys), clock)
     executor = Executor(
         accounts=accounts_of(settings, brokers),
         lanes=lanes,
         orders=orders,
         resolver=Resolver(orders),
         breakers=Breakers(settings.breaker, clock, orders.report),
+        mapping=mapping,
         clock=clock,
         metrics=metrics,
         lease_ms=worker.lease_ms,
@@ -123,12 +132,17 @@ async def main(service: Service) -> None:
         ready=_ready(consumer),
         live=_live(clock, consumer, heartbeat),
     )
+    ended, background = asyncio.Event(), list[asyncio.Task[None]]()
     try:
         await ops.start()
         service.started(ops_port=ops.port, holder=holder)
         await check_when_up(client, settings.redis.durability, service.stopping)
+        background += [asyncio.create_task(loop.run(ended)) for loop in (mapping, lists)]
         await _execute(service.stopping, lanes, leases, consumer, heartbeat, drain_ms=worker.drain_ms)
     finally:
+        ended.set()
+        if background:
+            await asyncio.wait(background, timeout=LAST_S)
         await ops.stop()
         for broker in brokers.values():
             await broker.aclose()

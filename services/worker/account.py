@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from libs.common.domain.ids import AccountName, Market
+from libs.common.policy.symbols import SymbolMode, SymbolRule
 from services.worker.brokers.port import Broker
 
 
@@ -27,3 +28,7 @@ class Account:
     default_quantity: Decimal | None
     limits_of: Callable[[Market], MarketLimits]
     """The rate limits of one market, and of the account."""
+    mode: SymbolMode = SymbolMode.AS_SENT
+    """What becomes of a symbol that is not in the table."""
+    rules: frozenset[SymbolRule] = frozenset()
+    """How a symbol is written before that."""

@@ -46,6 +46,7 @@ from libs.common.wire import codec
 from services.worker.account import Account
 from services.worker.breakers import Breakers
 from services.worker.leases import Lease
+from services.worker.mapping import MappingCheck
 from services.worker.persistence import persist
 from services.worker.resolver import Adopted, NeverExecuted, NotYet, Resolver
 
@@ -95,6 +96,7 @@ class Executor:
         orders: Orders,
         resolver: Resolver,
         breakers: Breakers,
+        mapping: MappingCheck,
         clock: Clock,
         metrics: WorkerMetrics,
         lease_ms: int,
@@ -106,6 +108,7 @@ class Executor:
         self._orders = orders
         self._resolver = resolver
         self._breakers = breakers
+        self._mapping = mapping
         self._clock = clock
         self._metrics = metrics
         self._lease_ms = lease_ms
@@ -149,7 +152,7 @@ class Executor:
         if head.plan:
             plan = codec.ORDER_PLAN.decode(head.plan)
         else:
-            planned = plan_order(instruction, account.default_quantity)
+            planned = await self._plan(instruction, account, lease)
             if isinstance(planned, Refused):
                 return await self._end_unplanned(
                     lease, head, InstructionState.REJECTED, planned.reason, planned.detail
@@ -159,6 +162,13 @@ class Executor:
         return await self._continue(
             _Work(held, lease, head, instruction, account, plan, order_id, begun_at_ms)
         )
+
+    async def _plan(self, instruction: Instruction, account: Account, lease: Lease) -> OrderPlan | Refused:
+        if instruction.symbol is not None:
+            refused = await persist(lambda: self._mapping.refusal(instruction, account), lease)
+            if refused is not None:
+                return refused
+        return plan_order(instruction, account.default_quantity)
 
     async def _continue(self, work: _Work) -> Step:
         """Go on from where the head's order stands, whoever brought it there."""

@@ -129,6 +129,10 @@ class BrokerContract:
         price = await bench.broker.price(MARKET)
         assert price is None or price > 0
 
+    async def test_markets_are_names_each_once_or_none_are_listed(self, bench: Bench[Broker]) -> None:
+        markets = await bench.broker.markets()
+        assert markets is None or (all(markets) and len(set(markets)) == len(markets))
+
     async def test_many_at_once_are_executed_once_each(self, bench: Bench[Broker]) -> None:
         requests = [order(market=Market(f"M{i % 10}")) for i in range(60)]
         reports = await asyncio.gather(*(bench.broker.place(request, ours) for request in requests))

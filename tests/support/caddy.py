@@ -29,9 +29,18 @@ class Caddy:
         directory: For everything it writes.
         ingress: What it passes requests to, `host:port`.
         variables: More variables that the Caddyfile reads.
+        has_access_log: Whether it logs every request, as operators may want it to.
     """
 
-    def __init__(self, directory: Path, ingress: str, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        ingress: str,
+        variables: Mapping[str, str] | None = None,
+        *,
+        has_access_log: bool = False,
+    ) -> None:
+        self._has_access_log = has_access_log
         self.port = free_port()
         self.plain_port = free_port()
         self.directory = directory
@@ -61,6 +70,8 @@ class Caddy:
         )
         before, brace, after = CADDYFILE.read_text().partition("\n{\n")
         assert brace, "the Caddyfile begins with its global options"
+        if self._has_access_log:
+            after = after.replace("{$BASCULE_DOMAIN} {\n", "{$BASCULE_DOMAIN} {\n\tlog\n")
         config = self.directory / "Caddyfile"
         config.write_text(before + brace + "".join(f"\t{option}\n" for option in options) + after)
         arguments: list[str | Path] = [self._binary, "run", "--config", config, "--adapter", "caddyfile"]

@@ -74,7 +74,8 @@ class Upstream:
         self._tasks.add(task)
         number, self.connections = self.connections, self.connections + 1
         try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            # At the end of the test too: asyncio would log the cancellation as an error.
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while True:
                     self.received.append(await _read(reader, number))
                     await self.gate.wait()

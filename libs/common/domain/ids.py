@@ -43,6 +43,10 @@ DeadLetterId = NewType("DeadLetterId", str)
 
 MAX_MARKET_LENGTH: Final = 64
 
+_DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
+_SHIFTS: Final = range(120, -1, -10)
+
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.:/!@+\-]{1,64}")
 
 
@@ -53,8 +57,9 @@ def alert_id(at_ms: int, entropy: bytes) -> AlertId:
         at_ms: Time of making, milliseconds since the epoch, below 2**48.
         entropy: Ten random bytes.
     """
-    packed = at_ms.to_bytes(6, "big") + entropy
-    return AlertId(base64.b32hexencode(packed)[:26].decode().lower())
+    # 128 bits and two of padding, ten at a time: base64's own is three times as slow, and every alert needs one.
+    bits = int.from_bytes(at_ms.to_bytes(6, "big") + entropy, "big") << 2
+    return AlertId("".join([_PAIRS[bits >> shift & 1_023] for shift in _SHIFTS]))
 
 
 def client_order_id(account: AccountName, alert: AlertId, leg: int) -> ClientOrderId:

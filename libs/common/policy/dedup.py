@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from libs.common.domain.alert import AlertContent
 from libs.common.policy.webhook import DedupWindows
@@ -19,8 +20,7 @@ class DedupKind(StrEnum):
     BODY = "body"
 
 
-@dataclass(frozen=True, slots=True)
-class DedupKey:
+class DedupKey(msgspec.Struct, frozen=True):
     """What tells one alert of a webhook from another."""
 
     kind: DedupKind

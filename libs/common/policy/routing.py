@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from libs.common.domain.alert import AlertContent
+from libs.common.domain.alert import Action, AlertContent
 from libs.common.domain.errors import AdmissionError
 from libs.common.domain.ids import AccountName, AlertId, LaneName, Market, lane_name
 from libs.common.domain.instruction import Instruction
@@ -12,6 +13,9 @@ from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.allowance import ANYTHING, Only, check_allowed
 from libs.common.policy.symbols import Mapped, SymbolMap, SymbolMode, SymbolRule, Unmapped
+
+MAX_KNOWN: Final = 4_096
+"""Decisions that a router remembers."""
 
 
 class LaneBy(StrEnum):
@@ -81,6 +85,7 @@ class Router:
         self._routes = tuple(routes)
         self._symbols = symbols
         self.accounts = tuple(route.account for route in self._routes)
+        self._known: dict[tuple[Action, str, str | None, str | None], list[Share]] = {}
 
     def shares(self, content: AlertContent) -> list[Share]:
         """Return each account's share of an alert, in the order of the webhook's accounts; at least one takes it.
@@ -88,6 +93,17 @@ class Router:
         Raises:
             AdmissionError: 422, it is on none of the webhook's lists, or no account takes it.
         """
+        # A strategy sends the same symbols again and again.
+        asked = (content.action, content.symbol, content.exchange, content.strategy)
+        known = self._known.get(asked)
+        if known is None:
+            known = self._decide(content)
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[asked] = known
+        return known
+
+    def _decide(self, content: AlertContent) -> list[Share]:
         refused = check_allowed(content, self._only)
         if refused is not None:
             raise AdmissionError(422, Reason.NOT_ALLOWED, refused.detail, field=refused.field)

@@ -116,7 +116,9 @@ class SymbolMap:
         """Args:
         entries: Later ones replace earlier ones for the same symbol, exchange and account.
         """
-        self._entries: Mapping[Place, SymbolEntry] = {one.place: one for one in entries}
+        self._decisions: Mapping[Place, Mapped] = {
+            one.place: Mapped(one.market, _words(one), one) for one in entries
+        }
         self._nearest = lru_cache(_REMEMBERED)(self._find_nearest)
 
     def map(
@@ -142,31 +144,30 @@ class SymbolMap:
         named = exchange_name(exchange) or exchange_name(prefix)
         found = self._look_up(bare, named, account)
         if found is not None:
-            return Mapped(found.market, _words(found), found)
+            return found
         rewritten = _rewritten(bare, rules) if rules else bare
         keeps_prefix = prefix and SymbolRule.STRIP_EXCHANGE not in rules
         written = f"{prefix}:{rewritten}" if keeps_prefix else rewritten
         if rewritten != bare:
             found = self._look_up(rewritten, named, account)
             if found is not None:
-                because = f'{_words(found)}, after "{symbol}" was written as "{written}"'
-                return Mapped(found.market, because, found)
+                return replace(found, because=f'{found.because}, after "{symbol}" was written as "{written}"')
         if mode is SymbolMode.STRICT:
             return Unmapped(self._nearest(bare.upper()[:MAX_MARKET_LENGTH], account))
         because = "as sent" if written == symbol else f'"{symbol}" written by the account\'s symbol_rules'
         return Mapped(Market(written), f"{because}: there is no entry for it in the symbol table")
 
-    def _look_up(self, bare: str, exchange: str, account: AccountName) -> SymbolEntry | None:
+    def _look_up(self, bare: str, exchange: str, account: AccountName) -> Mapped | None:
         symbol = bare.upper()
         # The entry for one account comes before that for one exchange: an account's venue is what we trade at.
         for scope in ((exchange, account), ("", account), (exchange, ""), ("", "")):
-            found = self._entries.get((symbol, *scope))
+            found = self._decisions.get((symbol, *scope))
             if found is not None:
                 return found
         return None
 
     def _find_nearest(self, symbol: str, account: AccountName) -> tuple[str, ...]:
-        known = sorted({symbol for symbol, _, owner in self._entries if owner in {"", account}})
+        known = sorted({symbol for symbol, _, owner in self._decisions if owner in {"", account}})
         return tuple(difflib.get_close_matches(symbol, known, n=_NEAREST, cutoff=_NEAR))
 
 

@@ -1,7 +1,8 @@
-"""The journal of every state change, and the posts that were refused: read only, for people."""
+"""The journal of every state change, and the posts to webhooks: read only, for people."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from redis.asyncio import Redis
@@ -10,7 +11,7 @@ from redis.exceptions import RedisError
 from libs.common.domain.ids import AlertId, ClientOrderId
 from libs.common.store.client import translate
 from libs.common.store.keys import Keys
-from libs.common.store.streams import at_ms, pages_backwards, read_entry
+from libs.common.store.streams import Entry, pages_backwards, read_entry
 
 _ORDER_EVENTS: Final = frozenset({"SENDING", "UNKNOWN", "NOT_EXECUTED"})
 """Events whose `reason` names the order."""
@@ -46,24 +47,38 @@ class JournalEntry:
         return self.event == "SENDING"
 
 
+class Outcome(StrEnum):
+    """What became of a post."""
+
+    ADMITTED = "admitted"
+    DUPLICATE = "duplicate"
+    """Of an alert that was admitted before; its sender was answered 200 with that one's id."""
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True)
-class RefusedPost:
-    """A post that got no 2xx, as far as it was kept."""
+class Post:
+    """A post to a webhook and what it was answered, as far as it was kept."""
 
     event_id: str
+    """Its own; of an admitted one the alert's id."""
     at_ms: int
     webhook: str
+    outcome: Outcome
     status: int
     code: str
-    field: str
+    """`admitted`, `duplicate`, or why it was refused."""
+    field: str = ""
     """The field of the body that was wrong; empty where none was."""
-    detail: str
-    raw: str
-    """Masked."""
+    detail: str = ""
+    alert_id: AlertId | None = None
+    """The alert that it became, or that it repeats; None for a refused one."""
+    raw: str = ""
+    """Masked; empty where it was not kept. Of an admitted one it is with the alert."""
 
 
 class Journal:
-    """Reads both streams."""
+    """Reads both streams, newest first."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
@@ -76,7 +91,7 @@ class Journal:
             StoreUnavailable: No answer.
         """
         async for page in pages_backwards(self._client, self._keys.journal, since_ms):
-            yield [_journal_entry(entry.entry_id, entry.fields) for entry in page]
+            yield [journal_entry(entry) for entry in page]
 
     async def entries(self, entry_ids: Sequence[str]) -> list[JournalEntry]:
         """Return these entries, oldest first; those that were trimmed are left out.
@@ -94,24 +109,58 @@ class Journal:
         except (RedisError, OSError) as error:
             raise translate(error) from error
         found = [read_entry(*raw) for reply in replies for raw in reply]
-        return sorted((_journal_entry(entry.entry_id, entry.fields) for entry in found), key=_order_in_stream)
+        return sorted((journal_entry(entry) for entry in found), key=_order_in_stream)
 
-    async def refused_backwards(self, since_ms: int | None = None) -> AsyncIterator[list[RefusedPost]]:
-        """Yield pages of refused posts, newest first.
+    async def unadmitted_backwards(self, since_ms: int | None = None) -> AsyncIterator[list[Post]]:
+        """Yield pages of refused posts and duplicates, newest first.
 
         Raises:
             StoreUnavailable: No answer.
         """
         async for page in pages_backwards(self._client, self._keys.refused, since_ms):
-            yield [_refused(entry.at_ms, entry.fields) for entry in page]
+            yield [unadmitted_post(entry) for entry in page]
 
 
-def _journal_entry(entry_id: str, fields: dict[str, str]) -> JournalEntry:
+def admitted_post(entry: JournalEntry) -> Post:
+    """Return the post that an admission is of; each account's share says the same of it."""
+    return Post(
+        event_id=entry.alert_id,
+        at_ms=entry.at_ms,
+        webhook=entry.detail,
+        outcome=Outcome.ADMITTED,
+        status=200,
+        code=Outcome.ADMITTED,
+        alert_id=entry.alert_id,
+    )
+
+
+def unadmitted_post(entry: Entry) -> Post:
+    """Return the post that an entry of the stream of posts that were not admitted is of."""
+    fields = entry.fields
+    status, code = fields.get("status", ""), fields.get("code", "")
+    is_duplicate = code == Outcome.DUPLICATE
+    return Post(
+        event_id=fields.get("event", ""),
+        at_ms=entry.at_ms,
+        webhook=fields.get("webhook", ""),
+        outcome=Outcome.DUPLICATE if is_duplicate else Outcome.REFUSED,
+        status=int(status) if status.isdigit() else 0,
+        code=code,
+        field=fields.get("field", ""),
+        detail=fields.get("detail", ""),
+        alert_id=AlertId(fields.get("alert", "")) if is_duplicate else None,
+        raw=fields.get("raw", ""),
+    )
+
+
+def journal_entry(entry: Entry) -> JournalEntry:
+    """Return the state change that an entry of the journal is of."""
+    fields = entry.fields
     event, reason = fields.get("event", ""), fields.get("reason", "")
     is_orders = event in _ORDER_EVENTS
     return JournalEntry(
-        entry_id=entry_id,
-        at_ms=at_ms(entry_id),
+        entry_id=entry.entry_id,
+        at_ms=entry.at_ms,
         event=event,
         alert_id=AlertId(fields.get("alert", "")),
         account=fields.get("account", ""),
@@ -119,20 +168,6 @@ def _journal_entry(entry_id: str, fields: dict[str, str]) -> JournalEntry:
         reason="" if is_orders else reason,
         client_order_id=ClientOrderId(reason) if is_orders else None,
         detail=fields.get("detail", ""),
-    )
-
-
-def _refused(at: int, fields: dict[str, str]) -> RefusedPost:
-    status = fields.get("status", "")
-    return RefusedPost(
-        event_id=fields.get("event", ""),
-        at_ms=at,
-        webhook=fields.get("webhook", ""),
-        status=int(status) if status.isdigit() else 0,
-        code=fields.get("code", ""),
-        field=fields.get("field", ""),
-        detail=fields.get("detail", ""),
-        raw=fields.get("raw", ""),
     )
 
 

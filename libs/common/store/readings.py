@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from redis.asyncio import Redis
@@ -15,13 +15,14 @@ from libs.common.store.checks import ServerFacts, read_server
 from libs.common.store.client import connect, translate
 from libs.common.store.dead_letters import DeadLetter, DeadLetters
 from libs.common.store.figures import Figures
-from libs.common.store.journal import Journal, JournalEntry, RefusedPost
+from libs.common.store.journal import Journal, JournalEntry, Outcome, Post, admitted_post
 from libs.common.store.keys import Keys
 from libs.common.store.markets import MarketStore
 from libs.common.store.paper_books import PaperBooks
 from libs.common.store.records import AlertRecord, OrderRecord, Records
 from libs.common.store.streams import SCAN_AT_MOST
 from libs.common.store.tables import TableStore
+from libs.common.store.tail import Tail
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Readings:
         self._books = PaperBooks(client, keys)
         self.records = Records(client, keys)
         self.journal = Journal(client, keys)
+        self.tail = Tail(client, keys, self.records)
         self.dead_letters = DeadLetters(client, keys)
         self.figures = Figures(client, keys)
         self.tables = TableStore(client, keys)
@@ -169,17 +171,65 @@ class Readings:
                 break
         return search.found()
 
+    async def newest_posts(
+        self, *, limit: int, since_ms: int | None = None, matches: Matches[Post] = lambda _: True
+    ) -> Found[Post]:
+        """Return posts to webhooks, whatever they were answered; with their bodies as far as those were kept.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        # Of each kind as many as of both together, so that none is missing.
+        others = await self._newest_unadmitted(limit, since_ms, matches)
+        admitted = await self._newest_admitted(limit, since_ms, matches)
+        # Of the same moment the repetition comes after what it repeats; the sort leaves it so.
+        posts = sorted([*others.items, *admitted.items], key=lambda post: -post.at_ms)[:limit]
+        kept = await self.records.bare_alerts(
+            [post.alert_id for post in posts if post.outcome is Outcome.ADMITTED and post.alert_id]
+        )
+        return Found(
+            [
+                replace(post, raw=kept[post.alert_id].raw)
+                if post.outcome is Outcome.ADMITTED and post.alert_id in kept
+                else post
+                for post in posts
+            ],
+            others.is_cut or admitted.is_cut,
+        )
+
     async def newest_refused(
-        self, *, limit: int, since_ms: int | None = None, matches: Matches[RefusedPost] = lambda _: True
-    ) -> Found[RefusedPost]:
+        self, *, limit: int, since_ms: int | None = None, matches: Matches[Post] = lambda _: True
+    ) -> Found[Post]:
         """Return refused posts.
 
         Raises:
             StoreUnavailable: No answer.
         """
+        return await self._newest_unadmitted(
+            limit, since_ms, lambda post: post.outcome is Outcome.REFUSED and matches(post)
+        )
+
+    async def _newest_unadmitted(
+        self, limit: int, since_ms: int | None, matches: Matches[Post]
+    ) -> Found[Post]:
         search = _Search(limit, matches)
-        async for page in self.journal.refused_backwards(since_ms):
+        async for page in self.journal.unadmitted_backwards(since_ms):
             if search.is_over(page, len(page)):
+                break
+        return search.found()
+
+    async def _newest_admitted(self, limit: int, since_ms: int | None, matches: Matches[Post]) -> Found[Post]:
+        seen: set[AlertId] = set()
+        search = _Search(limit, matches)
+        async for page in self.journal.backwards(since_ms):
+            # One for each account of an alert.
+            posts = {
+                entry.alert_id: admitted_post(entry)
+                for entry in page
+                if entry.is_admission and entry.alert_id not in seen
+            }
+            seen.update(posts)
+            if search.is_over(list(posts.values()), len(page)):
                 break
         return search.found()
 

@@ -1,6 +1,7 @@
 """What is on record about alerts, their instructions and orders: read only, for people."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -153,6 +154,27 @@ class Records:
             except (KeyError, StoreCorrupt):
                 continue
         return await self._with_instructions(readable)
+
+    async def bare_alerts(self, alert_ids: Sequence[AlertId]) -> dict[AlertId, Alert]:
+        """Return these alerts alone; those that are gone or cannot be read are left out.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        if not alert_ids:
+            return {}
+        try:
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for alert_id in alert_ids:
+                    pipeline.hget(self._keys.alert(alert_id), "alert")
+                bodies = await pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        found: dict[AlertId, Alert] = {}
+        for alert_id, body in zip(alert_ids, bodies, strict=True):
+            with suppress(StoreCorrupt):
+                found |= {} if body is None else {alert_id: codec.ALERT.decode(body)}
+        return found
 
     async def orders(self, client_order_ids: Sequence[ClientOrderId]) -> list[OrderRecord]:
         """Return these orders, in this order; those that are gone are left out.

@@ -6,7 +6,7 @@ handed to the network. Headers alone trade nothing.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from typing import Final, NoReturn
 from urllib.parse import quote
@@ -27,6 +27,9 @@ from services.worker.brokers.port import Capabilities, Deduplication, LookUp, St
 
 LONGEST_ANSWER: Final = 65_536
 """Bytes; a longer answer counts as broken."""
+
+LONGEST_LIST: Final = 1_048_576
+"""The same for the list of all markets: tens of thousands of names."""
 
 _NOT_OURS: Final = "the lane is no longer ours: no order was sent"
 
@@ -120,11 +123,15 @@ class HttpBroker:
         """Ask for the last price."""
         return http_answers.price(await self._get(f"/prices/{quote(symbol, safe='')}"))
 
+    async def markets(self) -> Sequence[Market] | None:
+        """Ask for the list of markets."""
+        return http_answers.markets(await self._get("/instruments", longest=LONGEST_LIST))
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self._connections.aclose()
 
-    async def _get(self, path: str) -> Answer:
+    async def _get(self, path: str, *, longest: int = LONGEST_ANSWER) -> Answer:
         url = httpx.URL(f"{self._base}{path}")
         at_ms = self._clock.now_ms()
         signature = sign_request(self._key, "GET", url.raw_path.decode(), at_ms)
@@ -134,14 +141,14 @@ class HttpBroker:
             (b"X-Signature", signature.encode()),
         ]
         try:
-            answer = await self._exchange(httpx.Request("GET", url, headers=headers))
+            answer = await self._exchange(httpx.Request("GET", url, headers=headers), longest)
         except (*_FAILURES, TimeoutError, _TooLongError) as error:
             raise LookUpUnavailable(f"no answer from the venue: {_words(error)}") from error
         if not self._is_trusted(answer):
             raise LookUpUnavailable(f"the answer's signature does not fit: {answer}")
         return answer
 
-    async def _exchange(self, request: httpx.Request) -> Answer:
+    async def _exchange(self, request: httpx.Request, longest: int = LONGEST_ANSWER) -> Answer:
         # One deadline over all: httpx's own run per step, so a venue that drips bytes would never meet one.
         async with asyncio.timeout(self._timeout_s), self._connections.lend() as connection:
             response = await connection.handle_async_request(request)
@@ -149,8 +156,8 @@ class HttpBroker:
             try:
                 async for chunk in response.aiter_raw():
                     received += chunk
-                    if len(received) > LONGEST_ANSWER:
-                        raise _TooLongError
+                    if len(received) > longest:
+                        raise _TooLongError(longest)
             finally:
                 await response.aclose()
         return Answer(response.status_code, dict(response.headers), bytes(received))
@@ -162,8 +169,8 @@ class HttpBroker:
 
 
 class _TooLongError(Exception):
-    def __init__(self) -> None:
-        super().__init__(f"the answer is longer than {LONGEST_ANSWER} bytes")
+    def __init__(self, longest: int) -> None:
+        super().__init__(f"the answer is longer than {longest} bytes")
 
 
 class _Body(httpx.AsyncByteStream):

@@ -27,12 +27,15 @@ from libs.common.domain.errors import (
     OrderOutcomeUnknown,
     OrderRejected,
 )
-from libs.common.domain.ids import ClientOrderId
+from libs.common.domain.ids import ClientOrderId, Market, safe_name
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport
 
 NOT_TAKEN: Final = frozenset({301, 307, 308, 401, 403, 404, 405, 411, 413, 414, 415, 421, 426, 431})
 """Statuses of a door, not of a venue: nothing behind it saw an order. Whoever set it up must act."""
+
+NO_LIST: Final = frozenset({404, 405, 501})
+"""Statuses of a venue that has no list of its markets."""
 
 LONGEST_RETRY_AFTER_MS: Final = 86_400_000
 
@@ -91,9 +94,14 @@ class _Figures(msgspec.Struct, frozen=True):
     price: Decimal | None = None
 
 
+class _Instruments(msgspec.Struct, frozen=True):
+    symbols: tuple[Market, ...]
+
+
 _ORDER: Final = msgspec.json.Decoder(_Order)
 _REFUSAL: Final = msgspec.json.Decoder(_Refusal)
 _FIGURES: Final = msgspec.json.Decoder(_Figures)
+_INSTRUMENTS: Final = msgspec.json.Decoder(_Instruments)
 
 
 class _UnusableError(Exception):
@@ -167,6 +175,25 @@ def price(answer: Answer) -> Decimal | None:
         LookUpUnavailable: It holds none.
     """
     return None if answer.status == 404 else _finite(_figures(answer).price, answer)
+
+
+def markets(answer: Answer) -> tuple[Market, ...] | None:
+    """Return the names of `{"symbols": [...]}` that can stand in the symbol table, each once.
+
+    None where the venue has no list: the address is optional.
+
+    Raises:
+        LookUpUnavailable: The answer holds none.
+    """
+    if answer.status in NO_LIST:
+        return None
+    if answer.status != 200:
+        raise LookUpUnavailable(f"the list of markets was not answered: {answer}")
+    try:
+        names = _INSTRUMENTS.decode(answer.body).symbols
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LookUpUnavailable(f"no usable list of markets in the answer ({error}): {answer}") from error
+    return tuple(name for name in dict.fromkeys(names) if safe_name(name) == name)
 
 
 def _report(

@@ -60,5 +60,8 @@ class LogBroker:
         """Know no price."""
         return None
 
+    async def markets(self) -> None:
+        """Take any name."""
+
     async def aclose(self) -> None:
         """Have nothing to close."""

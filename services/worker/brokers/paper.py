@@ -92,6 +92,9 @@ class PaperBroker:
         """Return the price that an order without one would fill at."""
         return market_price(None, (await self._look_up(symbol)).position, self._default_price)
 
+    async def markets(self) -> None:
+        """Take any name."""
+
     async def aclose(self) -> None:
         """Wait until what was submitted has its answer; the connection is the caller's."""
         await self._books.book.drain()

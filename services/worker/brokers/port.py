@@ -1,6 +1,6 @@
 """What every broker adapter implements, and the one contract suite tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -86,6 +86,14 @@ class Broker(Protocol):
 
     async def price(self, symbol: Market) -> Decimal | None:
         """Return the last price; None where the venue has none.
+
+        Raises:
+            LookUpUnavailable: The venue did not say.
+        """
+        ...
+
+    async def markets(self) -> Sequence[Market] | None:
+        """Return the names of all markets that can be traded; None where there is no list of them.
 
         Raises:
             LookUpUnavailable: The venue did not say.

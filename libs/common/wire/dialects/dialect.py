@@ -53,6 +53,10 @@ class Document(Protocol):
         """The presented secret; empty where there is none."""
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """All that stands where a credential may stand, another tool's too: none of it is to be stored or shown."""
+
+    @property
     def has_place(self) -> bool:
         """Whether its dialect has a place of its own for a credential in the body."""
 
@@ -71,7 +75,7 @@ class Document(Protocol):
 class FieldsDocument:
     """A document made of fields."""
 
-    __slots__ = ("_dialect", "_fields", "credential", "dialect", "has_place", "is_signed")
+    __slots__ = ("_dialect", "_fields", "credential", "dialect", "has_place", "is_signed", "secrets")
 
     def __init__(self, dialect: Dialect, fields: Fields, options: Mapping[str, str] = _NO_OPTIONS) -> None:
         """Args:
@@ -86,6 +90,9 @@ class FieldsDocument:
         self.is_signed = dialect.is_signed
         places = FREE_PLACES if dialect.credential is None else (dialect.credential,)
         self.credential = next((found for name in places if (found := fields.peek(name))), "")
+        self.secrets = tuple(
+            found for name in dict.fromkeys((*FREE_PLACES, *places)) if (found := fields.peek(name))
+        )
 
     def read(self) -> AlertContent:
         """Return what the body means.

@@ -16,7 +16,6 @@ from libs.common.wire.dialects.json_body import number_of
 NAME: Final = "factorqx"
 
 _ABSENT: Final = msgspec.Raw(b"null")
-_KEYS: Final = (b'"secret"', b'"id"', b'"symbol"', b'"action"', b'"quantity"', b'"price"')
 _SYMBOL: Final = re.compile(r"[!-z|~]+")
 _ACTIONS: Final = {"buy": Action.BUY, "sell": Action.SELL}
 
@@ -70,7 +69,7 @@ _decode: Final = msgspec.json.Decoder(_Body).decode
 class PlainDocument:
     """A body that has this dialect's fields and no others: read in a tenth of the time, and only where all is well."""
 
-    __slots__ = ("_body", "_fields", "credential")
+    __slots__ = ("_body", "_fields", "credential", "secrets")
 
     dialect = NAME
     has_place = True
@@ -81,6 +80,7 @@ class PlainDocument:
         self._fields = fields
         self.credential = fields.secret
         """The presented secret; empty where there is none."""
+        self.secrets = (fields.secret,)
 
     def read(self) -> AlertContent:
         """Return what the body means.
@@ -97,7 +97,7 @@ class PlainDocument:
             or sender_id != sender_id.strip()
             or len(symbol) > MAX_SYMBOL_LENGTH
             or not _SYMBOL.fullmatch(symbol)
-            or self._may_repeat()
+            or self._may_repeat(fields)
         ):
             # The long way finds what is wrong, or that nothing is.
             return FieldsDocument(DIALECT, Fields.of_json(self._body)).read()
@@ -110,9 +110,14 @@ class PlainDocument:
             sender_id=sender_id,
         )
 
-    def _may_repeat(self) -> bool:
-        # An escaped key may be a repeated one that looks different.
-        return b"\\" in self._body or any(self._body.count(key) > 1 for key in _KEYS)
+    def _may_repeat(self, fields: _Body) -> bool:
+        # Four texts with their names, and two numbers, quoted or not: more quotes than that belong to a repeated field.
+        quotes = 16 if fields.secret else 12
+        for number in (fields.quantity, fields.price):
+            if number is not _ABSENT:
+                quotes += 4 if bytes(number)[:1] == b'"' else 2
+        # An escaped name may be a repeated one that looks different.
+        return self._body.count(b'"') != quotes or b"\\" in self._body
 
 
 def parse_plain(body: bytes) -> PlainDocument | None:

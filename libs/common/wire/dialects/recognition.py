@@ -29,7 +29,7 @@ _NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 class UnknownDocument:
     """JSON that is of no known shape: what it says cannot be told."""
 
-    __slots__ = ("_fields", "credential")
+    __slots__ = ("_fields", "credential", "secrets")
 
     dialect = "unknown"
     has_place = True
@@ -38,7 +38,8 @@ class UnknownDocument:
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
-        self.credential = next((found for name in FREE_PLACES if (found := fields.peek(name))), "")
+        self.secrets = tuple(found for name in FREE_PLACES if (found := fields.peek(name)))
+        self.credential = next(iter(self.secrets), "")
 
     def read(self) -> AlertContent:
         """Refuse it.
@@ -48,7 +49,8 @@ class UnknownDocument:
         """
         for name in self._fields.names():
             # Some shapes are told by a value, which is the one that is missing then.
-            refuse_placeholder(self._fields.peek(name)[:_SHOWN_LENGTH], name[:_SHOWN_LENGTH])
+            if name not in FREE_PLACES:
+                refuse_placeholder(self._fields.peek(name)[:_SHOWN_LENGTH], name[:_SHOWN_LENGTH])
         names = ", ".join(self._fields.names())[:150] or "no fields"
         detail = f"the body has {names}; this is the shape of no dialect: {', '.join(BY_NAME)}"
         raise AdmissionError(422, "unknown_dialect", detail)

@@ -28,9 +28,10 @@ from libs.common.domain.ids import (
     client_order_id,
     lane_name,
 )
-from libs.common.domain.instruction import Instruction
+from libs.common.domain.instruction import PLAIN_VERSION, Instruction
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport, OrderRequest
+from libs.common.policy.symbols import SymbolEntry
 from libs.common.runtime.settings import BreakerSettings
 from libs.common.store.batch import Batch
 from libs.common.store.client import connect
@@ -39,6 +40,7 @@ from libs.common.store.intake import Admission, Intake, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
 from libs.common.store.orders import NO_LIMIT, Orders, Retention
+from libs.common.store.tables import TableStore
 from libs.common.store.upkeep import Upkeep
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
@@ -54,6 +56,7 @@ from services.worker.executor import Executor
 from services.worker.heartbeat import Heartbeat
 from services.worker.lane import LaneRunner
 from services.worker.leases import Lease, Leases
+from services.worker.mapping import MappingCheck
 from services.worker.resolver import Resolver
 from services.worker.slots import Slots
 from services.worker.solo import Solo
@@ -104,12 +107,14 @@ class Worker:
         self.leases = Leases(rig.clock, LEASE_MS)
         self.solo = Solo()
         self.breakers = Breakers(rig.breaker, rig.clock, self.orders.report)
+        self.mapping = MappingCheck(TableStore(self.client, rig.keys), rig.symbols)
         self.executor = Executor(
             accounts=rig.accounts,
             lanes=self.lanes,
             orders=self.orders,
             resolver=Resolver(self.orders),
             breakers=self.breakers,
+            mapping=self.mapping,
             clock=rig.clock,
             metrics=self.metrics,
             lease_ms=LEASE_MS,
@@ -206,6 +211,8 @@ class WorkerRig:
         self.upkeep = _timed(Upkeep, clock)(self.client, self.keys)
         self.broker = ScriptedBroker(clock)
         self.accounts: dict[AccountName, Account] = {DESK: self.account()}
+        self.symbols = list[SymbolEntry]()
+        """The symbol table of the configuration."""
         self.breaker = BreakerSettings()
         self.jitter = 1.0
         """The share of its bound that every random wait takes."""
@@ -294,6 +301,9 @@ class WorkerRig:
         *,
         account: str = "desk",
         quantity: str | None = "1",
+        symbol: str | None = None,
+        exchange: str | None = None,
+        action: Action = Action.BUY,
         max_age_ms: int = 60_000,
         body: bytes | None = None,
     ) -> AlertId:
@@ -304,18 +314,22 @@ class WorkerRig:
             alert_id=alert,
             account=name,
             market=of,
-            action=Action.BUY,
+            action=action,
             quantity=None if quantity is None else Decimal(quantity),
+            symbol=symbol,
+            exchange=exchange,
         )
         encoded = codec.INSTRUCTION.encode(instruction) if body is None else body
         admission = Admission(
             alert_id=alert,
             webhook=WebhookName("default"),
-            dedup_key=f"id:{alert}",
+            dedup_keys=(f"id:{alert}",),
             dedup_window_ms=600_000,
             digest="digest",
             is_sender_id=True,
+            limit=None,
             alert=b'{"alert":1}',
+            version=PLAIN_VERSION,
             fired_at_ms=None,
             max_age_ms=max_age_ms,
             clock_skew_ms=5_000,

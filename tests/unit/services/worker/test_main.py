@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from libs.common.domain.ids import AccountName, Market
+from libs.common.policy.symbols import SymbolMode, SymbolRule
 from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.settings import Settings
 from libs.common.store.orders import NO_LIMIT
@@ -55,3 +56,9 @@ def test_an_account_knows_its_window_its_quantity_and_the_limits_of_each_market(
     limits = account.limits_of(Market("BTC"))
     assert (limits.symbol, limits.account) == ((500_000, 4), (100_000, 20))
     assert account.limits_of(Market("ETH")).symbol == NO_LIMIT
+
+
+def test_an_account_knows_what_becomes_of_symbols(load: Load, clock: ManualClock):
+    text = ONE.replace("  desk:\n", "  desk:\n    symbols: strict\n    symbol_rules: [strip-perpetual]\n")
+    account = accounts_of(load(text), {DESK: ScriptedBroker(clock)})[DESK]
+    assert (account.mode, account.rules) == (SymbolMode.STRICT, {SymbolRule.STRIP_PERPETUAL})

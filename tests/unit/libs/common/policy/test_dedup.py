@@ -10,7 +10,7 @@ from libs.common.policy.webhook import DedupWindows
 from libs.common.wire.dialects.values import interval_ms
 
 BAR_AT_MS = 1_793_697_300_000  # a quarter of an hour exactly
-BAR = {"strategy": "trend", "bar_at_ms": BAR_AT_MS, "interval": "15"}
+BAR: dict[str, Any] = {"strategy": "trend", "bar_at_ms": BAR_AT_MS, "interval": "15"}
 
 
 def key(digest: str = "digest", windows: DedupWindows | None = None, **content: Any) -> DedupKey:

@@ -16,6 +16,7 @@ ALL = [
     KEYS.symbol_bucket(AccountName("desk"), Market("BTC")),
     KEYS.account_bucket(AccountName("desk")),
     KEYS.paper(AccountName("desk"), "positions"),
+    KEYS.markets(AccountName("desk")),
 ]
 
 
@@ -69,6 +70,7 @@ def test_lanes_and_books_live_for_ever(key: str):
         KEYS.instruction(AlertId("a"), AccountName("d")),
         KEYS.order(ClientOrderId("o")),
         KEYS.account_bucket(AccountName("d")),
+        KEYS.markets(AccountName("d")),
         KEYS.paper_order(AccountName("d"), ClientOrderId("o")),
         "ready",
         "other:{s0}:ready",

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from libs.common.domain.alert import Alert, AlertContent
@@ -253,6 +253,7 @@ AWKWARD = st.sampled_from(
 
 
 @with_credential
+@settings(deadline=None)
 @given(credential=LINE | AWKWARD)
 def test_recognition_does_not_depend_on_the_form_of_the_credential(example: Example, credential: str) -> None:
     if example.is_json:
@@ -287,6 +288,34 @@ def test_a_dialect_without_a_place_may_carry_the_credential_beside_its_fields(
     assert document.dialect == example.dialect
     if BY_NAME[example.dialect].credential is None:
         assert document.credential == "demo-1"
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        "key=a;command=PLACE",
+        "x=1;SIGNAL=BUY",
+        "SIGNAL=SELL",
+        "a;b",
+        "b=long s=X q=1",
+        "// a",
+        "ETHUSDT buy 1",
+    ],
+)
+def test_a_licence_id_may_look_like_another_dialect(credential: str) -> None:
+    document = recognise(f"{credential},buy,EURUSD".encode())
+    assert (document.dialect, document.credential) == ("pineconnector", credential)
+
+
+@pytest.mark.parametrize("credential", ["a+b", "%41bc", "a%20b", "a&b=c"])
+def test_a_text_that_is_declared_a_form_keeps_its_credential(credential: str) -> None:
+    document = recognise(f"{credential},buy,EURUSD".encode(), FORM_TYPE)
+    assert (document.dialect, document.credential) == ("pineconnector", credential)
+
+
+def test_the_quick_way_for_plain_bodies_finds_what_the_long_way_finds() -> None:
+    body = b'{"secret":"s","id":"a","symbol":"X","action":"long_entry"}'
+    assert recognise(body).dialect == recognise(b"\xef\xbb\xbf" + body).dialect == "openalgo_signal"
 
 
 # Wrappings -----------------------------------------------------------------------------------------------------------
@@ -480,6 +509,7 @@ BODIES = (
 )
 
 
+@settings(deadline=None)
 @given(
     body=BODIES,
     content_type=st.sampled_from(CONTENT_TYPES),
@@ -493,6 +523,7 @@ def test_any_bytes_are_read_or_refused(
 
 
 @every_example
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_values_in_an_examples_fields_are_read_or_refused(example: Example, data: st.DataObject) -> None:
     if example.is_json:
@@ -520,7 +551,7 @@ TOKENS: Final = tuple(
 )  # fmt: skip
 
 
-VALUES: Final = (
+VALUES: Final[tuple[Any, ...]] = (
     None, True, False, 0, -1, 1, 0.5, "1", "2.50", "-3", "buy", "SELL", "long", "flat", "short", "limit", "percent", "close_all",
     "2026-11-03T09:15:00Z", 1_793_697_300, [], {}, [{"amount": 100, "takeProfitPercent": "2"}], {"value": 1}, {"percent": 2},
 )  # fmt: skip

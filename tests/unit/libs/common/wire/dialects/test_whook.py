@@ -133,6 +133,8 @@ def test_what_cannot_be_followed_is_refused_by_its_field(body: str, code: str, f
     [
         "BTCUSDT Crossing 65000",
         "BTCUSDT close to its high",
+        "BTCUSDT close today",
+        "close BTCUSDT",
         "Please close the window",
         "close 5 windows please",
         "// buy BTCUSDT 1",

@@ -1,0 +1,1 @@
+"""Relay: signs posts that cannot sign themselves, and carries the answer back."""

@@ -1,0 +1,88 @@
+"""Checks once more what a symbol means, right before its first order is planned: the table may have changed since."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, assert_never
+
+from libs.common.domain.errors import BridgeError
+from libs.common.domain.instruction import Instruction
+from libs.common.domain.reasons import Reason
+from libs.common.policy.sizing import Refused
+from libs.common.policy.symbols import Mapped, SymbolEntry, Unmapped, symbol_map
+from libs.common.runtime.waiting import wait_for_event
+from libs.common.store.tables import TableStore
+from libs.common.telemetry.logs import get_logger
+from services.worker.account import Account
+
+PAUSE_S: Final = 2.0
+"""Between two looks at the table; so long an entry that was changed may still be traded as it was."""
+
+log = get_logger()
+
+
+class MappingCheck:
+    """Knows the symbol table as it was a moment ago, so that an instruction costs no round trip."""
+
+    def __init__(self, tables: TableStore, configured: Sequence[SymbolEntry]) -> None:
+        """Args:
+        tables: Where confirmed entries are.
+        configured: The worker's own.
+        """
+        self._tables = tables
+        self._configured = tuple(configured)
+        self._symbols = symbol_map(self._configured, ())
+        self._revision: int | None = None
+        """Of the table that we know; None before the first look."""
+
+    async def refusal(self, instruction: Instruction, account: Account) -> Refused | None:
+        """Return why an instruction must not be traded; None where its symbol still means its market.
+
+        Raises:
+            StoreUnavailable: The table would have to be read first, and Redis is away.
+        """
+        found = None if self._revision is None else self._judge(instruction, account)
+        if self._revision is None or found is not None:
+            # The door may have known a newer entry than we do: nothing is refused on an old table.
+            await self.refresh()
+            found = self._judge(instruction, account)
+        return found
+
+    async def refresh(self) -> None:
+        """Read the table, if it has changed.
+
+        Raises:
+            StoreUnavailable: Redis is away.
+        """
+        if self._revision is not None and await self._tables.revision() == self._revision:
+            return
+        tables = await self._tables.read()
+        self._symbols = symbol_map(self._configured, tables.symbols)
+        self._revision = tables.revision
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Refresh the table every other second, until `stopped` is set."""
+        is_known = True
+        while not stopped.is_set():
+            try:
+                await self.refresh()
+                is_known = True
+            except BridgeError as error:
+                if is_known:
+                    log.warning("symbols_not_read", error=str(error))
+                is_known = False
+            await wait_for_event(stopped, PAUSE_S)
+
+    def _judge(self, instruction: Instruction, account: Account) -> Refused | None:
+        symbol = instruction.symbol
+        if symbol is None:
+            return None
+        match self._symbols.map(symbol, instruction.exchange, account.name, account.mode, account.rules):
+            case Mapped(market, because):
+                if market == instruction.market:
+                    return None
+                detail = f'"{symbol}" was queued for {instruction.market}, and is {market} now: {because}'
+                return Refused(Reason.MAPPING_CHANGED, detail)
+            case Unmapped() as unmapped:
+                return Refused(Reason.UNKNOWN_SYMBOL, unmapped.detail(symbol, account.name))
+            case never:
+                assert_never(never)
