@@ -5,10 +5,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from libs.common.domain.alert import Alert, ExitLevel
     from libs.common.domain.ids import AccountName, Market
     from libs.common.policy.fills import Position
     from libs.common.store.dead_letters import DeadLetter
-    from libs.common.store.journal import JournalEntry, RefusedPost
+    from libs.common.store.journal import JournalEntry, Post
     from libs.common.store.records import AlertRecord, InstructionRecord, OrderRecord
 
 Document = dict[str, Any]
@@ -28,6 +29,17 @@ def alert_document(record: "AlertRecord") -> Document:
         "action": content.action.value,
         "quantity": decimal(content.quantity),
         "symbol": content.symbol,
+        "unit": content.unit.value,
+        "order_type": content.order_type.value,
+        "limit_price": decimal(content.limit_price),
+        "stop_price": decimal(content.stop_price),
+        "take_profit": _exit_level(content.take_profit),
+        "stop_loss": _exit_level(content.stop_loss),
+        "position": None if content.position is None else content.position.value,
+        "exchange": content.exchange,
+        "interval": content.interval,
+        "bar_at_ms": content.bar_at_ms,
+        "max_age_ms": content.max_age_ms,
         "price": decimal(content.price),
         "received_at_ms": alert.received_at_ms,
         "fired_at_ms": content.fired_at_ms,
@@ -92,6 +104,21 @@ def history_document(entry: "JournalEntry") -> Document:
     }
 
 
+def change_document(entry: "JournalEntry", alert: "Alert | None") -> Document:
+    """Return a state change by itself, with what its alert is about."""
+    content = None if alert is None else alert.content
+    return {
+        **history_document(entry),
+        "alert_id": entry.alert_id or None,
+        "account": entry.account or None,
+        "lane": entry.lane or None,
+        "webhook": None if alert is None else alert.webhook,
+        "symbol": None if content is None else content.symbol,
+        "action": None if content is None else content.action.value,
+        "quantity": None if content is None else decimal(content.quantity),
+    }
+
+
 def letter_document(letter: "DeadLetter") -> Document:
     """Return a dead letter."""
     return {
@@ -109,17 +136,20 @@ def letter_document(letter: "DeadLetter") -> Document:
     }
 
 
-def refused_document(post: "RefusedPost") -> Document:
-    """Return a refused post."""
+def post_document(post: "Post") -> Document:
+    """Return a post to a webhook."""
     return {
         "event_id": post.event_id,
         "at_ms": post.at_ms,
         "webhook": post.webhook,
+        "outcome": post.outcome.value,
         "status": post.status,
+        "reason": post.code,
         "code": post.code,
         "field": post.field or None,
-        "detail": post.detail,
-        "raw": post.raw,
+        "detail": post.detail or None,
+        "alert_id": post.alert_id or None,
+        "raw": post.raw or None,
     }
 
 
@@ -144,6 +174,10 @@ def position_document(
 def decimal(value: Decimal | None) -> str | None:
     """Return an exact number as text, never with an exponent."""
     return None if value is None else f"{value:f}"
+
+
+def _exit_level(level: "ExitLevel | None") -> Document | None:
+    return None if level is None else {"value": decimal(level.value), "unit": level.unit.value}
 
 
 def _own_order(record: "OrderRecord") -> Document:

@@ -64,14 +64,18 @@ def list_newest(
 
 
 def _refuse_unknown(bridge: Bridge, account: str | None, webhook: str | None) -> None:
-    """Refuse names that the configuration does not know: nothing will ever be found under them."""
+    """Refuse names that nothing knows: nothing will ever be found under them."""
     try:
         settings = None if account is None and webhook is None else bridge.settings()
     except ConfigError:  # what was recorded can be read without it
         settings = None
-    if settings is not None:
-        refuse_unknown("account", account, settings.accounts)
-        refuse_unknown("webhook", webhook, settings.webhooks)
+    if settings is None:
+        return
+    refuse_unknown("account", account, settings.accounts)
+    if webhook is not None and not is_same(webhook, *settings.webhooks):
+        tables = ask(bridge, lambda readings: readings.tables.read())
+        made = (name for name in (*sorted(tables.webhooks), *tables.unreadable) if "|" not in name)
+        refuse_unknown("webhook", webhook, [*settings.webhooks, *made])
 
 
 def refuse_unknown(kind: str, name: str | None, known: Iterable[str]) -> None:

@@ -1,53 +1,70 @@
 """`bascule send`: posts sample alerts, as TradingView would."""
 
 import asyncio
-import os
-import secrets
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO
 
 import click
+from click.core import ParameterSource
 
-from cli import webhook_secret
-from cli.addresses import webhook_url
-from cli.alerts import show_alert
-from cli.context import Bridge, ask, find_bridge, var_directories
-from cli.documents import Document, alert_document
+from cli.context import find_bridge
 from cli.exit_codes import ExitCode
 from cli.filters import duration_ms, json_option
-from cli.output import Failure, cell, note, painted, span, write, write_json
+from cli.output import note, write_json
 from cli.own_command import own_command
-from libs.common.domain.errors import BridgeError, StoreUnavailable
+from cli.send_body import (
+    DEFAULT_ACTION,
+    DEFAULT_PRICE,
+    DEFAULT_QUANTITY,
+    DEFAULT_SYMBOL,
+    FORM_TYPE,
+    TEXT_TYPE,
+    Form,
+    Wanted,
+    check_dialect,
+    default_secret,
+    needs_secret,
+    posts,
+    read_secret_line,
+    signing_key,
+)
+from cli.send_post import has_token, is_accepted, post_all, say_answer, shown_url, summary, target_url
+from cli.send_wait import Outcomes, ended_well, outcome_document, show_outcomes, wait_for
 
-if TYPE_CHECKING:
-    import httpx
-
-    from libs.common.store.journal import JournalEntry
-    from libs.common.store.readings import Readings
-    from libs.common.store.records import AlertRecord
-
-POST_TIMEOUT_S: Final = 5.0
-POLL_S: Final = 0.05
-FAILURES_IN_A_ROW: Final = 3
-"""After so many posts without an answer the rest is not posted."""
-
-Outcomes = dict[str, "tuple[AlertRecord, list[JournalEntry]]"]
-"""Alert id -> its record and its history."""
-
-_WELL: Final = frozenset({"EXECUTED", "SKIPPED"})
+_OF_A_SAMPLE = ("symbol", "action", "price", "quantity", "sender_id", "dialect", "is_own_secret")
+"""What says nothing beside --body."""
 
 
 @click.command(name="send")
-@click.option("--symbol", default="BTCUSDT", show_default=True, help="As TradingView writes it.")
-@click.option("--action", default="buy", show_default=True, help="buy or sell.")
-@click.option("--price", help="The reference price; the account's default without it.")
-@click.option("--quantity", help="Base units; the account's default without it.")
+@click.option("--symbol", help=f"As TradingView writes it.  [default: {DEFAULT_SYMBOL}]")
+@click.option("--action", help=f"buy or sell.  [default: {DEFAULT_ACTION}]")
+@click.option(
+    "--price",
+    help=f"The reference price; the account's default without it, with --dialect {DEFAULT_PRICE}.",
+)
+@click.option(
+    "--quantity", help=f"Base units; the account's default without it, with --dialect {DEFAULT_QUANTITY}."
+)
 @click.option(
     "--id", "sender_id", help="The alert's id; a fresh one without it. The same one again is a duplicate."
 )
+@click.option("--dialect", callback=check_dialect, help="Post this dialect's template, filled in.")
+@click.option(
+    "--body",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Post a file as it is, or with - what stdin holds.",
+)
+@click.option("--text-plain", "is_text", is_flag=True, help="Declare it as text, whatever it is.")
+@click.option("--form", "is_form", is_flag=True, help="Send it as a form.")
+@click.option("--hook", help="The token of a webhook's URL, or that URL.")
+@click.option(
+    "--secret-stdin",
+    "is_own_secret",
+    is_flag=True,
+    help="Take the secret from the first line of stdin; else it is the default webhook's.",
+)
+@click.option("--sign", metavar="KEY_NAME", help="Sign it with this key of signing_keys.")
+@click.option("--sign-env", metavar="VARIABLE", help="Sign it with the key that a variable holds.")
 @click.option(
     "--count", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many to post."
 )
@@ -64,12 +81,22 @@ _WELL: Final = frozenset({"EXECUTED", "SKIPPED"})
     help="How long --wait waits.",
 )
 @json_option
+@click.pass_context
 def command(
-    symbol: str,
-    action: str,
+    context: click.Context,
+    symbol: str | None,
+    action: str | None,
     price: str | None,
     quantity: str | None,
     sender_id: str | None,
+    dialect: str | None,
+    body: IO[bytes] | None,
+    is_text: bool,
+    is_form: bool,
+    hook: str | None,
+    is_own_secret: bool,
+    sign: str | None,
+    sign_env: str | None,
     count: int,
     url: str | None,
     is_waiting: bool,
@@ -80,248 +107,58 @@ def command(
 
     Values are posted as they are given, so that refusals can be tried out too.
     """
-    bridge = None if url is not None and not is_waiting else find_bridge()
-    target = _target(bridge, url)
-    fields = {"symbol": symbol, "action": action, "price": price, "quantity": quantity}
-    body = {"secret": _secret(bridge)} | {name: value for name, value in fields.items() if value is not None}
-    bodies = (body | {"id": sender_id or f"send-{secrets.token_hex(8)}"} for _ in range(count))
-    answers = asyncio.run(_post_all(target, bodies, (lambda _: None) if as_json else _say_answer))
+    _check_usage(context)
+    is_whole_url = url is not None or (hook is not None and "://" in hook)
+    bridge = None if is_whole_url and not is_waiting and sign is None else find_bridge()
+    target = target_url(bridge, url, hook)
+    content = None if body is None else body.read()
+    wanted = Wanted(symbol, action, price, quantity, sender_id, dialect, content)
+    form = Form(TEXT_TYPE if is_text else FORM_TYPE if is_form else None, signing_key(bridge, sign, sign_env))
+    secret = ""
+    if is_own_secret:
+        secret = read_secret_line()
+    elif needs_secret(wanted, has_token=has_token(target), is_signed=form.signing_key is not None):
+        secret = default_secret(bridge)
+    tell = (lambda _: None) if as_json else say_answer
+    answers = asyncio.run(post_all(target, posts(wanted, form, secret, count), tell))
     outcomes, problem = Outcomes(), ""
     if is_waiting and bridge is not None:
-        outcomes, problem = _wait(bridge, answers, timeout_ms)
+        outcomes, problem = wait_for(bridge, answers, timeout_ms)
     if as_json:
-        documents = [_document(answer, outcomes, is_waiting=is_waiting) for answer in answers]
+        documents = [outcome_document(one, outcomes) if is_waiting else one for one in answers]
         write_json(documents[0] if count == 1 else documents)
     else:
-        _show(answers, outcomes, count=count, is_waiting=is_waiting)
-        public_url = None if bridge is None or url is not None else bridge.public_url()
+        show_outcomes(outcomes, count)
+        if count > 1:
+            note(summary(answers, count))
+        elif is_accepted(answers[0]) and not is_waiting:
+            note(f"what becomes of it: {own_command()} alerts {answers[0].get('alert_id')}")
+        public_url = None if bridge is None or url is not None or hook is not None else bridge.public_url()
         if public_url is not None:
-            note(f"posted to {target}; TradingView posts to {public_url}")
+            note(f"posted to {shown_url(target)}; TradingView posts to {public_url}")
     if problem:
         note(f"bascule: {problem}")
-    is_well = len(answers) == count and all(_is_accepted(answer) for answer in answers)
+    is_well = len(answers) == count and all(is_accepted(answer) for answer in answers)
     if is_waiting:
-        is_well = is_well and all(_ended_well(answer, outcomes) for answer in answers)
+        is_well = is_well and all(ended_well(answer, outcomes) for answer in answers)
     return ExitCode.OK if is_well else ExitCode.FAILED
 
 
-def _target(bridge: Bridge | None, url: str | None) -> str:
-    from urllib.parse import urlsplit
-
-    base = url
-    if base is None and bridge is not None:
-        base = bridge.ingress_url()
-    if base is None:
-        raise Failure("nothing says where the ingress is: give --url, or set BASCULE_CONFIG")
-    if urlsplit(base).scheme not in {"http", "https"}:
-        raise click.UsageError(f'--url: got "{base}", expected an http:// or https:// address')
-    return base if urlsplit(base).path not in {"", "/"} else webhook_url(base)
-
-
-def _secret(bridge: Bridge | None) -> str:
-    """Return the default webhook's secret: from the environment, else the one `make up` keeps.
+def _check_usage(context: click.Context) -> None:
+    """Refuse options of which one makes the other say nothing.
 
     Raises:
-        Failure: There is neither.
-        ConfigError: It is there, but empty or not to be read.
+        UsageError: There are such.
     """
-    from libs.common.runtime.secrets import has_secret, read_secret
 
-    name = _secret_name(bridge)
-    if has_secret(name, os.environ):
-        return read_secret(name, os.environ).reveal()
-    own = [] if bridge is None or bridge.var is None else [bridge.var]
-    kept = webhook_secret.find_kept([*own, *var_directories(Path.cwd())])
-    if name == webhook_secret.VARIABLE and kept is not None:
-        return webhook_secret.read_kept(kept)
-    raise Failure(f"no webhook secret: set {name} to the one that the bridge has")
+    def given(*names: str) -> list[str]:
+        flags = {param.name: param.opts[0] for param in context.command.params}
+        return [
+            flags[name] for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        ]
 
-
-def _secret_name(bridge: Bridge | None) -> str:
-    from libs.common.runtime.settings import DEFAULT_WEBHOOK
-
-    settings = None if bridge is None else bridge.settings()
-    named = None if settings is None else settings.webhooks[DEFAULT_WEBHOOK].secret
-    return named or webhook_secret.VARIABLE
-
-
-async def _post_all(
-    url: str, bodies: Iterable[dict[str, str]], tell: Callable[[Document], None]
-) -> list[Document]:
-    """Post one after the other over one connection, and return status and body of each answer.
-
-    A post without an answer has no status, and an error that says why. Where nobody listens, or several in a row get
-    no answer, the rest is not posted.
-
-    Args:
-        url: Where to.
-        bodies: What.
-        tell: Called with each answer as it comes.
-
-    Raises:
-        Failure: The address cannot be used.
-    """
-    import httpx
-    import orjson
-
-    headers = {"content-type": "application/json"}
-    answers: list[Document] = []
-    failures = 0
-    # A proxy from the environment has no business between us and our own bridge.
-    async with httpx.AsyncClient(timeout=POST_TIMEOUT_S, trust_env=False) as client:
-        for body in bodies:
-            try:
-                answer = await client.post(url, content=orjson.dumps(body), headers=headers)
-            except httpx.InvalidURL as error:
-                raise Failure(f"no answer from {url}: {error}") from error
-            except httpx.HTTPError as error:
-                answers.append(_unanswered(url, body["id"], error))
-                failures = FAILURES_IN_A_ROW if isinstance(error, httpx.ConnectError) else failures + 1
-            else:
-                answers.append({"status": answer.status_code} | _body_of(answer.content))
-                failures = 0
-            tell(answers[-1])
-            if failures >= FAILURES_IN_A_ROW:
-                break
-    return answers
-
-
-def _unanswered(url: str, sender_id: str, error: "httpx.HTTPError") -> Document:
-    """Return what stands for the answer to a post that got none."""
-    import httpx
-
-    said = f": {error}" if str(error) else ""
-    match error:
-        case httpx.ConnectError():
-            why = f"cannot connect{said}"
-        case httpx.TimeoutException():
-            why = f"none within {POST_TIMEOUT_S:g} s; the alert may have come in: id {sender_id}"
-        case httpx.NetworkError() | httpx.ProtocolError():
-            why = f"the connection ended before one came{said}; the alert may have come in: id {sender_id}"
-        case _:
-            why = str(error) or type(error).__name__
-    return {
-        "status": None,
-        "error": {"code": "no_answer", "detail": f"no answer from {url}: {why}"},
-        "id": sender_id,
-    }
-
-
-def _body_of(content: bytes) -> Document:
-    import orjson
-
-    try:
-        body: Any = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        body = None
-    return body if isinstance(body, dict) else {"body": content.decode("utf-8", "replace")}
-
-
-def _wait(bridge: Bridge, answers: list[Document], timeout_ms: int) -> tuple[Outcomes, str]:
-    """Return what became of the accepted alerts, and in words why that is not the end of it; empty where it is."""
-    ids = [answer["alert_id"] for answer in answers if _is_accepted(answer) and "alert_id" in answer]
-    if not ids:
-        return {}, ""
-    try:
-        outcomes = ask(bridge, lambda readings: _outcomes(readings, ids, timeout_ms / 1_000))
-    except (Failure, BridgeError) as error:
-        return {}, f"the wait ended: {error}"
-    ended = {alert_id for alert_id, (record, _) in outcomes.items() if record.has_ended}
-    open_ids = dict.fromkeys(alert_id for alert_id in ids if alert_id not in ended)
-    if not open_ids:
-        return outcomes, ""
-    states = Counter(_state(outcomes, alert_id) for alert_id in open_ids)
-    so_far = ", ".join(
-        f"{number} {state}" if len(open_ids) > 1 else state for state, number in states.items()
-    )
-    whose = f"{len(open_ids)} of {len(set(ids))} alerts have" if len(set(ids)) > 1 else "the alert has"
-    return outcomes, f"the wait of {span(timeout_ms)} ended before {whose} ended; so far: {so_far}"
-
-
-async def _outcomes(readings: "Readings", ids: list[str], timeout_s: float) -> Outcomes:
-    """Return what became of these alerts, by id, once all have ended or the time is up.
-
-    Raises:
-        StoreUnavailable: No answer when the time was up.
-    """
-    from libs.common.domain.ids import AlertId
-
-    names = [AlertId(name) for name in dict.fromkeys(ids)]
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        try:
-            records = await readings.records.alerts(names)
-            if all(record.has_ended for record in records) or time.monotonic() >= deadline_s:
-                return {record.alert.alert_id: (record, await readings.history(record)) for record in records}
-        except StoreUnavailable:  # a restart of Redis passes
-            if time.monotonic() >= deadline_s:
-                raise
-        await asyncio.sleep(POLL_S)
-
-
-def _state(outcomes: Outcomes, alert_id: str) -> str:
-    decisive = outcomes[alert_id][0].decisive if alert_id in outcomes else None
-    return "not on record" if decisive is None else f"{decisive.state} ({cell(decisive.reason)})"
-
-
-def _is_accepted(answer: Document) -> bool:
-    return answer["status"] is not None and answer["status"] // 100 == 2
-
-
-def _ended_well(answer: Document, outcomes: Outcomes) -> bool:
-    outcome = outcomes.get(answer.get("alert_id", ""))
-    decisive = None if outcome is None else outcome[0].decisive
-    return decisive is not None and decisive.state in _WELL
-
-
-def _document(answer: Document, outcomes: Outcomes, *, is_waiting: bool) -> Document:
-    if not is_waiting:
-        return answer
-    outcome = outcomes.get(answer.get("alert_id", ""))
-    if outcome is None:
-        return answer | {"alert": None, "has_ended": None}
-    return answer | {"alert": alert_document(outcome[0]), "has_ended": outcome[0].has_ended}
-
-
-def _say_answer(answer: Document) -> None:
-    """Write an answer as soon as it is there."""
-    if answer["status"] is None:
-        note(f"bascule: {answer['error']['detail']}")
-    elif _is_accepted(answer):
-        duplicate = ", a duplicate" if answer.get("duplicate") else ""
-        write(f"{answer['status']} alert {cell(answer.get('alert_id'))}{duplicate}")
-    else:
-        error: Any = answer.get("error")
-        is_ours = isinstance(error, dict)
-        words = (
-            f"{cell(error.get('code'))}: {cell(error.get('detail'))}" if is_ours else cell(answer.get("body"))
-        )
-        write(f"{answer['status']} {words}")
-
-
-def _show(answers: list[Document], outcomes: Outcomes, *, count: int, is_waiting: bool) -> None:
-    """Write what there is to say after the answers."""
-    if count == 1 and outcomes:
-        [(record, history)] = outcomes.values()
-        write()
-        show_alert(record, history, int(time.time() * 1_000))
-    elif count == 1 and _is_accepted(answers[0]) and not is_waiting:
-        note(f"what becomes of it: {own_command()} alerts {answers[0].get('alert_id')}")
-    elif count > 1:
-        for alert_id, (record, _) in outcomes.items():
-            decisive = record.decisive
-            if decisive is not None:
-                write(f"alert {alert_id} {painted(decisive.state)} ({cell(decisive.reason)})")
-        note(_summary(answers, count))
-
-
-def _summary(answers: list[Document], count: int) -> str:
-    accepted = sum(_is_accepted(answer) for answer in answers)
-    duplicates = sum(bool(answer.get("duplicate")) for answer in answers)
-    unanswered = sum(answer["status"] is None for answer in answers)
-    words = f"{len(answers)} posted: {accepted} accepted, {duplicates} of them duplicates"
-    if unanswered:
-        words += f"; {unanswered} without an answer"
-    if len(answers) < count:
-        words += f"; stopped there, {count - len(answers)} were not posted"
-    return words
+    for pair in (("is_text", "is_form"), ("sign", "sign_env")):
+        if len(both := given(*pair)) > 1:
+            raise click.UsageError(f"{' and '.join(both)}: expected one of them")
+    if given("body") and (others := given(*_OF_A_SAMPLE)):
+        raise click.UsageError(f"--body: a file is posted as it is, expected it without {', '.join(others)}")

@@ -20,6 +20,7 @@ from libs.common.store.keys import Keys
 from libs.common.store.markets import MarketStore
 from libs.common.store.paper_books import PaperBooks
 from libs.common.store.records import AlertRecord, OrderRecord, Records
+from libs.common.store.seen import Seen
 from libs.common.store.streams import SCAN_AT_MOST
 from libs.common.store.tables import TableStore
 from libs.common.store.tail import Tail
@@ -55,6 +56,7 @@ class Readings:
         self.figures = Figures(client, keys)
         self.tables = TableStore(client, keys)
         self.markets = MarketStore(client, keys)
+        self.seen = Seen(client, keys)
 
     @classmethod
     @asynccontextmanager

@@ -135,6 +135,25 @@ def test_a_check_names_each_missing_secret_and_what_to_do(bascule: CommandLine, 
     assert "account desk" in words
 
 
+@pytest.mark.parametrize(
+    ("url", "verdict", "words"),
+    [
+        ("https://hooks.example.com", "ok", "https://hooks.example.com"),
+        ("https://hooks.example.com:8443", "warning", "port 8443"),
+        ("https://localhost", "warning", "localhost"),
+    ],
+)
+def test_a_check_tells_whether_tradingview_can_post_to_us(
+    bascule: CommandLine, config: Path, url: str, verdict: str, words: str
+) -> None:
+    config.write_text(f'{config.read_text()}ingress: {{public_url: "{url}"}}\n')
+
+    _, found = findings(bascule, "check")
+
+    assert found["public_url"][0] == verdict
+    assert words in found["public_url"][1]
+
+
 def test_a_check_refuses_a_server_that_promises_too_little(
     bascule: CommandLine, config: Path, redis_server: RedisServer
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
-from cli.send import FAILURES_IN_A_ROW
+from cli.send_post import FAILURES_IN_A_ROW
 from cli.webhook_secret import kept_secret
 
 CONFIG = """
