@@ -88,6 +88,11 @@ def _warnings(webhook: Webhook, place: Place, dialect: Dialect, message: str) ->
                 "ingress.public_url is not set, so this is the local address: set it to the one that the internet knows"
             )
         found += url_warnings(place.base_url)
+    if webhook.allow and place.settings is not None and not place.settings.ingress.trusted_proxies:
+        found.append(
+            f"webhook {webhook.name} takes posts from some addresses only, and ingress.trusted_proxies is empty: behind "
+            "a proxy or a tunnel every post seems to come from there, and is refused"
+        )
     if webhook.dialect not in {None, dialect.name}:
         found.append(f"webhook {webhook.name} takes the dialect {webhook.dialect} alone, not {dialect.name}")
     if PLACEHOLDER in message and Demand.SECRET not in webhook.demands:

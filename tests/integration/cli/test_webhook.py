@@ -684,6 +684,7 @@ class TestTemplate:
                 "a relay that signs",
             ),
             (("--auth", "url"), "nova", "asks for no secret"),
+            (("--allow", "tradingview"), "nova", "ingress.trusted_proxies is empty"),
         ],
     )
     def test_what_the_webhook_would_refuse_is_told(
