@@ -9,13 +9,13 @@ ARGS ?=
 
 # A .venv whose interpreter is gone (a Python update) counts as not made.
 ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
-$(shell rm -f .venv/.stamp-venv .venv/.stamp-run .venv/.stamp-dev)
+$(shell rm -f .venv/.stamp-venv .venv/.stamp-run .venv/.stamp-dev .venv/.stamp-openapi)
 endif
 
-.PHONY: help up test check format lock bench clean
+.PHONY: help up test check check-openapi format lock bench clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 up: .venv/.stamp-run ## run the whole bridge here, in the foreground (ARGS go to `bascule up`)
 	@exec .venv/bin/bascule up $(ARGS)
@@ -28,6 +28,9 @@ check: .venv/.stamp-dev ## format, lint, types, import contracts
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+
+check-openapi: .venv/.stamp-dev .venv/.stamp-openapi ## hold a running ingress against its own description
+	@.venv/bin/python -m tests.openapi .venv/openapi/bin/schemathesis $(ARGS)
 
 format: .venv/.stamp-dev ## put the code into the one format
 	@.venv/bin/ruff format .
@@ -57,4 +60,11 @@ clean: ## remove what was built; the data in var/ stays
 .venv/.stamp-dev: .venv/.stamp-run requirements/dev.txt
 	@echo 'installing the tools for tests and checks into .venv'
 	@$(INSTALL) --requirement requirements/dev.txt
+	@touch $@
+
+.venv/.stamp-openapi: .venv/.stamp-venv requirements/openapi.txt
+	@echo 'installing schemathesis into .venv/openapi'
+	@.venv/bin/python -m venv .venv/openapi
+	@.venv/openapi/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
+		--requirement requirements/openapi.txt
 	@touch $@

@@ -7,7 +7,7 @@ import sys
 
 from benchmarks import figures, ingress, worker
 
-BENCHMARKS = {"ingress": ingress.measure, "worker": worker.measure}
+BENCHMARKS = ("ingress", "worker")
 
 
 def main() -> None:
@@ -22,6 +22,12 @@ def main() -> None:
         default=10,
         help="seconds a turn waits for a quiet machine, at most (default: 10)",
     )
+    parser.add_argument(
+        "--hooks",
+        type=int,
+        default=0,
+        help="ingress: post to one of so many run-time webhooks too, turn by turn (default: 0, none)",
+    )
     chosen = parser.parse_args()
     # As Ctrl-C does: what was started is ended and removed on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -29,7 +35,10 @@ def main() -> None:
         print(
             f"{name}: {chosen.runs} runs of {chosen.seconds} s; load of the machine {os.getloadavg()[0]:.2f}"
         )
-        found, details = BENCHMARKS[name](chosen.runs, chosen.seconds, chosen.patience)
+        if name == "ingress":
+            found, details = ingress.measure(chosen.runs, chosen.seconds, chosen.patience, chosen.hooks)
+        else:
+            found, details = worker.measure(chosen.runs, chosen.seconds, chosen.patience)
         path = figures.write(name, found, **details)
         print(f"\n{figures.table(found)}\n\nevery run: {path}\n")
 

@@ -42,16 +42,20 @@ def client_name() -> str:
     return "wrk" if shutil.which("wrk") else "python epoll client"
 
 
-def post(port: int, run: str, *, connections: int, seconds: int) -> Load:
+def post(
+    port: int, run: str, *, connections: int, seconds: int, path: str = "/webhook", secret: str = SECRET
+) -> Load:
     """Post for some seconds from a process of its own, on the cores of the caller.
 
     Args:
-        port: Of 127.0.0.1, path `/webhook`.
+        port: Of 127.0.0.1.
         run: Part of every alert's id: no two runs may share it.
         connections: How many post at once.
         seconds: How long.
+        path: Where to.
+        secret: In the body.
     """
-    words = ["/webhook", run, SECRET, str(SYMBOLS)]
+    words = [path, run, secret, str(SYMBOLS)]
     if wrk := shutil.which("wrk"):
         command = [
             wrk,

@@ -30,6 +30,17 @@ COLUMNS: Final[Columns] = MappingProxyType(
     }
 )
 
+_UNITS: Final = MappingProxyType(
+    {
+        "quote": "of the quote currency",
+        "percent_of_equity": "% of equity",
+        "percent_of_position": "% of the position",
+        "risk_quote": "of the quote currency at risk",
+        "risk_percent": "% of equity at risk",
+    }
+)
+"""Of quantities, in words; base units go without saying."""
+
 
 @click.command(name="alerts")
 @click.argument("alert_id", metavar="[ID]", required=False)
@@ -119,7 +130,8 @@ def _show(bridge: Bridge, name: str, *, as_json: bool) -> None:
 
 
 def _facts(document: Document, now_ms: int) -> list[tuple[str, str]]:
-    wanted = [document["action"], document["quantity"], document["symbol"]]
+    unit = None if document["quantity"] is None else _UNITS.get(document["unit"])
+    wanted = [document["action"], document["quantity"], unit, document["symbol"]]
     if document["price"] is not None:
         wanted += ["at", document["price"]]
     facts = [
@@ -127,6 +139,7 @@ def _facts(document: Document, now_ms: int) -> list[tuple[str, str]]:
         ("sender id", cell(document["sender_id"])),
         ("state", f"{painted(document['state'] or NOTHING)} ({document['reason'] or NOTHING})"),
         ("asks for", " ".join(cell(word) for word in wanted if word is not None)),
+        ("with", cell(_terms(document))),
         ("webhook", f"{document['webhook']}, dialect {document['dialect']}"),
         ("strategy", cell(document["strategy"])),
         ("received", when(document["received_at_ms"], now_ms)),
@@ -134,6 +147,17 @@ def _facts(document: Document, now_ms: int) -> list[tuple[str, str]]:
         ("body", printable(" ".join(document["raw"].split()))),
     ]
     return [(label, value) for label, value in facts if value != NOTHING]
+
+
+def _terms(document: Document) -> str:
+    """Return the terms of what an alert asks for, but for those of most."""
+    found = [] if document["order_type"] == "market" else [document["order_type"]]
+    for name in ("limit_price", "stop_price", "take_profit", "stop_loss", "position"):
+        value = document[name]
+        if value is not None:
+            text = f"{value['value']} ({value['unit']})" if isinstance(value, dict) else value
+            found.append(f"{name.replace('_', ' ')} {text}")
+    return ", ".join(found)
 
 
 def _fate(document: Document) -> list[tuple[object, ...]]:

@@ -45,7 +45,7 @@ def command(
     webhook: str | None,
     as_json: bool,
 ) -> None:
-    """List posts to webhooks, or show one with all that was kept of it.
+    """List posts to webhooks, or show one.
 
     Admitted, repeated and refused ones, newest first. Of an ID its beginning is enough.
     """

@@ -74,8 +74,9 @@ def _refuse_unknown(bridge: Bridge, account: str | None, webhook: str | None) ->
     refuse_unknown("account", account, settings.accounts)
     if webhook is not None and not is_same(webhook, *settings.webhooks):
         tables = ask(bridge, lambda readings: readings.tables.read())
-        made = (name for name in (*sorted(tables.webhooks), *tables.unreadable) if "|" not in name)
-        refuse_unknown("webhook", webhook, [*settings.webhooks, *made])
+        refuse_unknown(
+            "webhook", webhook, [*settings.webhooks, *sorted(tables.webhooks), *tables.unreadable_webhooks]
+        )
 
 
 def refuse_unknown(kind: str, name: str | None, known: Iterable[str]) -> None:

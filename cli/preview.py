@@ -11,7 +11,7 @@ from cli.context import Bridge, ask
 from cli.documents import Document
 from cli.exit_codes import ExitCode
 from cli.filters import json_option
-from cli.output import cell, note, painted, span, write, write_json, write_table
+from cli.output import cell, note, span, write, write_json, write_table
 from cli.send_body import content_type_of
 from cli.symbols_table import configured_bridge, read_table
 from libs.common.domain.errors import AdmissionError
@@ -70,6 +70,7 @@ async def _preview(
     import orjson
 
     from libs.common.runtime.known_secrets import known_secrets
+    from libs.common.wire.dialects.dialect import PLACEHOLDER
     from libs.common.wire.masking import Masker
 
     target = _find_target(bridge, settings, await readings.tables.read(), name)
@@ -77,15 +78,16 @@ async def _preview(
     variables = (own.secret, own.token) if own is not None else ()
     secrets = {found for one in variables if one and (found := find_secret(bridge, one)) is not None}
     masker = Masker(known_secrets(settings, os.environ) | secrets)
-    shown, masker = await _look(readings, settings, target, masker, body)
-    document: Document = orjson.loads(masker.mask_json(orjson.dumps(shown.document(), default=str).decode()))
+    shown, presented = await _look(readings, settings, target, masker, body)
+    masker = masker if presented == PLACEHOLDER else masker.also(presented)
+    document: Document = orjson.loads(masker.mask_json(orjson.dumps(shown.document()).decode()))
     return document
 
 
 async def _look(
     readings: "Readings", settings: "Settings", target: Target, masker: "Masker", body: bytes
-) -> "tuple[Preview, Masker]":
-    """Return the preview, and a masker that knows the presented credential too."""
+) -> "tuple[Preview, str]":
+    """Return the preview, and the credential that the body presents, empty where it has none."""
     from libs.common.runtime.preview import preview, refused
     from libs.common.runtime.routes import router_to
     from libs.common.wire.dialects.recognition import recognise
@@ -97,8 +99,8 @@ async def _look(
         text = _text(body, webhook)
         recognised = recognise(body, content_type_of(body), webhook.dialect, webhook.options)
     except AdmissionError as error:
-        return refused(webhook, error, checks), masker
-    masker = masker.also(recognised.credential)
+        return refused(webhook, error, checks), ""
+    presented = recognised.credential
     checks = (*checks, _credential_check(target, recognised, now_ms))
     table = await read_table(readings, settings)
     shown = await preview(
@@ -106,11 +108,11 @@ async def _look(
         router_to(webhook, settings.accounts, table.symbols),
         readings.seen,
         recognised,
-        masker.mask_json(text),
+        masker.also(presented).mask_json(text),
         checks,
         now_ms,
     )
-    return shown, masker
+    return shown, presented
 
 
 def _text(body: bytes, webhook: "Webhook") -> str:
@@ -231,17 +233,17 @@ def _show(document: Document) -> None:
         write_table(("ACCOUNT", "STATE", "MARKET", "LANE", "BECAUSE"), rows)
     if document["checks"]:
         write()
-        rows = [
+        verdicts = [
             (one["check"], "ok" if one["passes"] else "wrong", one["detail"]) for one in document["checks"]
         ]
-        write_table(("CHECK", "VERDICT", "DETAIL"), rows)
+        write_table(("CHECK", "VERDICT", "DETAIL"), verdicts)
     write()
     if error is not None:
         field = f' ("{cell(error["field"])}")' if error["field"] else ""
         write(f"would be refused: {error['status']} {cell(error['code'])}{field}: {cell(error['detail'])}")
     elif not document["ok"]:
         failed = ", ".join(one["check"] for one in document["checks"] if not one["passes"])
-        write(f"would not be traded: see {failed}")
+        write(f"would not be traded; what fails: {failed}")
     elif dedup["is_new"]:
         write("would be admitted")
     else:

@@ -42,7 +42,7 @@ def confirm_entry(bridge: Bridge, settings: "Settings", asked: Confirmation) -> 
     """
 
     async def confirm(readings: "Readings") -> tuple[SymbolEntry, list[str]]:
-        from libs.common.store.tables import Changed
+        from libs.common.domain.errors import EditConflict
 
         table = await read_table(readings, settings)
         symbol, exchange = place_of(asked.symbol, asked.exchange)
@@ -52,7 +52,7 @@ def confirm_entry(bridge: Bridge, settings: "Settings", asked: Confirmation) -> 
         remarks = _check(entry, before, table, may_replace=asked.may_replace)
         try:
             await readings.tables.put_symbol(entry, before)
-        except Changed as error:
+        except EditConflict as error:
             raise Failure(f"{error}; nothing was confirmed: look again") from error
         return entry, remarks
 
@@ -69,7 +69,7 @@ def remove_entry(
     """
 
     async def remove(readings: "Readings") -> SymbolEntry:
-        from libs.common.store.tables import Changed
+        from libs.common.domain.errors import EditConflict
 
         table = await read_table(readings, settings)
         bare, named = place_of(symbol, exchange)
@@ -84,7 +84,7 @@ def remove_entry(
             raise Failure(f"no entry was confirmed for {wanted}{there}")
         try:
             await readings.tables.delete_symbol(entry)
-        except Changed as error:
+        except EditConflict as error:
             raise Failure(f"{error}; nothing was removed: look again") from error
         return entry
 

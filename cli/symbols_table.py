@@ -78,9 +78,7 @@ async def read_table(readings: "Readings", settings: "Settings") -> SymbolTable:
     tables = await readings.tables.read()
     configured = tuple(one.entry() for one in settings.symbols)
     confirmed = tuple(replace(one, source=EntrySource.CONFIRMED) for one in tables.symbols)
-    # Webhooks that cannot be read have names without a separator.
-    unreadable = tuple(field for field in tables.unreadable if "|" in field)
-    return SymbolTable(configured, confirmed, unreadable, symbol_map(configured, confirmed))
+    return SymbolTable(configured, confirmed, tables.unreadable_symbols, symbol_map(configured, confirmed))
 
 
 def place_of(symbol: str, exchange: str | None) -> tuple[str, str | None]:

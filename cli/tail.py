@@ -1,9 +1,10 @@
 """`bascule tail`: posts and state changes as they happen."""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from libs.common.store.journal import JournalEntry, Post
     from libs.common.store.readings import Readings
     from libs.common.store.tail import Happened
+
+T = TypeVar("T")
 
 AGAIN_AFTER_S: Final = 0.25
 """The pause between two askings of a Redis that is away."""
@@ -94,12 +97,13 @@ async def _follow(
         StoreCorrupt: What it holds cannot be read.
         ReaderGone: Nobody reads it any more.
     """
-    await readings.tail.start(None if since_ms is None else await readings.now_ms() - since_ms)
+    now_ms = await readings.now_ms()
+    await _interruptible(readings.tail.start(None if since_ms is None else now_ms - since_ms))
     note("following; Ctrl-C ends it")
     shown, is_away = 0, False
     while count is None or shown < count:
         try:
-            found = await readings.tail.following()
+            found = await _interruptible(readings.tail.following())
         except StoreUnavailable as error:
             if not is_away:
                 note(f"bascule: {no_answer(bridge, error)}; waiting for it")
@@ -112,6 +116,21 @@ async def _follow(
             shown += 1
             if shown == count:
                 return
+
+
+async def _interruptible(call: Coroutine[Any, Any, T]) -> T:
+    """Return what a call returns; whoever cancels it is heard, which redis-py does not see to.
+
+    It loses a cancellation now and then, and Ctrl-C is one. Then the call ends by itself, within its own time.
+    """
+    task = asyncio.create_task(call)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+    return task.result()
 
 
 def _write(happened: "Happened", *, as_json: bool) -> None:

@@ -69,9 +69,8 @@ def list_(as_json: bool) -> None:
         write_table(("WEBHOOK", "STATE", "ACCOUNTS", "DIALECT", "DEMANDS", "FROM", "RATE", "MADE"), rows)
     for taken in tables.webhooks.keys() & place.declared.keys():
         note(f"another webhook {taken} was made at run time: delete it, the configuration has that name now")
-    for name in tables.unreadable:
-        if "|" not in name:  # an entry of the symbol table
-            note(f"webhook {name} cannot be read: Redis holds something else in its place")
+    for name in tables.unreadable_webhooks:
+        note(f"webhook {name} cannot be read: Redis holds something else in its place")
 
 
 @command.command()

@@ -10,6 +10,7 @@ from cli.context import ask
 from cli.output import Failure, note
 from cli.webhook_document import rate_text
 from cli.webhook_place import Place
+from libs.common.domain.errors import EditConflict
 from libs.common.domain.ids import WebhookName
 from libs.common.policy.addresses import AddressList
 from libs.common.policy.authentication import HashedSecret, HashedToken, hash_secret, token_digest
@@ -18,7 +19,6 @@ from libs.common.runtime.load_settings import NAME, NAME_FORM, check_webhook
 from libs.common.runtime.sections import Misfit, read_section
 from libs.common.runtime.settings import DEFAULT_WEBHOOK, Auth, WebhookSettings
 from libs.common.runtime.webhooks import declared_webhook, fresh_salt
-from libs.common.store.tables import Changed
 
 if TYPE_CHECKING:
     from libs.common.store.readings import Readings
@@ -96,13 +96,13 @@ def create(place: Place, webhook: Webhook) -> tuple[Webhook, int]:
     async def storing(readings: "Readings") -> tuple[Webhook, int]:
         tables = await readings.tables.read()
         taken = Failure(f"there is a webhook {webhook.name} already: delete it first, or choose another name")
-        if webhook.name in tables.webhooks or webhook.name in tables.unreadable:
+        if webhook.name in tables.webhooks or webhook.name in tables.unreadable_webhooks:
             raise taken
         now_ms = await readings.now_ms()
         made = msgspec.structs.replace(webhook, created_at_ms=now_ms)
         try:
             await readings.tables.put_webhook(made, None, "created")
-        except Changed as error:
+        except EditConflict as error:
             raise taken from error
         return made, now_ms
 
@@ -142,7 +142,7 @@ def change(place: Place, name: str, make: Make, reason: str) -> tuple[Webhook, i
                     await readings.tables.delete_webhook(before)
                 else:
                     await readings.tables.put_webhook(after, before, reason)
-            except Changed:
+            except EditConflict:
                 continue
             return after or before, now_ms
         raise Failure(f"nothing was done: webhook {name} is being changed by somebody else; look at it first")

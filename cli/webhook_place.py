@@ -44,7 +44,7 @@ class Place:
 
     def missing(self, name: str, tables: Tables) -> Failure:
         """Return that there is no such webhook."""
-        if name in tables.unreadable:
+        if name in tables.unreadable_webhooks:
             return Failure(f"webhook {name} cannot be read: Redis holds something else in its place")
         there_are = ", ".join([*self.declared, *sorted(tables.webhooks)])
         return Failure(f"no webhook {name}: there are {there_are or 'none'}")

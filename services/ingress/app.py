@@ -72,11 +72,13 @@ class IngressApp:
             if path in DEFAULT_PATHS:
                 await self._webhook.take(self._hooks.default, scope, receive, send)
             elif path.startswith(HOOKS):
-                await self._webhook.take(self._named(path[len(HOOKS) :]), scope, receive, send)
+                token = path[len(HOOKS) :]
+                await self._webhook.take(self._named(token), scope, receive, send, token=token)
             elif path == PREVIEW:
                 await self._preview.show(self._hooks.default, scope, receive, send)
             elif path.startswith(f"{PREVIEW}/"):
-                await self._preview.show(self._named(path[len(PREVIEW) + 1 :]), scope, receive, send)
+                token = path[len(PREVIEW) + 1 :]
+                await self._preview.show(self._named(token), scope, receive, send, token=token)
             else:
                 await self._rest(scope, receive, send)
         except AdmissionError as error:
@@ -105,14 +107,13 @@ class Problems:
         self._clock = clock
         self._ids = ids
 
-    async def unknown_path(self, request: Request, _: Exception) -> Response:
+    async def unknown_path(self, _request: Request, _: Exception) -> Response:
         """Answer 404."""
-        path = request.url.path[:_SHOWN_LENGTH]
-        return self.refuse(AdmissionError(404, "unknown_path", f"there is nothing at {path}"))
+        # A path may hold a token, and more so a mistyped one: nothing of it is shown.
+        return self.refuse(AdmissionError(404, "unknown_path", "there is nothing at this path"))
 
     async def wrong_method(self, request: Request, error: Exception) -> Response:
         """Answer 405."""
-        # A path may hold a token: only what everybody knows of it is shown.
         detail = f"{request.method[:_SHOWN_LENGTH]} is not taken there"
         response = self.refuse(AdmissionError(405, "wrong_method", detail))
         if isinstance(error, HTTPException) and error.headers:
@@ -135,18 +136,22 @@ class Problems:
         return Response(body, error.status, headers, media_type=JSON[1].decode())
 
 
-def rest_of_app(health: HealthEndpoint, problems: Problems) -> Starlette:
-    """Return what answers all but posts to webhooks: `GET /health`, the description, and refusals of one shape."""
+class OnlyPost:
+    """Refuses all methods; of a function a route would take GET."""
 
-    async def only_post(_: Request) -> Response:
+    async def __call__(self, _scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Refuse one request, which is no POST."""
         raise HTTPException(405, headers={"Allow": "POST"})
 
+
+def rest_of_app(health: HealthEndpoint, problems: Problems) -> Starlette:
+    """Return what answers all but posts to webhooks: `GET /health`, the description, and refusals of one shape."""
     rest = Starlette(
         routes=[
             Route("/health", health, methods=["GET"]),
             Route("/openapi.json", document_response, methods=["GET"]),
             *(
-                Route(path, only_post)
+                Route(path, OnlyPost())
                 for path in (*sorted(DEFAULT_PATHS), f"{HOOKS}{{token}}", PREVIEW, f"{PREVIEW}/{{token}}")
             ),
         ],

@@ -12,7 +12,7 @@ _SLACK_MS: Final = 1
 class Post:
     """A request under way."""
 
-    __slots__ = ("_task", "body", "expires_at_ms", "has_expired", "has_proved_itself", "secrets")
+    __slots__ = ("_task", "body", "expires_at_ms", "has_expired", "has_proved_itself", "secrets", "token")
 
     def __init__(self, expires_at_ms: int, loop: asyncio.AbstractEventLoop) -> None:
         task = asyncio.current_task(loop)
@@ -24,6 +24,8 @@ class Post:
         """None until all of it has come."""
         self.secrets: tuple[str, ...] = ()
         """What it presents at places for a credential, once it could be read."""
+        self.token = ""
+        """The token of its URL."""
         self.has_proved_itself = False
         """Whether it met every demand of its webhook."""
 

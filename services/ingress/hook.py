@@ -12,8 +12,9 @@ from libs.common.policy.routing import Destination, Router, Share, instruction_o
 from libs.common.policy.webhook import Webhook
 from libs.common.store.intake import Admission, Routed
 from libs.common.wire import codec
+from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.values import interval_ms
-from libs.common.wire.masking import Masker
+from libs.common.wire.masking import Masker, secret_words
 from services.ingress.proof import Proofs
 
 _MASKERS_KEPT = 4
@@ -62,6 +63,29 @@ class Hook:
         """Tell whether it takes posts from an address."""
         return self._allowed is None or self._allowed.is_allowed(address)
 
+    def secrets_of(self, document: Document, text: str, token: str, now_ms: int) -> tuple[str, ...]:
+        """Return all of an alert that must be neither stored nor shown.
+
+        Args:
+            document: The alert.
+            text: Its body.
+            token: Of its URL; empty where that has none.
+            now_ms: Milliseconds since the epoch.
+        """
+        if not token:
+            return document.secrets
+        credential = document.credential
+        if credential and self.proofs.accept_secret(credential, now_ms):
+            return (*document.secrets, token)
+        # The secret may stand where the alert's dialect has no place for one.
+        return (*document.secrets, token, *self.secrets_in(text, now_ms))
+
+    def secrets_in(self, text: str, now_ms: int) -> tuple[str, ...]:
+        """Return the words of a text that are its secrets, of which we may know no more than digests."""
+        if not self.is_named or not self.webhook.secrets:
+            return ()
+        return secret_words(text, lambda word: self.proofs.accept_secret(word, now_ms))
+
     def masker_for(self, secrets: tuple[str, ...]) -> Masker:
         """Return a masker that knows an alert's credentials too; we may know no more of them than a digest."""
         masker = self._maskers.get(secrets)
@@ -102,7 +126,6 @@ class Hook:
             accounts=self.router.accounts,
             raw=masked,
         )
-        own_max_age_ms = content.max_age_ms
         return Admission(
             alert_id=alert_id,
             webhook=self.name,
@@ -114,9 +137,7 @@ class Hook:
             alert=codec.ALERT.encode(alert),
             version=version_of(content),
             fired_at_ms=content.fired_at_ms,
-            max_age_ms=(
-                webhook.max_age_ms if own_max_age_ms is None else min(own_max_age_ms, webhook.max_age_ms)
-            ),
+            max_age_ms=webhook.max_age_of(content),
             clock_skew_ms=webhook.clock_skew_ms,
             routed=tuple([_routed(alert_id, content, share) for share in shares]),
         )

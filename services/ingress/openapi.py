@@ -8,15 +8,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from libs.common.web.problems import JSON
+from libs.common.wire.dialects.catalogue import DIALECTS
+from libs.common.wire.dialects.dialect import PLACEHOLDER
+from libs.common.wire.dialects.sample import Sample, sample_body
 
+_ID: Final = {"type": "string", "pattern": "^[0-9a-v]{26}$"}
+_NULLABLE_TEXT: Final = {"type": ["string", "null"]}
 _ADMITTED: Final = {
     "type": "object",
     "required": ["ok", "alert_id", "duplicate"],
     "properties": {
         "ok": {"const": True},
-        "alert_id": {"type": "string", "pattern": "^[0-9a-v]{26}$"},
+        "alert_id": _ID,
         "duplicate": {"type": "boolean", "description": "seen before; the id is the first alert's"},
     },
+    "additionalProperties": False,
 }
 _REFUSED: Final = {
     "type": "object",
@@ -27,13 +33,19 @@ _REFUSED: Final = {
             "type": "object",
             "required": ["code", "detail", "field"],
             "properties": {
-                "code": {"type": "string"},
-                "detail": {"type": "string", "description": "what came and what was expected"},
-                "field": {"type": ["string", "null"], "description": "the field of the body that is wrong"},
+                "code": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
+                "detail": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "what came and what was expected",
+                },
+                "field": _NULLABLE_TEXT | {"description": "the field of the body that is wrong"},
             },
+            "additionalProperties": False,
         },
-        "event_id": {"type": "string", "description": "names the refusal in `bascule events`"},
+        "event_id": _ID | {"description": "names the refusal in `bascule events`"},
     },
+    "additionalProperties": False,
 }
 _HEALTH: Final = {
     "type": "object",
@@ -50,13 +62,42 @@ _PREVIEW: Final = {
     "properties": {
         "ok": {"type": "boolean", "description": "a real post would be admitted, and trade"},
         "webhook": {"type": "string"},
-        "dialect": {"type": ["string", "null"]},
-        "alert": {"type": ["object", "null"]},
-        "accounts": {"type": "array", "items": {"type": "object"}},
-        "dedup": {"type": ["object", "null"]},
-        "checks": {"type": "array", "items": {"type": "object"}},
-        "error": {"type": ["object", "null"]},
+        "dialect": _NULLABLE_TEXT,
+        "alert": {"type": ["object", "null"], "description": "what it means, whatever its dialect"},
+        "accounts": {
+            "type": "array",
+            "items": {"type": "object"},
+            "description": "what each would do with it",
+        },
+        "dedup": {
+            "type": ["object", "null"],
+            "description": "what it is recognised by, and the first such alert",
+        },
+        "checks": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["check", "passes", "detail"],
+                "properties": {
+                    "check": {"type": "string"},
+                    "passes": {"type": "boolean"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+        "error": {
+            "type": ["object", "null"],
+            "description": "what a real post would be answered",
+            "required": ["status", "code", "detail", "field"],
+            "properties": {
+                "status": {"type": "integer"},
+                "code": {"type": "string"},
+                "detail": {"type": "string"},
+                "field": _NULLABLE_TEXT,
+            },
+        },
     },
+    "additionalProperties": False,
 }
 _REASONS: Final = {
     400: "neither JSON nor text of a known dialect",
@@ -72,15 +113,7 @@ _REASONS: Final = {
     503: "not durable now: send it again",
 }
 _WITH_RETRY: Final = frozenset({429, 503})
-_BODY: Final = {
-    "required": True,
-    "description": "an alert in any known dialect; docs/dialects.md",
-    "content": {
-        "application/json": {"schema": {"type": "object"}},
-        "text/plain": {"schema": {"type": "string"}},
-        "application/x-www-form-urlencoded": {"schema": {"type": "object"}},
-    },
-}
+_SAMPLE: Final = Sample("BINANCE:ETHUSDT", "buy", "2411.35", "0.25", "Long", 1_793_697_301_000)
 _TOKEN: Final = {
     "name": "token",
     "in": "path",
@@ -94,6 +127,23 @@ _SIGNATURE: Final = {
     "schema": {"type": "string"},
     "description": "hexadecimal HMAC-SHA256 of the body, with or without `sha256=`; X-Signature-256 is the same",
 }
+
+
+def _body() -> dict[str, Any]:
+    written: dict[bool, dict[str, Any]] = {True: {}, False: {}}
+    for dialect in DIALECTS:
+        is_json, text = dialect.split is None, sample_body(dialect, _SAMPLE, PLACEHOLDER)
+        value = orjson.loads(text) if is_json else text
+        written[is_json][dialect.name] = {"summary": dialect.title, "value": value}
+    return {
+        "required": True,
+        "description": "an alert in any known dialect, see docs/dialects.md; whatever type is declared, its form counts",
+        "content": {
+            "application/json": {"schema": {"type": "object"}, "examples": written[True]},
+            "text/plain": {"schema": {"type": "string"}, "examples": written[False]},
+            "application/x-www-form-urlencoded": {"schema": {"type": "object"}},
+        },
+    }
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +171,7 @@ def _post(operation: str, summary: str, answer: str, parameters: list[dict[str, 
             "operationId": operation,
             "summary": summary,
             "parameters": parameters,
-            "requestBody": _BODY,
+            "requestBody": {"$ref": "#/components/requestBodies/Alert"},
             "responses": {
                 "200": {
                     "description": "the answer",
@@ -161,7 +211,8 @@ def document() -> dict[str, Any]:
             },
         },
         "components": {
-            "schemas": {"Admitted": _ADMITTED, "Refused": _REFUSED, "Preview": _PREVIEW, "Health": _HEALTH}
+            "requestBodies": {"Alert": _body()},
+            "schemas": {"Admitted": _ADMITTED, "Refused": _REFUSED, "Preview": _PREVIEW, "Health": _HEALTH},
         },
     }
 

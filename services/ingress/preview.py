@@ -13,6 +13,7 @@ from libs.common.web.body import SenderGone, read_body
 from libs.common.web.headers import header
 from libs.common.web.problems import send_json
 from libs.common.wire.dialects.recognition import recognise
+from libs.common.wire.masking import Masker
 from services.ingress.hook import Hook
 from services.ingress.proof import Senders
 from services.ingress.webhook import check_address, not_durable, read_unexposed, text_of
@@ -36,8 +37,8 @@ class PreviewEndpoint:
         self._senders = senders
         self._clock = clock
 
-    async def show(self, hook: Hook, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request.
+    async def show(self, hook: Hook, scope: Scope, receive: Receive, send: Send, *, token: str = "") -> None:
+        """Answer one request; `token` is what its URL was found by.
 
         Raises:
             AdmissionError: 401, it is the default webhook and the credential is not right; 408, out of time; 503,
@@ -45,7 +46,7 @@ class PreviewEndpoint:
         """
         try:
             async with asyncio.timeout(self._deadline_s):
-                shown = await self._look(hook, scope, receive)
+                shown = await self._look(hook, scope, receive, token)
         except SenderGone:
             return
         except TimeoutError as error:
@@ -56,7 +57,7 @@ class PreviewEndpoint:
             raise not_durable(error) from error
         await send_json(send, 200, orjson.dumps(shown.document()))
 
-    async def _look(self, hook: Hook, scope: Scope, receive: Receive) -> Preview:
+    async def _look(self, hook: Hook, scope: Scope, receive: Receive, token: str) -> Preview:
         now_ms = self._clock.now_ms()
         checks = [self._address(hook, scope)] if hook.checks_address else []
         try:
@@ -67,7 +68,7 @@ class PreviewEndpoint:
         except AdmissionError as error:
             if not hook.is_named:
                 raise
-            return refused(hook.webhook, error, tuple(checks))
+            return refused(hook.webhook, _masked(error, hook.masker_for((token,))), tuple(checks))
         try:
             hook.proofs.check(document, body, scope, self._senders, now_ms)
             checks.append(Check("credential", passes=True, detail="all that the webhook demands is there"))
@@ -75,15 +76,12 @@ class PreviewEndpoint:
             if not hook.is_named:
                 raise
             checks.append(Check("credential", passes=False, detail=error.detail))
-        masker = hook.masker_for(document.secrets)
+        masker = hook.masker_for(hook.secrets_of(document, text, token, now_ms))
         masked = masker.mask_json(text)
         try:
-            read_unexposed(document)
+            read_unexposed(document, masker)
         except AdmissionError as error:
-            shown = AdmissionError(
-                error.status, error.code, masker.mask_text(error.detail), field=error.field
-            )
-            return refused(hook.webhook, shown, tuple(checks))
+            return refused(hook.webhook, _masked(error, masker), tuple(checks))
         return await preview(hook.webhook, hook.router, self._seen, document, masked, tuple(checks), now_ms)
 
     def _address(self, hook: Hook, scope: Scope) -> Check:
@@ -92,3 +90,7 @@ class PreviewEndpoint:
         except AdmissionError as error:
             return Check("address", passes=False, detail=error.detail)
         return Check("address", passes=True, detail="it is on the webhook's list")
+
+
+def _masked(error: AdmissionError, masker: Masker) -> AdmissionError:
+    return AdmissionError(error.status, error.code, masker.mask_text(error.detail), field=error.field)

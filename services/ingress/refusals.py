@@ -12,7 +12,7 @@ from libs.common.store.intake import Intake, Refusal
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
 from libs.common.web.problems import CLOSE, problem_body, problem_headers, send_json
-from libs.common.wire.masking import Masker, mask_words
+from libs.common.wire.masking import Masker
 from services.ingress.deadlines import Post
 from services.ingress.fresh_ids import FreshIds
 from services.ingress.hook import Hook
@@ -71,10 +71,12 @@ class Refusals:
             scope: Of the request.
         """
         event_id = self._ids.event_id(self._clock.now_ms())
-        masker = self._masker.also(*post.secrets)
+        known = hook.masker_for((post.token,)) if post.token else self._masker
+        masker = known.also(*post.secrets)
         # What a stranger presents may be any word of our own.
-        known = masker if post.has_proved_itself else self._masker
-        detail = self._masked(known, error.detail, hook)[:MAX_DETAIL_LENGTH]
+        teller = masker if post.has_proved_itself else known
+        found = hook.secrets_in(error.detail, self._clock.now_ms())
+        detail = teller.also(*found).mask_text(error.detail)[:MAX_DETAIL_LENGTH]
         shown = AdmissionError(
             error.status, error.code, detail, field=error.field, retry_after_s=error.retry_after_s
         )
@@ -148,16 +150,11 @@ class Refusals:
         """Return what is kept of a body: masked, and not too much of it."""
         if body is None:
             return ""
+        found = hook.secrets_in(body.decode("utf-8", "backslashreplace"), self._clock.now_ms())
+        masker = masker.also(*found)
         if status not in _READABLE:
-            return self._masked(masker, masker.excerpt(body), hook)
-        masked = self._masked(masker, masker.mask_json(body.decode()), hook)
+            return masker.excerpt(body)
+        masked = masker.mask_json(body.decode())
         if len(masked) <= MAX_RAW_LENGTH:
             return masked
         return f"{masked[:MAX_RAW_LENGTH]}... [{len(body)} bytes in all]"
-
-    def _masked(self, masker: Masker, text: str, hook: Hook) -> str:
-        text = masker.mask_text(text)
-        if not hook.is_named:
-            return text  # its secret is known to the masker
-        now_ms = self._clock.now_ms()
-        return mask_words(text, lambda word: hook.proofs.accept_secret(word, now_ms))

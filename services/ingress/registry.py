@@ -166,7 +166,7 @@ class Registry:
             self._maker.confirm(tables.symbols)
             self.hooks.replace_declared(*self._declared())
             self.hooks.forget_made()
-        for name in tables.unreadable:
+        for name in (*tables.unreadable_webhooks, *tables.unreadable_symbols):
             log.error("table_entry_unreadable", name=name)
         self.hooks.replace_made(tables.webhooks, self._make)
         self._revision = tables.revision

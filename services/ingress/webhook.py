@@ -2,7 +2,7 @@
 
 import asyncio
 from time import perf_counter
-from typing import Final, assert_never
+from typing import assert_never
 
 from starlette.types import Receive, Scope, Send
 
@@ -15,6 +15,7 @@ from libs.common.web.body import SenderGone, read_body
 from libs.common.web.headers import header
 from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.recognition import recognise
+from libs.common.wire.masking import Masker
 from services.ingress.answers import send_admitted, send_duplicate
 from services.ingress.deadlines import Deadlines, Post
 from services.ingress.door import Door
@@ -22,9 +23,6 @@ from services.ingress.fresh_ids import FreshIds
 from services.ingress.hook import Hook
 from services.ingress.proof import Senders
 from services.ingress.refusals import Refusals
-
-MIN_SECRET_LENGTH: Final = 8
-"""Shorter credentials may well be a part of an id or a symbol by chance."""
 
 
 class WebhookEndpoint:
@@ -61,10 +59,11 @@ class WebhookEndpoint:
         self._ids = ids
         self._deadlines = Deadlines(deadline_ms, clock)
 
-    async def take(self, hook: Hook, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one post to a webhook."""
+    async def take(self, hook: Hook, scope: Scope, receive: Receive, send: Send, *, token: str = "") -> None:
+        """Answer one post to a webhook; `token` is what its URL was found by."""
         started_s = perf_counter()
         post = self._deadlines.watch()
+        post.token = token
         try:
             try:
                 verdict = await self._admit(hook, post, scope, receive)
@@ -97,8 +96,9 @@ class WebhookEndpoint:
         now_ms = self._clock.now_ms()
         hook.proofs.check(document, body, scope, self._senders, now_ms)
         post.has_proved_itself = True
-        content = read_unexposed(document)
-        masked = hook.masker_for(document.secrets).mask_json(text)
+        masker = hook.masker_for(hook.secrets_of(document, text, post.token, now_ms))
+        content = read_unexposed(document, masker)
+        masked = masker.mask_json(text)
         admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
         if not self._door.is_open:
             raise StoreUnavailable(self._door.reason)
@@ -158,19 +158,24 @@ def text_of(body: bytes) -> str:
         raise AdmissionError(400, "not_utf8", f"byte {error.start} of the body is not UTF-8") from error
 
 
-def read_unexposed(document: Document) -> AlertContent:
-    """Return what a document means, if nothing that will be shown holds its credential.
+def read_unexposed(document: Document, masker: Masker) -> AlertContent:
+    """Return what a document means, if nothing that will be shown holds a secret.
 
     Raises:
         AdmissionError: 422, it is not valid.
     """
-    content, credential = document.read(), document.credential
-    if len(credential) >= MIN_SECRET_LENGTH:
-        shown = (("symbol", content.symbol), ("id", content.sender_id), ("strategy", content.strategy))
-        for field, value in shown:
-            if value is not None and credential in value:
-                detail = f'"{field}" holds the credential, which would be stored and shown with it'
-                raise AdmissionError(422, "credential_in_field", detail, field=field)
+    content = document.read()
+    shown = {
+        "symbol": content.symbol,
+        "id": content.sender_id,
+        "strategy": content.strategy,
+        "exchange": content.exchange,
+        "interval": content.interval,
+    }
+    if masker.is_shown_by("\n".join(filter(None, shown.values()))):
+        field = next(name for name, value in shown.items() if value and masker.is_shown_by(value))
+        detail = f'"{field}" holds a credential, which would be stored and shown with it'
+        raise AdmissionError(422, "credential_in_field", detail, field=field)
     return content
 
 

@@ -1,5 +1,6 @@
 """Bodies that a sender might post, and many that none should: examples, changed a little, a lot, or beyond repair."""
 
+import copy
 import json
 import random
 import re
@@ -7,12 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, urlencode
 
+from libs.common.wire.dialects.catalogue import BY_NAME
 from libs.common.wire.dialects.dialect import PLACEHOLDER
 from tests.door_fuzz.examples import EXAMPLES
+from tests.support import dialect_bodies
 
 _VALUES: Final[tuple[Any, ...]] = (
     None, True, False, 0, -1, 1, 0.1, 1e308, -0.0, 10**40, "", " ", "0", "-0", "-1", "1e999", "1e-400", "NaN", "nan",
-    "inf", "-Infinity", "0x10", "1_000", "1,5", "١٢", "½", "١٫٥", "1" * 5_000, "9" * 400 + "." + "9" * 400, "1e99999999",
+    "inf", "-Infinity", "0x10", "1_000", "1,5", "\u0661\u0662", "½", "\u0661\u066b\u0665", "1" * 5_000, "9" * 400 + "." + "9" * 400, "1e99999999",
     "{{ticker}}", "{{strategy.order.action}}", "{{", "}}", "buy", "SELL", "long", "flat", "close", "close_all", "hold",
     "BUY\n", "BINANCE:BTCUSDT.P", "ES1!", "BTC USDT", "a" * 300, "b" * 20_000, "\u0000", "\u202e", "\ud800", "\udfff\ud800",
     "💥" * 100, "é\u0301", "'; DROP", "../../etc", "%00", "***", "|", "a|b", "a:b", "{s0}", "\r\nX: y", "2026-11-03T09:15:01Z",
@@ -60,33 +63,44 @@ class Bodies:
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
 
-    def next(self, credential: str, loose: Sequence[str]) -> bytes:
+    def next(self, credential: str, loose: Sequence[str], dialect: str | None = None) -> bytes:
         """Return a body.
 
         Args:
             credential: What it presents, if it presents anything.
             loose: Secrets that may stand at some other place of it, where none belongs.
+            dialect: What it is most likely of; None: of any.
         """
         chance = self._chance
         kind = chance.random()
-        if kind < 0.04:
+        if kind < 0.03:
             return chance.choice(_WHOLE)
-        if kind < 0.08:
+        if kind < 0.06:
             return chance.randbytes(chance.choice((1, 7, 60, 900)))
-        text = chance.choice(EXAMPLES)
+        text = chance.choice(EXAMPLES) if dialect is None or chance.random() < 0.2 else self._filled(dialect)
         if chance.random() < 0.7:
             text = self._freshen(text)
-        if chance.random() < 0.5:
+        if chance.random() < 0.4:
             text = self._change_fields(text, loose)
         body = text.replace(PLACEHOLDER, credential).encode("utf-8", "surrogatepass")
-        for _ in range(chance.choice((0, 0, 0, 1, 1, 2, 4))):
+        for _ in range(chance.choice((0, 0, 0, 0, 0, 0, 1, 1, 2, 4))):
             body = chance.choice(_CHANGES)(chance, body)
         return body
+
+    def whole(self, credential: str) -> bytes:
+        """Return an example as it should be."""
+        text = self._filled(self._chance.choice(tuple(BY_NAME)))
+        return self._freshen(text).replace(PLACEHOLDER, credential).encode()
+
+    def _filled(self, dialect: str) -> str:
+        """Return a dialect's template as TradingView would send it, but for the credential."""
+        text = dialect_bodies.rendered(BY_NAME[dialect].template)
+        return text.replace(dialect_bodies.SECRET, PLACEHOLDER)
 
     def _freshen(self, text: str) -> str:
         """Change the numbers, so that it is no repeat."""
         return re.sub(
-            r"\d+(?=[^\d]*$)|(?<=[\"=:]) ?\d{2,}", lambda _: str(self._chance.randrange(1, 99_999)), text
+            r"(?<=\.)\d+|(?<=-)\d{6}", lambda _: str(self._chance.randrange(100_000, 999_999)), text
         )
 
     def _change_fields(self, text: str, loose: Sequence[str]) -> str:
@@ -105,7 +119,7 @@ class Bodies:
                 case 0:
                     where.pop(name, None)
                 case 1:
-                    where[chance.choice(_FIELDS)] = chance.choice(_VALUES)
+                    where[chance.choice(_FIELDS)] = self._value()
                 case 2:
                     where[chance.choice(_FIELDS)] = where.pop(name, 1)
                 case 3:
@@ -115,13 +129,16 @@ class Bodies:
                 case 4:
                     where[name] = str(where.get(name)).swapcase()
                 case _:
-                    where[name] = chance.choice(_VALUES)
+                    where[name] = self._value()
         written = json.dumps(document, ensure_ascii=chance.random() < 0.5)
         if chance.random() < 0.1:
             # The same key once more, or a number that Python would not write.
             name = chance.choice(list(document) or ["a"])
             written = f'{written[:-1]},"{name}":{chance.choice((*_RAW_VALUES, json.dumps(chance.choice(_VALUES))))}}}'
         return written
+
+    def _value(self) -> Any:
+        return copy.deepcopy(self._chance.choice(_VALUES))
 
     def _change_words(self, text: str, loose: Sequence[str]) -> str:
         chance = self._chance

@@ -27,7 +27,7 @@ from libs.common.domain.order import OrderPlan, OrderReport, Side
 from libs.common.domain.reasons import Reason
 from libs.common.store.client import connect
 from libs.common.store.head import Head, Held
-from libs.common.store.intake import Admission, Admitted, Intake, Refusal, Routed
+from libs.common.store.intake import Admission, Admitted, Duplicate, Intake, Refusal, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Parking, Reader
 from libs.common.store.orders import (
@@ -73,8 +73,10 @@ class FilledStore:
         price: str | None = "100",
         quantity: str | None = "0.10",
         max_age_ms: int = 60_000,
+        sender_id: str | None = None,
+        webhook: str = "default",
     ) -> AlertId:
-        """Make an alert durable, as the ingress does, and return its id."""
+        """Make an alert durable, as the ingress does, and return its id; of a repeated `sender_id` the first one's."""
         seconds, micros = await self.client.time()
         received_at_ms = int(seconds) * 1_000 + int(micros) // 1_000
         new = alert_id(received_at_ms, os.urandom(10))
@@ -85,11 +87,11 @@ class FilledStore:
             symbol=symbol,
             quantity=None if quantity is None else Decimal(quantity),
             price=None if price is None else Decimal(price),
-            sender_id=f"id-{new}",
+            sender_id=sender_id or f"id-{new}",
         )
         alert = Alert(
             alert_id=new,
-            webhook=WebhookName("default"),
+            webhook=WebhookName(webhook),
             content=content,
             received_at_ms=received_at_ms,
             accounts=names,
@@ -129,7 +131,7 @@ class FilledStore:
             routed=routed,
         )
         verdict = await self._intake.admissions.submit(admission)
-        assert isinstance(verdict, Admitted)
+        assert isinstance(verdict, (Admitted, Duplicate))
         return verdict.alert_id
 
     async def refuse(self, code: str = "unauthorized", status: int = 401, **fields: str) -> EventId:

@@ -108,19 +108,14 @@ class _Lane(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(ConnectionLost(f"{len(self._due)} answers were due: {exc}"))
+            # What `on_answer` raised comes here too, asyncio sees to that.
+            self.done.set_exception(exc or ConnectionLost(f"{len(self._due)} answers were due"))
 
     def data_received(self, data: bytes) -> None:
         self._came += data
-        try:
-            while self._take():
-                pass
-            self._send()
-        except Exception as error:
-            # Whoever waits is told; asyncio would only log it.
-            if not self.done.done():
-                self.done.set_exception(error)
-            self.close()
+        while self._take():
+            pass
+        self._send()
 
     def _take(self) -> bool:
         end = self._came.find(_END)

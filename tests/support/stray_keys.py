@@ -45,6 +45,7 @@ def _is_open(client: redis.Redis, key: str) -> bool:
     if kind == "instruction":
         # One that its account declined ended at birth; it goes with its alert.
         prefix, _, alert = key.rpartition(":")[0].rpartition("instruction:")
-        if int(client.hget(f"{prefix}alert:{alert}", "open") or 0) > 0:
+        record = f"{prefix}alert:{alert}"
+        if client.type(record) == "hash" and int(client.hget(record, "open") or 0) > 0:
             return True
     return client.hget(key, "state") in OPEN_STATES.get(kind, frozenset())

@@ -5,6 +5,7 @@ BridgeError
   AdmissionError            refused at the door; carries the HTTP status
   StoreUnavailable          Redis did not answer, or refused to write: assume nothing
   StoreCorrupt              one record cannot be used; others are not affected
+  EditConflict              somebody else changed the same thing; nothing was written: read it again
   BrokerError
     BrokerUnavailable       nothing was executed: retry freely
       BrokerThrottled       the same, and the venue said when to come back
@@ -56,6 +57,10 @@ class StoreUnavailable(BridgeError):
 
 class StoreCorrupt(BridgeError):
     """A key holds something else than it should; the call that touched it did nothing more."""
+
+
+class EditConflict(BridgeError):
+    """Somebody else changed the same thing in the meantime; nothing was written: read it again."""
 
 
 class BrokerError(BridgeError):

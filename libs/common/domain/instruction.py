@@ -50,19 +50,29 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     exchange: str | None = None
 
 
-def is_plain(content: AlertContent) -> bool:
-    """Return whether an alert is a market order of so many units, which every version of a worker reads the same."""
-    return (
-        (content.action is Action.BUY or content.action is Action.SELL)
-        and content.unit is QuantityUnit.UNITS
-        and content.order_type is OrderType.MARKET
-        and content.take_profit is None
-        and content.stop_loss is None
-        and content.time_in_force is None
-        and not content.reduce_only
-    )
+def beyond_plain(asked: AlertContent | Instruction) -> list[str]:
+    """Return in words what is asked for beyond a market order of so many units; empty where that is all.
+
+    What is not in this list every version of a worker reads the same.
+    """
+    words = []
+    if asked.action is not Action.BUY and asked.action is not Action.SELL:
+        words.append(f'action "{asked.action}"')
+    if asked.unit is not QuantityUnit.UNITS:
+        words.append(f'a quantity in "{asked.unit}"')
+    if asked.order_type is not OrderType.MARKET:
+        words.append(f'order type "{asked.order_type}"')
+    if asked.take_profit is not None:
+        words.append("a take-profit")
+    if asked.stop_loss is not None:
+        words.append("a stop-loss")
+    if asked.time_in_force is not None:
+        words.append(f'time in force "{asked.time_in_force}"')
+    if asked.reduce_only:
+        words.append("reduce only")
+    return words
 
 
 def version_of(content: AlertContent) -> int:
     """Return the version of the instructions that an alert becomes: the oldest that can say it."""
-    return PLAIN_VERSION if is_plain(content) else SCHEMA_VERSION
+    return SCHEMA_VERSION if beyond_plain(content) else PLAIN_VERSION

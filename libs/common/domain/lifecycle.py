@@ -19,9 +19,9 @@ class InstructionState(StrEnum):
     EXECUTED = "EXECUTED"
     """The venue took the order. Kept for `retention.alerts`."""
     REJECTED = "REJECTED"
-    """Refused for good, by the venue or by a check. Leaves a dead letter."""
+    """Refused for good, by the venue, by a check, or by its account at admission. Leaves a dead letter."""
     SKIPPED = "SKIPPED"
-    """There was nothing to do, for example nothing to close. Not an error."""
+    """There was nothing to do: nothing to close, or the account takes no such alerts. Not an error."""
     EXPIRED = "EXPIRED"
     """Older than its maximum age before it could be sent. Leaves a dead letter."""
     DEAD = "DEAD"
@@ -79,8 +79,10 @@ WORST_FIRST: Final = (
 )
 """Which of several instructions' states stands for their alert: the first of these that occurs."""
 
-INSTRUCTION_MOVES: Final[Mapping[InstructionState, frozenset[InstructionState]]] = MappingProxyType(
+INSTRUCTION_MOVES: Final[Mapping[InstructionState | None, frozenset[InstructionState]]] = MappingProxyType(
     {
+        # The last two where the account declines its share of the alert.
+        None: frozenset({InstructionState.QUEUED, InstructionState.REJECTED, InstructionState.SKIPPED}),
         # DEAD and EXPIRED straight from QUEUED: a malformed entry, and one that expires behind a held head.
         InstructionState.QUEUED: frozenset(
             {InstructionState.ACTIVE, InstructionState.EXPIRED, InstructionState.DEAD}

@@ -77,7 +77,7 @@ class Router:
 
     def __init__(self, routes: Sequence[Route], symbols: SymbolMap, only: Only = ANYTHING) -> None:
         """Args:
-        routes: One for each account.
+        routes: One for each account, at least one.
         symbols: What symbols are to their venues.
         only: The webhook's own lists.
         """
@@ -85,9 +85,9 @@ class Router:
         self._routes = tuple(routes)
         self._symbols = symbols
         self.accounts = tuple(route.account for route in self._routes)
-        self._known: dict[tuple[Action, str, str | None, str | None], list[Share]] = {}
+        self._known: dict[tuple[Action, str, str | None, str | None], tuple[Share, ...]] = {}
 
-    def shares(self, content: AlertContent) -> list[Share]:
+    def shares(self, content: AlertContent) -> tuple[Share, ...]:
         """Return each account's share of an alert, in the order of the webhook's accounts; at least one takes it.
 
         Raises:
@@ -103,11 +103,11 @@ class Router:
             self._known[asked] = known
         return known
 
-    def _decide(self, content: AlertContent) -> list[Share]:
+    def _decide(self, content: AlertContent) -> tuple[Share, ...]:
         refused = check_allowed(content, self._only)
         if refused is not None:
             raise AdmissionError(422, Reason.NOT_ALLOWED, refused.detail, field=refused.field)
-        shares = [self._share(route, content) for route in self._routes]
+        shares = tuple(self._share(route, content) for route in self._routes)
         for share in shares:
             if isinstance(share, Destination):
                 return shares

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from libs.common.domain.alert import AlertContent
 from libs.common.domain.ids import AccountName, WebhookName
 from libs.common.policy.allowance import Only
 from libs.common.policy.authentication import HashedSecret, HashedToken
@@ -29,7 +30,7 @@ class Demand(StrEnum):
     """TradingView's client certificate, as verified by a proxy that the configuration names."""
 
 
-class DedupWindows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DedupWindows(msgspec.Struct, frozen=True, kw_only=True):
     """How long an alert is recognised as the same one."""
 
     id_ms: int = 86_400_000
@@ -42,8 +43,10 @@ class DedupWindows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """How many alerts of one strategy, bar, symbol and action are meant, for strategies that pyramid."""
 
 
-class Webhook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Everything that rules the posts to one webhook; also how one made at run time is stored."""
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that rules the posts to one webhook; also how one made at run time is stored, defaults and all:
+    those of a later version must not change it.
+    """
 
     name: WebhookName
     accounts: tuple[AccountName, ...]
@@ -71,3 +74,8 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_disabled: bool = False
     created_at_ms: int = 0
     """0 where it stands in the configuration."""
+
+    def max_age_of(self, content: AlertContent) -> int:
+        """Return how old an alert may become, ms: as old as both it and the webhook allow."""
+        own_ms = content.max_age_ms
+        return self.max_age_ms if own_ms is None else min(own_ms, self.max_age_ms)

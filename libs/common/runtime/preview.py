@@ -7,11 +7,11 @@ import msgspec
 
 from libs.common.domain.alert import AlertContent
 from libs.common.domain.errors import AdmissionError
-from libs.common.domain.instruction import is_plain
+from libs.common.domain.instruction import beyond_plain
 from libs.common.policy.dedup import DedupKind, body_digest, dedup_key
 from libs.common.policy.routing import Destination, Router, Share
 from libs.common.policy.webhook import Webhook
-from libs.common.store.seen import Seen
+from libs.common.store.seen import New, SameKey, Seen
 from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.values import interval_ms
 
@@ -41,15 +41,15 @@ class Preview:
     """What a real post would be answered, were all checks passed; None: 200."""
 
     @property
-    def would_be_admitted(self) -> bool:
-        """Return whether a real post would be answered 200."""
+    def would_trade(self) -> bool:
+        """Return whether a real post would be admitted, and executed."""
         return self.refusal is None and all(check.passes for check in self.checks)
 
     def document(self) -> Answer:
         """Return it as JSON takes it."""
         refusal = self.refusal
         return {
-            "ok": self.would_be_admitted,
+            "ok": self.would_trade,
             "webhook": self.webhook.name,
             "dialect": self.dialect,
             "alert": None if self.content is None else msgspec.to_builtins(self.content),
@@ -99,16 +99,16 @@ async def preview(
     checks = (*checks, _age(webhook, content, now_ms), _execution(content))
     digest = body_digest(masked)
     key = dedup_key(content, digest, webhook.dedup, interval_ms)
-    first = await seen.first(webhook.name, key.keys, digest)
+    sight = await seen.look_up(webhook.name, key.keys, digest)
     refusal: AdmissionError | None = None
-    if first is not None and not first[1] and key.kind is DedupKind.ID:
-        detail = f"the alert's id was given to another body before: alert {first[0]}"
+    if isinstance(sight, SameKey) and key.kind is DedupKind.ID:
+        detail = f"the alert's id was given to another body before: alert {sight.alert_id}"
         refusal = AdmissionError(409, "id_conflict", detail, field="id")
     dedup = {
         "by": key.kind.value,
         "window_ms": key.window_ms,
-        "is_new": first is None,
-        "alert_id": None if first is None else first[0],
+        "is_new": isinstance(sight, New),
+        "alert_id": None if isinstance(sight, New) else sight.alert_id,
     }
     shares: tuple[Share, ...] = ()
     try:
@@ -124,8 +124,7 @@ def refused(webhook: Webhook, error: AdmissionError, checks: tuple[Check, ...]) 
 
 
 def _age(webhook: Webhook, content: AlertContent, now_ms: int) -> Check:
-    own_ms = content.max_age_ms
-    limit_ms = webhook.max_age_ms if own_ms is None else min(own_ms, webhook.max_age_ms)
+    limit_ms = webhook.max_age_of(content)
     if content.fired_at_ms is None or content.fired_at_ms > now_ms + webhook.clock_skew_ms:
         return Check("age", passes=True, detail=f"counts from arrival; at most {limit_ms / 1_000:g} s")
     age_ms = max(0, now_ms - content.fired_at_ms)
@@ -134,9 +133,12 @@ def _age(webhook: Webhook, content: AlertContent, now_ms: int) -> Check:
 
 
 def _execution(content: AlertContent) -> Check:
-    if is_plain(content):
+    beyond = beyond_plain(content)
+    if not beyond:
         return Check("execution", passes=True, detail="a market order of so many units")
-    detail = f"{content.action} as asked for here ends REJECTED: this version trades market orders of so many units"
+    detail = (
+        f"it ends REJECTED: this version executes market orders of so many units, not {', '.join(beyond)}"
+    )
     return Check("execution", passes=False, detail=detail)
 
 

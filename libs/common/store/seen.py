@@ -1,6 +1,7 @@
 """Whether an alert was admitted before: read only."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -10,6 +11,28 @@ from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 
 
+@dataclass(frozen=True, slots=True)
+class New:
+    """It was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatOf:
+    """It was, with the same body."""
+
+    alert_id: AlertId
+
+
+@dataclass(frozen=True, slots=True)
+class SameKey:
+    """Another body was admitted under the same key: for a sender's id a conflict, else a repeat."""
+
+    alert_id: AlertId
+
+
+Sight = New | RepeatOf | SameKey
+
+
 class Seen:
     """Looks up dedup keys without claiming them."""
 
@@ -17,10 +40,8 @@ class Seen:
         self._client = client
         self._keys = keys
 
-    async def first(
-        self, webhook: WebhookName, dedup_keys: Sequence[str], digest: str
-    ) -> tuple[AlertId, bool] | None:
-        """Return the alert that an alert would be a repeat of, and whether its body is the same; None where it is new.
+    async def look_up(self, webhook: WebhookName, dedup_keys: Sequence[str], digest: str) -> Sight:
+        """Return whether an alert would be the first of its kind.
 
         Args:
             webhook: Whose.
@@ -39,5 +60,5 @@ class Seen:
         ]
         for alert_id, _, own in held:
             if own == digest:
-                return AlertId(alert_id), True
-        return (AlertId(held[0][0]), False) if len(held) == len(dedup_keys) else None
+                return RepeatOf(AlertId(alert_id))
+        return SameKey(AlertId(held[0][0])) if len(held) == len(dedup_keys) else New()

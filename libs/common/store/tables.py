@@ -7,7 +7,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
+from libs.common.domain.errors import EditConflict, StoreCorrupt
 from libs.common.domain.ids import AccountName, Market, WebhookName
 from libs.common.policy.symbols import SymbolEntry
 from libs.common.policy.webhook import Webhook
@@ -22,10 +22,6 @@ _PARTS: Final = 3
 """Of a field of the symbol table: symbol, exchange, account."""
 
 
-class Changed(StoreUnavailable):
-    """Somebody else changed the same thing in the meantime; nothing was written: read it again."""
-
-
 @dataclass(frozen=True, slots=True)
 class Tables:
     """Both tables as they were at a revision."""
@@ -34,8 +30,10 @@ class Tables:
     """Rises with every change; 0 before the first."""
     webhooks: Mapping[WebhookName, Webhook]
     symbols: tuple[SymbolEntry, ...]
-    unreadable: tuple[str, ...]
-    """What could not be read: names of webhooks, and fields of the symbol table."""
+    unreadable_webhooks: tuple[str, ...] = ()
+    """Names under which there is something else."""
+    unreadable_symbols: tuple[str, ...] = ()
+    """Fields of the symbol table that are none."""
 
 
 class TableStore:
@@ -51,6 +49,7 @@ class TableStore:
 
         Raises:
             StoreUnavailable: No answer.
+            StoreCorrupt: It is kept under something else than a hash.
         """
         try:
             return int(await self._client.hget(self._keys.meta, "revision") or 0)
@@ -62,6 +61,7 @@ class TableStore:
 
         Raises:
             StoreUnavailable: No answer.
+            StoreCorrupt: They are kept under something else than hashes.
         """
         try:
             # One transaction, so that nobody takes an old table for that of a new revision.
@@ -72,31 +72,9 @@ class TableStore:
                 revision, webhooks, symbols = await pipeline.execute()
         except (RedisError, OSError) as error:
             raise translate(error) from error
-        unreadable: list[str] = []
-        found: dict[WebhookName, Webhook] = {}
-        for name, body in webhooks.items():
-            try:
-                found[WebhookName(name.decode())] = _WEBHOOK.decode(body)
-            except (StoreCorrupt, UnicodeDecodeError):
-                unreadable.append(name.decode("utf-8", "backslashreplace"))
-        entries = []
-        for field, market in symbols.items():
-            parts = field.decode("utf-8", "backslashreplace").split(_SEPARATOR)
-            if len(parts) != _PARTS:
-                unreadable.append(_SEPARATOR.join(parts))
-                continue
-            symbol, exchange, account = parts
-            named = Market(market.decode("utf-8", "backslashreplace"))
-            entries.append(
-                SymbolEntry(
-                    symbol,
-                    named,
-                    exchange=exchange or None,
-                    account=AccountName(account) if account else None,
-                )
-            )
-        entries.sort(key=lambda one: (one.symbol, one.exchange or "", one.account or ""))
-        return Tables(int(revision or 0), found, tuple(entries), tuple(unreadable))
+        made, bad_names = _webhooks(webhooks)
+        entries, bad_fields = _symbols(symbols)
+        return Tables(int(revision or 0), made, entries, bad_names, bad_fields)
 
     async def put_webhook(self, webhook: Webhook, before: Webhook | None, reason: str) -> None:
         """Store a webhook.
@@ -107,7 +85,7 @@ class TableStore:
             reason: For the journal: created, rotated, enabled, disabled, changed.
 
         Raises:
-            Changed: It is not as it was read any more.
+            EditConflict: It is not as it was read any more.
             StoreUnavailable: No answer: it may have been stored.
         """
         await self._put(
@@ -122,7 +100,7 @@ class TableStore:
         """Forget a webhook.
 
         Raises:
-            Changed: It is not as it was read any more.
+            EditConflict: It is not as it was read any more.
             StoreUnavailable: No answer: it may be gone.
         """
         await self._put(
@@ -141,7 +119,7 @@ class TableStore:
             before: The one for the same symbol, exchange and account, as it was read.
 
         Raises:
-            Changed: It is not as it was read any more.
+            EditConflict: It is not as it was read any more.
             StoreUnavailable: No answer: it may have been stored.
         """
         field = _field(entry)
@@ -155,7 +133,7 @@ class TableStore:
         """Forget an entry of the symbol table.
 
         Raises:
-            Changed: It is not as it was read any more.
+            EditConflict: It is not as it was read any more.
             StoreUnavailable: No answer: it may be gone.
         """
         field = _field(before)
@@ -167,9 +145,43 @@ class TableStore:
             self._client, [*self._keys.fixed, key], ["", field, old, new, *journal]
         )
         if answer[0] != b"DONE":
-            raise Changed(f"{field} was changed by somebody else in the meantime")
+            raise EditConflict(f"{field} was changed by somebody else in the meantime")
+
+
+def _webhooks(
+    rows: Mapping[bytes, bytes],
+) -> tuple[dict[WebhookName, Webhook], tuple[str, ...]]:
+    """Return the webhooks of the rows, and the names of those that cannot be read."""
+    found: dict[WebhookName, Webhook] = {}
+    unreadable = []
+    for name, body in rows.items():
+        try:
+            found[WebhookName(name.decode())] = _WEBHOOK.decode(body)
+        except (StoreCorrupt, UnicodeDecodeError):
+            unreadable.append(name.decode("utf-8", "backslashreplace"))
+    return found, tuple(unreadable)
+
+
+def _symbols(rows: Mapping[bytes, bytes]) -> tuple[tuple[SymbolEntry, ...], tuple[str, ...]]:
+    """Return the entries of the rows in the order of their places, and the fields that are none."""
+    found, unreadable = [], []
+    for row, market in rows.items():
+        field = row.decode("utf-8", "backslashreplace")
+        parts = field.split(_SEPARATOR)
+        if len(parts) != _PARTS:
+            unreadable.append(field)
+            continue
+        symbol, exchange, account = parts
+        found.append(
+            SymbolEntry(
+                symbol,
+                Market(market.decode("utf-8", "backslashreplace")),
+                exchange=exchange or None,
+                account=AccountName(account) if account else None,
+            )
+        )
+    return tuple(sorted(found, key=lambda one: one.place)), tuple(unreadable)
 
 
 def _field(entry: SymbolEntry) -> str:
-    parts = (entry.symbol.upper(), (entry.exchange or "").upper(), entry.account or "")
-    return _SEPARATOR.join(parts)
+    return _SEPARATOR.join(entry.place)

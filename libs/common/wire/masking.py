@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 MASK: Final = "***"
 
@@ -37,6 +37,7 @@ class Masker:
         written = {form for value in self._values for form in _written(value)}
         # The longest first: a shorter one may be a part of it.
         self._forms = tuple(sorted(written, key=len, reverse=True))
+        self._telling = tuple(form for form in self._forms if len(form) >= MIN_WORD_LENGTH)
 
     def also(self, *secrets: str) -> "Masker":
         """Return a masker that knows these too, as long as they are no mere syllables; itself where it knows all."""
@@ -60,6 +61,10 @@ class Masker:
         for form in self._forms:
             text = text.replace(form, MASK)
         return text
+
+    def is_shown_by(self, text: str) -> bool:
+        """Tell whether a text holds a secret; short ones may well stand there by chance."""
+        return any(form in text for form in self._telling)
 
     def excerpt(self, body: bytes) -> str:
         """Return what is kept of a body that cannot be parsed: length, digest and the beginning, masked."""
@@ -88,16 +93,18 @@ class Masker:
         return token if masked == value else json.dumps(masked)
 
 
-def mask_words(text: str, is_secret: Callable[[str], bool]) -> str:
-    """Return a text, every word masked that is a secret: for those of which only a digest is known.
+def secret_words(text: str, is_secret: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return the words of a text that are secrets: for those of which only a digest is known.
 
     A word is what stands between quotes, a run of characters that are no separator, or one of letters and digits.
     """
-    words = {word for pattern in _WORDS for word in pattern.findall(text)}
-    found = [word for word in words if len(word) >= MIN_WORD_LENGTH and is_secret(word)]
-    for word in sorted(found, key=len, reverse=True):
-        text = text.replace(word, MASK)
-    return text
+    texts = {text}
+    if "\\" in text:
+        texts.add(_unescape(text))
+    if "%" in text:
+        texts.add(unquote(text))
+    words = {word for form in texts for pattern in _WORDS for word in pattern.findall(form)}
+    return tuple(word for word in words if len(word) >= MIN_WORD_LENGTH and is_secret(word))
 
 
 def _written(value: str) -> set[str]:

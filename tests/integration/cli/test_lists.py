@@ -1,4 +1,4 @@
-"""`bascule orders`, `events` and `positions`."""
+"""`bascule orders` and `positions`."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -117,23 +117,6 @@ def test_an_order_attempted_twice_is_listed_once(bascule: CommandLine) -> None:
     assert (document["state"], document["attempts"]) == ("SENDING", 2)
 
 
-def test_refused_posts_are_listed_and_filtered(bascule: CommandLine) -> None:
-    async def two_refusals(store: FilledStore) -> list[str]:
-        first = await store.refuse("unauthorized", 401)
-        return [first, await store.refuse("invalid_action", 422, field="action", webhook="other")]
-
-    older, newer = bascule.fill(two_refusals)
-
-    documents = bascule("events", "--json").json
-    assert [one["event_id"] for one in documents] == [newer, older]
-    assert documents[0].keys() >= {"status", "code", "field", "detail", "raw", "webhook", "at_ms"}
-    assert [one["event_id"] for one in bascule("events", "--json", "--reason", "unauthorized").json] == [
-        older
-    ]
-    assert [one["event_id"] for one in bascule("events", "--json", "--webhook", "other").json] == [newer]
-    assert "invalid_action" in bascule("events").out
-
-
 def test_open_positions_are_listed_with_what_they_earn(bascule: CommandLine, config: Path) -> None:
     bascule.fill(two_positions)
 
@@ -181,11 +164,3 @@ def test_positions_are_found_without_a_configuration(bascule: CommandLine) -> No
 def test_an_account_that_trades_elsewhere_is_refused(bascule: CommandLine, config: Path) -> None:
     assert bascule("positions", "--account", "desk").code == 1
     assert bascule("positions", "--account", "nobody").code == 1
-
-
-def test_a_webhook_that_is_not_there_is_told(bascule: CommandLine, config: Path) -> None:
-    outcome = bascule("events", "--webhook", "nope")
-
-    assert (outcome.code, outcome.out) == (1, "")
-    assert outcome.err == "bascule: no webhook nope: there are default\n"
-    assert bascule("events", "--webhook", "default").code == 0

@@ -133,9 +133,8 @@ local answers = answer_each(#items, function(i)
     redis.call('HSET', to.key, 'state', to.state, 'reason', to.reason, 'detail', to.detail, 'admitted_at', text(NOW),
       'deadline', deadline, 'lane', to.lane, 'market', '', 'ended_at', text(NOW), 'journal', id)
     if SEVERITY[to.state] > SEVERITY.SKIPPED then
-      redis.call('XADD', DEAD, '*', 'alert', item.alert, 'account', to.account, 'lane', to.lane, 'state', to.state,
-        'reason', to.reason, 'detail', to.detail, 'attempts', '0', 'version', item.version, 'deadline', deadline,
-        'body', to.body)
+      write_dead_letter(to.lane, {alert = item.alert, account = to.account, version = item.version,
+        deadline = deadline, body = to.body}, to.state, to.reason, to.detail, '0')
     end
   end
   return {'ADMITTED', item.alert}

@@ -7,7 +7,7 @@
 -- KEYS[5]  journal   STREAM  every state change
 -- KEYS[6]  dead      STREAM  dead letters
 -- KEYS[7]  breakers  HASH    scope -> state|generation|reset_at|probe_until
--- KEYS[8]  meta      HASH    the reaper's last time
+-- KEYS[8]  meta      HASH    the reaper's last time, the revision of what is configured, bytes kept of refused posts
 -- ARGV[1]  time to use instead of Redis' own, ms; empty in production
 
 local PREFIX, READY, LANES, PARKED = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -125,6 +125,13 @@ local function is_readable(fields)
     and fields.body
 end
 
+-- Keeps an instruction that ended badly for operators. `fields` are those of its lane's entry; what it lacks is ''.
+local function write_dead_letter(lane, fields, state, reason, detail, attempts)
+  redis.call('XADD', DEAD, '*', 'alert', fields.alert or '', 'account', fields.account or '', 'lane', lane,
+    'state', state, 'reason', reason, 'detail', detail, 'attempts', attempts, 'version', fields.version or '',
+    'deadline', fields.deadline or '', 'body', fields.body or '')
+end
+
 local SEVERITY = {EXECUTED = 1, SKIPPED = 2, REJECTED = 3, EXPIRED = 4, DEAD = 5}
 
 -- The worst of the states in which an alert's instructions ended: `ended` lists them as account=STATE.
@@ -161,11 +168,7 @@ local function finish(lane, lane_key, entry_id, fields, state, reason, detail, k
     -- All at once: while one of them is open, an alert is shown with all of its instructions.
     for account in string.gmatch(accounts, '%S+') do redis.call('PEXPIRE', instruction_key(fields.alert, account), stays) end
   end
-  if leaves_letter then
-    redis.call('XADD', DEAD, '*', 'alert', fields.alert, 'account', fields.account, 'lane', lane, 'state', state,
-      'reason', reason, 'detail', detail, 'attempts', known[2] or '0', 'version', fields.version,
-      'deadline', fields.deadline, 'body', fields.body)
-  end
+  if leaves_letter then write_dead_letter(lane, fields, state, reason, detail, known[2] or '0') end
   redis.call('XDEL', lane_key, entry_id)
 end
 
@@ -192,9 +195,7 @@ local function dead_letter_unreadable(lane, lane_key, entry)
     end
   end
   write_journal('DEAD', fields.alert or '', fields.account or '', lane, 'malformed', held)
-  redis.call('XADD', DEAD, '*', 'alert', fields.alert or '', 'account', fields.account or '', 'lane', lane,
-    'state', 'DEAD', 'reason', 'malformed', 'detail', held, 'attempts', '0', 'version', fields.version or '',
-    'deadline', fields.deadline or '', 'body', fields.body or '')
+  write_dead_letter(lane, fields, 'DEAD', 'malformed', held, '0')
   redis.call('XDEL', lane_key, entry[1])
 end
 

@@ -130,7 +130,7 @@ async def test_a_script_that_redis_forgot_is_loaded_again_and_run_once(
     redis_server: RedisServer, client: Redis
 ):
     script = Script("refuse")
-    args = ["", "100", "e", "w", "400", "c", "f", "d", "r"]
+    args = ["", "10000", "e", "w", "400", "c", "f", "d", "r"]
     with redis_server.client() as direct:
         for n in range(1, 4):
             direct.script_flush()

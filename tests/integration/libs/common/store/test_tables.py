@@ -17,7 +17,8 @@ from libs.common.policy.webhook import DedupWindows, Demand, Webhook
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
-from libs.common.store.tables import Changed, TableStore
+from libs.common.domain.errors import EditConflict
+from libs.common.store.tables import TableStore
 from tests.support.filled_store import FilledStore, filled_store
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -71,7 +72,7 @@ async def rig(redis_server: RedisServer) -> AsyncIterator[Rig]:
 async def test_before_the_first_change_both_are_empty(rig: Rig) -> None:
     tables = await rig.mine.read()
 
-    assert (tables.revision, tables.webhooks, tables.symbols, tables.unreadable) == (0, {}, (), ())
+    assert (tables.revision, tables.webhooks, tables.symbols, tables.unreadable_webhooks) == (0, {}, (), ())
     assert await rig.mine.revision() == 0
 
 
@@ -110,11 +111,11 @@ async def test_who_is_slower_changes_nothing(rig: Rig) -> None:
     slower = msgspec.structs.replace(WHOLE, allow=())
     await rig.theirs.put_webhook(faster, WHOLE, "enabled")
 
-    with pytest.raises(Changed, match="whole"):
+    with pytest.raises(EditConflict, match="whole"):
         await rig.mine.put_webhook(slower, WHOLE, "changed")
-    with pytest.raises(Changed):
+    with pytest.raises(EditConflict):
         await rig.mine.delete_webhook(WHOLE)
-    with pytest.raises(Changed):
+    with pytest.raises(EditConflict):
         await rig.mine.put_webhook(slower, None, "created")
 
     assert (await rig.mine.read()).webhooks == {WHOLE.name: faster}
@@ -124,9 +125,9 @@ async def test_who_is_slower_changes_nothing(rig: Rig) -> None:
 async def test_who_is_slower_confirms_no_symbol(rig: Rig) -> None:
     await rig.theirs.put_symbol(ENTRY, None)
 
-    with pytest.raises(Changed):
+    with pytest.raises(EditConflict):
         await rig.mine.put_symbol(SymbolEntry("BTCUSDT", Market("OTHER")), None)
-    with pytest.raises(Changed):
+    with pytest.raises(EditConflict):
         await rig.mine.delete_symbol(SymbolEntry("BTCUSDT", Market("OTHER")))
 
     assert (await rig.mine.read()).symbols == (ENTRY,)
@@ -136,7 +137,7 @@ async def test_what_was_deleted_is_not_brought_back_by_a_change(rig: Rig) -> Non
     await rig.mine.put_webhook(PLAIN, None, "created")
     await rig.theirs.delete_webhook(PLAIN)
 
-    with pytest.raises(Changed):
+    with pytest.raises(EditConflict):
         await rig.mine.put_webhook(msgspec.structs.replace(PLAIN, is_disabled=True), PLAIN, "disabled")
 
     assert (await rig.mine.read()).webhooks == {}
@@ -146,7 +147,7 @@ async def test_symbols_are_kept_apart_by_exchange_and_account_and_not_by_case(ri
     lower = SymbolEntry("btcusdt", Market("BTC/USDT"))
     for entry in (SCOPED, lower):
         await rig.mine.put_symbol(entry, None)
-    with pytest.raises(Changed):
+    with pytest.raises(EditConflict):
         await rig.mine.put_symbol(SymbolEntry("BtcUsdt", Market("OTHER")), None)
 
     assert (await rig.mine.read()).symbols == (ENTRY, SCOPED)
@@ -184,7 +185,7 @@ async def test_a_webhook_that_cannot_be_read_is_named_and_hides_no_other(rig: Ri
     tables = await rig.mine.read()
 
     assert tables.webhooks == {PLAIN.name: PLAIN}
-    assert set(tables.unreadable) == {"bad", "\\xff"}
+    assert set(tables.unreadable_webhooks) == {"bad", "\\xff"}
 
 
 async def test_a_field_of_no_symbol_is_named_and_hides_no_other(rig: Rig) -> None:
@@ -194,7 +195,7 @@ async def test_a_field_of_no_symbol_is_named_and_hides_no_other(rig: Rig) -> Non
     tables = await rig.mine.read()
 
     assert tables.symbols == (ENTRY,)
-    assert tables.unreadable == ("BTCUSDT|",)
+    assert tables.unreadable_symbols == ("BTCUSDT|",)
 
 
 async def test_without_redis_nothing_is_assumed(redis_server: RedisServer) -> None:
@@ -204,6 +205,6 @@ async def test_without_redis_nothing_is_assumed(redis_server: RedisServer) -> No
         for call in (tables.read, tables.revision, lambda: tables.put_webhook(PLAIN, None, "created")):
             with pytest.raises(StoreUnavailable) as caught:
                 await call()
-            assert not isinstance(caught.value, Changed)
+            assert not isinstance(caught.value, EditConflict)
     finally:
         await client.aclose()

@@ -16,7 +16,7 @@ DONE = [OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED]
 
 
 def test_every_state_has_a_row():
-    assert set(INSTRUCTION_MOVES) == set(InstructionState)
+    assert set(INSTRUCTION_MOVES) == {None, *InstructionState}
     assert set(ORDER_MOVES) == {None, *OrderState}
 
 

@@ -15,7 +15,7 @@ from libs.common.domain.alert import (
     TimeInForce,
 )
 from libs.common.domain.ids import AccountName, AlertId, Market
-from libs.common.domain.instruction import Instruction, is_plain
+from libs.common.domain.instruction import Instruction, beyond_plain
 from libs.common.domain.order import OrderPlan, OrderType, Side
 from libs.common.domain.reasons import Reason
 from libs.common.policy.sizing import Refused, plan_order
@@ -123,4 +123,4 @@ def test_an_order_is_planned_for_plain_alerts_and_for_no_others(content: AlertCo
     asked = Instruction(
         alert_id=AlertId("0" * 26), account=AccountName("desk"), market=Market("BTC"), **fields
     )
-    assert isinstance(plan_order(asked, Decimal(1)), OrderPlan) == is_plain(content)
+    assert isinstance(plan_order(asked, Decimal(1)), OrderPlan) == (not beyond_plain(content))

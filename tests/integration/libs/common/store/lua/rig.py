@@ -58,10 +58,6 @@ RETENTION: Final = Retention(alerts_ms=7 * DAY_MS, dead_letters_ms=30 * DAY_MS)
 LEASE_MS: Final = 6_000
 
 
-BIRTHS = {"QUEUED", "ACTIVE", "REJECTED", "SKIPPED"}
-"""ACTIVE where an alert was admitted and handed out between two looks; the last two where its account declined it."""
-
-
 @dataclass(frozen=True)
 class Hold:
     """A head in the hands of a holder."""
@@ -398,7 +394,10 @@ class Rig:
             if before == after:
                 continue
             if ":instruction:" in key:
-                moves: Any = INSTRUCTION_MOVES[InstructionState(before)] if before else BIRTHS
+                moves: Any = INSTRUCTION_MOVES[InstructionState(before) if before else None]
+                if before is None:
+                    # Admitted and handed out between two looks.
+                    moves = {*moves, InstructionState.ACTIVE}
             else:
                 moves = ORDER_MOVES[OrderState(before) if before else None]
             assert after in moves, f"{key} moved from {before} to {after}"

@@ -1,0 +1,123 @@
+"""The tail of the journal and of the posts that were not admitted."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from libs.common.domain.errors import StoreUnavailable
+from libs.common.store.journal import JournalEntry, Outcome, Post
+from libs.common.store.readings import Readings
+from libs.common.store.tail import PAGE, Happened
+from tests.support.eventually import eventually
+from tests.support.filled_store import FilledStore, filled_store
+from tests.support.redis_server import RedisServer
+
+pytestmark = [pytest.mark.redis, pytest.mark.integration]
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[FilledStore]:
+    async with filled_store(redis_server.url) as filled:
+        yield filled
+
+
+def words(found: list[Happened]) -> list[str]:
+    """Return of each what happened: of a post its outcome, of a change its event."""
+    return [one.event.outcome.value if isinstance(one.event, Post) else one.event.event for one in found]
+
+
+async def read(readings: Readings, count: int) -> list[Happened]:
+    """Read on until there are so many."""
+    found: list[Happened] = []
+
+    async def read_on() -> bool:
+        found.extend(await readings.tail.following())
+        return len(found) >= count
+
+    await eventually(read_on)
+    return found
+
+
+async def test_what_happened_before_the_start_is_left_out(
+    store: FilledStore, redis_server: RedisServer
+) -> None:
+    await store.admit("AAA")
+    await store.refuse()
+    async with Readings.at(redis_server.url) as readings:
+        await readings.tail.start()
+        alert = await store.admit("BBB")
+
+        post, change = await read(readings, 2)
+
+    assert isinstance(post.event, Post)
+    assert isinstance(change.event, JournalEntry)
+    assert (post.event.outcome, post.event.alert_id) == (Outcome.ADMITTED, alert)
+    assert post.event.raw
+    assert post.alert is not None
+    assert post.alert.content.symbol == "BBB"
+
+
+async def test_an_empty_store_is_followed_from_its_first_entry(
+    store: FilledStore, redis_server: RedisServer
+) -> None:
+    async with Readings.at(redis_server.url) as readings:
+        await readings.tail.start()
+        assert await readings.tail.following() == []
+        await store.refuse("too_many", 429)
+
+        assert words(await read(readings, 1)) == ["refused"]
+
+
+async def test_an_alert_of_several_accounts_is_one_post_and_a_change_each(
+    store: FilledStore, redis_server: RedisServer
+) -> None:
+    async with Readings.at(redis_server.url) as readings:
+        await readings.tail.start(0)
+        first = await store.admit(accounts=("paper", "desk"), sender_id="same")
+        await store.admit(accounts=("paper", "desk"), sender_id="same")
+        await store.execute()
+
+        found = await read(readings, 6)
+
+    assert words(found) == ["admitted", "QUEUED", "QUEUED", "duplicate", "SENDING", "EXECUTED"]
+    assert {one.event.alert_id for one in found} == {first}
+    assert all(one.alert is not None for one in found)
+
+
+async def test_a_long_past_is_told_in_the_order_of_time_whatever_stream_it_is_in(
+    store: FilledStore, redis_server: RedisServer
+) -> None:
+    async with store.client.pipeline(transaction=False) as pipeline:
+        for number in range(2 * PAGE + 10):
+            pipeline.xadd(store.keys.journal, {"event": "BREAKER"}, id=f"{1_000 + number}-0")
+        for number in range(0, 2 * PAGE, 50):
+            pipeline.xadd(store.keys.refused, {"status": "422", "code": "x"}, id=f"{1_000 + number}-0")
+        await pipeline.execute()
+    async with Readings.at(redis_server.url) as readings:
+        await readings.tail.start(0)
+
+        found = await read(readings, 2 * PAGE + 10 + 2 * PAGE // 50)
+
+    times = [one.event.at_ms for one in found]
+    assert times == sorted(times)
+    assert len(found) == 2 * PAGE + 10 + 2 * PAGE // 50
+
+
+async def test_nothing_is_lost_or_told_twice_while_redis_is_away(
+    store: FilledStore, redis_server: RedisServer
+) -> None:
+    async with Readings.at(redis_server.url) as readings:
+        await readings.tail.start()
+        await store.refuse("one")
+        assert words(await read(readings, 1)) == ["refused"]
+        await store.refuse("two")
+        redis_server.kill()
+        with pytest.raises(StoreUnavailable):
+            await readings.tail.following()
+        redis_server.start()
+        async with filled_store(redis_server.url) as again:
+            await again.refuse("three")
+
+        found = await read(readings, 2)
+
+    assert [one.event.code for one in found if isinstance(one.event, Post)] == ["two", "three"]
