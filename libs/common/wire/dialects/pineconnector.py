@@ -99,7 +99,7 @@ _SEND_SIZE: Final = (
 )
 
 _COMMAND_FORM: Final = re.compile(r"[A-Za-z]+|\{\{.*\}\}", re.ASCII)
-_PART: Final = re.compile(r'\s*((?:[^,="]*=)?\s*"[^"]*"|[^,]*?)\s*(?:,|$)')
+_PART: Final = re.compile(r'((?:[^,="]*=)?\s*"[^"]*"\s*|[^,]*)(?:,|$)')
 _ODD: Final = "part "
 """What the names of parts begin with that are no `name=value`."""
 _LINE: Final = "line "

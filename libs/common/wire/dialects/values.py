@@ -50,10 +50,10 @@ def number_from(text: str, field: str, *, is_signed: bool = False, allows_zero: 
     expected = "a number" if is_signed else "a number of at least 0" if allows_zero else "a number above 0"
     text = text.strip()
     refuse_placeholder(text, field)
-    if not _NUMBER.fullmatch(text):
-        raise _wrong(text, field, expected)
     if len(text) > _MAX_NUMBER_LENGTH:
         raise _absurd(field)
+    if not _NUMBER.fullmatch(text):
+        raise _wrong(text, field, expected)
     try:
         number = Decimal(text)
     except InvalidOperation as error:
