@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from libs.common.domain.alert import Alert, AlertContent
 from libs.common.domain.ids import AlertId, Market
-from libs.common.domain.instruction import version_of
+from libs.common.domain.instruction import SCHEMA_VERSION, version_of
 from libs.common.policy.addresses import Address, AddressList
 from libs.common.policy.authentication import Credentials
 from libs.common.policy.dedup import DedupKey, DedupKind, body_digest, dedup_key
 from libs.common.policy.routing import Destination, Router, Share, instruction_of
-from libs.common.policy.webhook import Webhook
+from libs.common.policy.webhook import Demand, Webhook
 from libs.common.store.intake import Admission, Routed
 from libs.common.wire import codec
 from libs.common.wire.dialects.dialect import Document
@@ -63,7 +63,9 @@ class Hook:
         """Tell whether it takes posts from an address."""
         return self._allowed is None or self._allowed.is_allowed(address)
 
-    def secrets_of(self, document: Document, text: str, token: str, now_ms: int) -> tuple[str, ...]:
+    def secrets_of(
+        self, document: Document, text: str, token: str, now_ms: int, *, has_proved_itself: bool
+    ) -> tuple[str, ...]:
         """Return all of an alert that must be neither stored nor shown.
 
         Args:
@@ -71,11 +73,11 @@ class Hook:
             text: Its body.
             token: Of its URL; empty where that has none.
             now_ms: Milliseconds since the epoch.
+            has_proved_itself: Whether it met every demand.
         """
         if not token:
             return document.secrets
-        credential = document.credential
-        if credential and self.proofs.accept_secret(credential, now_ms):
+        if has_proved_itself and document.credential and Demand.SECRET in self.webhook.demands:
             return (*document.secrets, token)
         # The secret may stand where the alert's dialect has no place for one.
         return (*document.secrets, token, *self.secrets_in(text, now_ms))
@@ -135,7 +137,6 @@ class Hook:
             is_sender_id=key.kind is DedupKind.ID,
             limit=webhook.limit,
             alert=codec.ALERT.encode(alert),
-            version=version_of(content),
             fired_at_ms=content.fired_at_ms,
             max_age_ms=webhook.max_age_of(content),
             clock_skew_ms=webhook.clock_skew_ms,
@@ -146,7 +147,15 @@ class Hook:
 def _routed(alert_id: AlertId, content: AlertContent, share: Share) -> Routed:
     body = codec.INSTRUCTION.encode(instruction_of(alert_id, content, share))
     if isinstance(share, Destination):
-        return Routed(share.account, share.market, share.lane, body)
+        return Routed(share.account, share.market, share.lane, body, version_of(content))
     return Routed(
-        share.account, Market(""), share.lane, body, share.state.value, share.reason.value, share.detail
+        share.account,
+        Market(""),
+        share.lane,
+        body,
+        # The first workers would trade it, were it replayed: they do not know that an account may decline.
+        SCHEMA_VERSION,
+        share.state.value,
+        share.reason.value,
+        share.detail,
     )

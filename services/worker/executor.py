@@ -164,7 +164,7 @@ class Executor:
         )
 
     async def _plan(self, instruction: Instruction, account: Account, lease: Lease) -> OrderPlan | Refused:
-        if instruction.symbol is not None:
+        if not self._mapping.is_moot(instruction, account):
             refused = await persist(lambda: self._mapping.refusal(instruction, account), lease)
             if refused is not None:
                 return refused

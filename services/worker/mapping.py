@@ -8,7 +8,7 @@ from libs.common.domain.errors import BridgeError
 from libs.common.domain.instruction import Instruction
 from libs.common.domain.reasons import Reason
 from libs.common.policy.sizing import Refused
-from libs.common.policy.symbols import Mapped, SymbolEntry, Unmapped, symbol_map
+from libs.common.policy.symbols import Mapped, SymbolEntry, SymbolMode, Unmapped, symbol_map
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.tables import TableStore
 from libs.common.telemetry.logs import get_logger
@@ -31,8 +31,18 @@ class MappingCheck:
         self._tables = tables
         self._configured = tuple(configured)
         self._symbols = symbol_map(self._configured, ())
+        self._is_empty = False
         self._revision: int | None = None
         """Of the table that we know; None before the first look."""
+
+    def is_moot(self, instruction: Instruction, account: Account) -> bool:
+        """Tell whether nothing could say otherwise: the table is empty, and the account trades symbols as sent."""
+        return (
+            self._is_empty
+            and self._revision is not None
+            and account.mode is SymbolMode.AS_SENT
+            and instruction.symbol is None
+        )
 
     async def refusal(self, instruction: Instruction, account: Account) -> Refused | None:
         """Return why an instruction must not be traded; None where its symbol still means its market.
@@ -57,6 +67,7 @@ class MappingCheck:
             return
         tables = await self._tables.read()
         self._symbols = symbol_map(self._configured, tables.symbols)
+        self._is_empty = not self._configured and not tables.symbols
         self._revision = tables.revision
 
     async def run(self, stopped: asyncio.Event) -> None:
@@ -74,8 +85,12 @@ class MappingCheck:
 
     def _judge(self, instruction: Instruction, account: Account) -> Refused | None:
         symbol = instruction.symbol
+        if symbol == instruction.market:
+            # Only what the account declined at the door says so; a replay has brought it here.
+            detail = f'account {account.name} declined "{symbol}" when it came, so it has no lane: send the alert again'
+            return Refused(Reason.UNKNOWN_SYMBOL, detail)
         if symbol is None:
-            return None
+            symbol = instruction.market
         match self._symbols.map(symbol, instruction.exchange, account.name, account.mode, account.rules):
             case Mapped(market, because):
                 if market == instruction.market:

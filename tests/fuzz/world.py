@@ -172,7 +172,6 @@ class World:
             is_sender_id=True,
             limit=None,
             alert=b"alert",
-            version=PLAIN_VERSION,
             fired_at_ms=None,
             max_age_ms=post.max_age_ms,
             clock_skew_ms=0,
@@ -182,6 +181,7 @@ class World:
                     post.markets,
                     lane_name(AccountName(account), post.markets),
                     post.body,
+                    PLAIN_VERSION,
                 )
                 for account in post.accounts
             ),

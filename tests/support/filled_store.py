@@ -112,6 +112,7 @@ class FilledStore:
                         price=content.price,
                     )
                 ),
+                version=PLAIN_VERSION,
             )
             for name in names
         )
@@ -124,7 +125,6 @@ class FilledStore:
             is_sender_id=True,
             alert=codec.ALERT.encode(alert),
             limit=None,
-            version=PLAIN_VERSION,
             fired_at_ms=None,
             max_age_ms=max_age_ms,
             clock_skew_ms=0,

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -28,6 +29,10 @@ class Action(StrEnum):
     """Cancel the open orders of the market."""
 
 
+CLOSES: Final = frozenset({Action.CLOSE_LONG, Action.CLOSE_SHORT, Action.CLOSE_ALL})
+"""The actions that only ever end a position."""
+
+
 class MarketPosition(StrEnum):
     """Which way a position goes, in TradingView's words."""
 
@@ -50,6 +55,10 @@ class QuantityUnit(StrEnum):
     """What is lost at the stop-loss, in the quote currency; takes one."""
     RISK_PERCENT = "risk_percent"
     """What is lost at the stop-loss, in percent of the equity; takes one."""
+
+
+RISK_UNITS: Final = frozenset({QuantityUnit.RISK_QUOTE, QuantityUnit.RISK_PERCENT})
+"""The units that are counted from a stop-loss."""
 
 
 class TimeInForce(StrEnum):

@@ -46,8 +46,9 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     previous_position: MarketPosition | None = None
     previous_position_size: Decimal | None = None
     symbol: str | None = None
-    """As sent, where that is not the market's own name: so that the mapping can be checked again."""
+    """As sent, where that is not the market's own name, and where the account declined the alert."""
     exchange: str | None = None
+    """As sent; with the symbol what the mapping is checked again by."""
 
 
 def beyond_plain(asked: AlertContent | Instruction) -> list[str]:

@@ -3,11 +3,14 @@
 import hashlib
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from libs.common.domain.alert import AlertContent
 from libs.common.policy.webhook import DedupWindows
+
+FIRST_DIALECT: Final = "factorqx"
 
 
 class DedupKind(StrEnum):
@@ -52,7 +55,9 @@ def dedup_key(
         interval_ms: Reads the length of a bar from its resolution.
     """
     if content.sender_id is not None:
-        return DedupKey(DedupKind.ID, (f"id:{content.sender_id}",), windows.id_ms)
+        # Tools number their alerts each in its own way. FactorQX came first, and its keys stay as they were.
+        of = "id" if content.dialect == FIRST_DIALECT else f"id:{content.dialect}"
+        return DedupKey(DedupKind.ID, (f"{of}:{content.sender_id}",), windows.id_ms)
     if content.strategy is None or content.bar_at_ms is None:
         return DedupKey(DedupKind.BODY, (f"body:{digest}",), windows.body_ms)
     bar_at_ms = content.bar_at_ms

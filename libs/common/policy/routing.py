@@ -167,7 +167,7 @@ def instruction_of(alert_id: AlertId, content: AlertContent, share: Share) -> In
         previous_position_size=content.previous_position_size,
         # A replay of what was declined is mapped again too.
         symbol=None if is_as_sent else content.symbol,
-        exchange=None if is_as_sent else content.exchange,
+        exchange=content.exchange,
     )
 
 

@@ -32,6 +32,8 @@ class Routed(msgspec.Struct, frozen=True):
     lane: LaneName
     body: bytes
     """The encoded instruction."""
+    version: int
+    """Of the instruction."""
     state: str = ""
     """Where the account declines it, how its share ends: REJECTED or SKIPPED; with a reason and a detail."""
     reason: str = ""
@@ -55,8 +57,6 @@ class Admission(msgspec.Struct, frozen=True):
     """The webhook's."""
     alert: bytes
     """The encoded alert."""
-    version: int
-    """Of its instructions."""
     fired_at_ms: int | None
     max_age_ms: int
     clock_skew_ms: int
@@ -162,12 +162,11 @@ class Intake:
                 "" if item.fired_at_ms is None else item.fired_at_ms,
                 item.max_age_ms,
                 item.clock_skew_ms,
-                item.version,
                 len(item.routed),
             )
             for to in item.routed:
                 keys += (self._keys.instruction(item.alert_id, to.account), self._keys.lane(to.lane))
-                args += (to.account, to.market, to.lane, to.body, to.state, to.reason, to.detail)
+                args += (to.account, to.market, to.lane, to.body, to.version, to.state, to.reason, to.detail)
         reply = await self._admit.run(self._client, keys, args)
         if time is not None:
             time.learn(int(reply[0]), departed_ms)

@@ -17,8 +17,8 @@
 -- ARGV[2]    not after, ms, or '' where the caller does not know Redis' clock yet
 -- ARGV[3]    bytes kept of posts that were not admitted
 -- ARGV[4..]  per item: alert id, webhook, dedup window ms, digest, is sender's id (1|0), seen keys n, rate interval us
---            or '', burst, encoded alert, fired at ms or '', max age ms, clock skew ms, schema version, accounts n;
---            then n times: account, market, lane, body, and of an account that declines it: state, reason, detail;
+--            or '', burst, encoded alert, fired at ms or '', max age ms, clock skew ms, accounts n;
+--            then n times: account, market, lane, body, schema version, and of an account that declines it: state, reason, detail;
 --            else three times ''
 --
 -- Returns  {now ms, then per item: {'ADMITTED', alert id} | {'DUPLICATE', first id} | {'CONFLICT', first id}
@@ -30,21 +30,21 @@ while a <= #ARGV do
     alert_key = KEYS[k], alert = ARGV[a], webhook = ARGV[a + 1], window = ARGV[a + 2], digest = ARGV[a + 3],
     is_sender_id = ARGV[a + 4] == '1', seen = {}, interval = tonumber(ARGV[a + 6]), burst = tonumber(ARGV[a + 7]),
     encoded = ARGV[a + 8], fired_at = tonumber(ARGV[a + 9]), max_age = tonumber(ARGV[a + 10]),
-    skew = tonumber(ARGV[a + 11]), version = ARGV[a + 12], takers = {}, decliners = {}, accounts = {},
+    skew = tonumber(ARGV[a + 11]), takers = {}, decliners = {}, accounts = {},
   }
-  local seen, accounts = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 13])
+  local seen, accounts = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 12])
   for i = 1, seen do item.seen[i] = KEYS[k + i] end
-  k, a = k + 1 + seen, a + 14
+  k, a = k + 1 + seen, a + 13
   if item.interval then
     item.bucket = KEYS[k]
     k = k + 1
   end
   for i = 1, accounts do
     local to = {key = KEYS[k], lane_key = KEYS[k + 1], account = ARGV[a], market = ARGV[a + 1], lane = ARGV[a + 2],
-      body = ARGV[a + 3], state = ARGV[a + 4], reason = ARGV[a + 5], detail = ARGV[a + 6]}
+      body = ARGV[a + 3], version = ARGV[a + 4], state = ARGV[a + 5], reason = ARGV[a + 6], detail = ARGV[a + 7]}
     table.insert(to.state == '' and item.takers or item.decliners, to)
     item.accounts[i] = to.account
-    k, a = k + 2, a + 7
+    k, a = k + 2, a + 8
   end
   items[#items + 1] = item
 end
@@ -119,7 +119,7 @@ local answers = answer_each(#items, function(i)
     redis.call('HSET', to.key, 'state', 'QUEUED', 'reason', 'admitted', 'admitted_at', text(NOW),
       'deadline', deadline, 'lane', to.lane, 'market', to.market)
     if not has_token[n] then issue_token(to.lane) end
-    redis.call('XADD', to.lane_key, '*', 'version', item.version, 'alert', item.alert, 'account', to.account,
+    redis.call('XADD', to.lane_key, '*', 'version', to.version, 'alert', item.alert, 'account', to.account,
       'deadline', deadline, 'body', to.body)
   end
   redis.call('SET', seen, item.alert .. '|' .. item.digest, 'PX', item.window)
@@ -133,7 +133,7 @@ local answers = answer_each(#items, function(i)
     redis.call('HSET', to.key, 'state', to.state, 'reason', to.reason, 'detail', to.detail, 'admitted_at', text(NOW),
       'deadline', deadline, 'lane', to.lane, 'market', '', 'ended_at', text(NOW), 'journal', id)
     if SEVERITY[to.state] > SEVERITY.SKIPPED then
-      write_dead_letter(to.lane, {alert = item.alert, account = to.account, version = item.version,
+      write_dead_letter(to.lane, {alert = item.alert, account = to.account, version = to.version,
         deadline = deadline, body = to.body}, to.state, to.reason, to.detail, '0')
     end
   end

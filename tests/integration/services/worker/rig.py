@@ -329,11 +329,10 @@ class WorkerRig:
             is_sender_id=True,
             limit=None,
             alert=b'{"alert":1}',
-            version=PLAIN_VERSION,
             fired_at_ms=None,
             max_age_ms=max_age_ms,
             clock_skew_ms=5_000,
-            routed=(Routed(name, of, lane_name(name, of), encoded),),
+            routed=(Routed(name, of, lane_name(name, of), encoded, PLAIN_VERSION),),
         )
         await self.intake.admissions.submit(admission)
         return alert

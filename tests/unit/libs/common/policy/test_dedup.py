@@ -19,7 +19,12 @@ def key(digest: str = "digest", windows: DedupWindows | None = None, **content: 
 
 
 def test_the_senders_own_id_comes_first_and_lasts_a_day() -> None:
-    assert key(sender_id="order-7", **BAR) == DedupKey(DedupKind.ID, ("id:order-7",), 86_400_000)
+    assert key(sender_id="order-7", **BAR) == DedupKey(DedupKind.ID, ("id:nova:order-7",), 86_400_000)
+
+
+def test_tools_that_number_their_alerts_alike_are_told_apart() -> None:
+    keys = {key(sender_id="7", dialect=dialect).keys for dialect in ("factorqx", "tv_hub", "lesson5")}
+    assert keys == {("id:7",), ("id:tv_hub:7",), ("id:lesson5:7",)}
 
 
 def test_without_an_id_the_bar_tells_and_lasts_a_minute() -> None:
@@ -87,7 +92,7 @@ def test_the_windows_are_the_webhooks() -> None:
 def test_ids_and_bodies_never_share_a_key(sender_id: str, text: str) -> None:
     digest = body_digest(text)
     assert key(digest).keys != key(sender_id=f"body:{digest}").keys
-    assert key(sender_id=sender_id).keys == (f"id:{sender_id}",)
+    assert key(sender_id=sender_id).keys == (f"id:nova:{sender_id}",)
 
 
 def test_a_strategys_name_cannot_pass_for_a_part_of_another_key() -> None:

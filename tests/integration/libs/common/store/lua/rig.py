@@ -147,12 +147,13 @@ class Rig:
             is_sender_id=is_sender_id,
             limit=limit,
             alert=b'{"alert":1}',
-            version=PLAIN_VERSION,
             fired_at_ms=fired_at_ms,
             max_age_ms=max_age_ms,
             clock_skew_ms=5_000,
             routed=tuple(
-                Routed(n, Market(market), lane_name(n, Market(market)), body, *declined.get(n, ()))
+                Routed(
+                    n, Market(market), lane_name(n, Market(market)), body, PLAIN_VERSION, *declined.get(n, ())
+                )
                 for n in names
             ),
         )
