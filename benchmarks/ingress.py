@@ -204,7 +204,7 @@ def _figures(found: dict[str, list[Run]], name: str, hooks: int) -> list[Figure]
             "client, while posting to bare", Spread.of([run.load.client_share for run in bare]), "", None, 2
         ),
         Figure("strangers, cores", Spread.of([run.strangers_share for run in bare + ingress]), "", None, 2),
-        Figure("ingress, p50 at full load", Spread.of([run.load.p50_ms for run in ingress]), "ms", None, 1),
+        Figure(f"{what}, p50 at full load", Spread.of([run.load.p50_ms for run in ingress]), "ms", None, 1),
         Figure(f"{what}, p99 at full load", Spread.of([run.load.p99_ms for run in ingress]), "ms", None, 1),
     ]
 

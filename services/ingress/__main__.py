@@ -1,13 +1,14 @@
 """Runs the ingress: `python -m services.ingress`."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import sys
 from collections.abc import Mapping
 from typing import Final
 
-from libs.common.domain.errors import ConfigError
+from libs.common.domain.errors import ConfigError, StoreUnavailable
 from libs.common.domain.ids import WebhookName
 from libs.common.policy.addresses import NAMED_SETS, AddressList
 from libs.common.runtime.ops import ops_server
@@ -54,19 +55,20 @@ async def main(service: Service) -> None:
     registry = _registry(service, TableStore(client, keys))
     health = admission_check(door, intake, clock)
     problems = Problems(metrics, clock, ids)
+    refusals = Refusals(intake, service.masker, metrics, clock, ids, senders)
     app = IngressApp(
         registry,
         WebhookEndpoint(
             door=door,
             intake=intake,
-            refusals=Refusals(intake, service.masker, metrics, clock, ids, senders),
+            refusals=refusals,
             senders=senders,
             metrics=metrics,
             clock=clock,
             ids=ids,
             deadline_ms=ingress.deadline_ms,
         ),
-        PreviewEndpoint(Seen(client, keys), senders, clock, ingress.deadline_ms),
+        PreviewEndpoint(Seen(client, keys), senders, refusals, clock, ingress.deadline_ms),
         rest_of_app(HealthEndpoint(service.name, health), problems),
         problems,
         clock,
@@ -83,6 +85,8 @@ async def main(service: Service) -> None:
         if await check_when_up(client, settings.redis.durability, service.stopping):
             keeping_up = asyncio.create_task(registry.keep_up(service.stopping))
             await registry.read_once(service.stopping)
+            with contextlib.suppress(StoreUnavailable):  # then the first admission is the first to learn it
+                await intake.learn_clock()
             door.open()
             await keep_checking(client, settings.redis.durability, service.stopping, door.judge)
     finally:

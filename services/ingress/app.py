@@ -91,8 +91,10 @@ class IngressApp:
 
     def _named(self, token: str) -> Hook:
         hook = self._hooks.find(token, self._clock.now_ms())
-        # A webhook may have been made or disabled since we last looked: better an honest "send again" than a guess.
-        if (hook is None or hook.webhook.created_at_ms) and not self._registry.is_current():
+        # A webhook may have been made or disabled since we last looked, or made by a version that we do not know:
+        # better an honest "send again" than a guess.
+        is_made = hook is None or hook.webhook.created_at_ms
+        if (is_made and not self._registry.is_current()) or (hook is None and self._hooks.has_unusable):
             raise not_durable()
         if hook is None:
             raise AdmissionError(404, "unknown_webhook", "there is no such webhook")

@@ -45,6 +45,8 @@ class Hook:
         self.proofs = Proofs(
             webhook.demands, Credentials(webhook.secrets), signing_keys, has_token=bool(webhook.tokens)
         )
+        self.is_gone = False
+        """Whether it was changed, disabled or deleted: a post that is still under way must not be judged by it."""
         self._allowed = allowed
         self._masker = masker
         self._maskers: dict[tuple[str, ...], Masker] = {}

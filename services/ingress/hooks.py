@@ -19,6 +19,8 @@ class Hooks:
         self.default = default
         self._declared = tuple(declared)
         self._made: dict[WebhookName, Hook] = {}
+        self.has_unusable = False
+        """Whether there are some that this process cannot build or read, so that a token it does not know may be one's."""
         self._by_digest: dict[str, tuple[Hook, HashedToken]] = {}
         self._index()
 
@@ -46,18 +48,25 @@ class Hooks:
         """
         taken = {hook.name for hook in self._declared} | {self.default.name}
         made: dict[WebhookName, Hook] = {}
+        self.has_unusable = False
         for name, webhook in webhooks.items():
             if webhook.is_disabled or name in taken:
                 continue
             known = self._made.get(name)
             hook = known if known is not None and known.webhook == webhook else make(webhook)
-            if hook is not None:
+            if hook is None:
+                self.has_unusable = True
+            else:
                 made[name] = hook
+        for name, hook in self._made.items():
+            hook.is_gone = made.get(name) is not hook
         self._made = made
         self._index()
 
     def forget_made(self) -> None:
         """Forget the webhooks made at run time, so that the next `replace_made` builds all of them anew."""
+        for hook in self._made.values():
+            hook.is_gone = True
         self._made = {}
 
     def _index(self) -> None:

@@ -16,6 +16,7 @@ from libs.common.wire.dialects.recognition import recognise
 from libs.common.wire.masking import Masker
 from services.ingress.hook import Hook
 from services.ingress.proof import Senders
+from services.ingress.refusals import Refusals
 from services.ingress.webhook import check_address, not_durable, read_unexposed, text_of
 
 
@@ -25,24 +26,27 @@ class PreviewEndpoint:
     The URL's token is the credential; at the default webhook, which has none, the alert's own secret.
     """
 
-    def __init__(self, seen: Seen, senders: Senders, clock: Clock, deadline_ms: int) -> None:
+    def __init__(
+        self, seen: Seen, senders: Senders, refusals: Refusals, clock: Clock, deadline_ms: int
+    ) -> None:
         """Args:
         seen: Where admitted alerts are known.
         senders: Tells where posts come from.
+        refusals: Answers who has no token and proves nothing.
         clock: Ages alerts.
         deadline_ms: The time for one request.
         """
         self._deadline_s = deadline_ms / 1_000
         self._seen = seen
         self._senders = senders
+        self._refusals = refusals
         self._clock = clock
 
     async def show(self, hook: Hook, scope: Scope, receive: Receive, send: Send, *, token: str = "") -> None:
         """Answer one request; `token` is what its URL was found by.
 
         Raises:
-            AdmissionError: 401, it is the default webhook and the credential is not right; 408, out of time; 503,
-                Redis is away.
+            AdmissionError: 503, out of time, or Redis is away.
         """
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -50,16 +54,22 @@ class PreviewEndpoint:
         except SenderGone:
             return
         except TimeoutError as error:
-            raise AdmissionError(408, "too_slow", "the body or Redis did not come in time") from error
+            raise not_durable() from error
+        except AdmissionError as error:
+            await self._refusals.answer_stranger(send, error, hook, scope)
+            return
         except BridgeError as error:
-            if isinstance(error, AdmissionError):
-                raise
             raise not_durable(error) from error
         await send_json(send, 200, orjson.dumps(shown.document()))
 
     async def _look(self, hook: Hook, scope: Scope, receive: Receive, token: str) -> Preview:
         now_ms = self._clock.now_ms()
-        checks = [self._address(hook, scope)] if hook.checks_address else []
+        checks = []
+        if hook.checks_address:
+            if not hook.is_named:
+                # Whoever has no token gets no further than with a post.
+                check_address(hook, self._senders, scope)
+            checks.append(self._address(hook, scope))
         try:
             body = await read_body(scope, receive, hook.webhook.max_body_bytes)
             text = text_of(body)
@@ -68,21 +78,30 @@ class PreviewEndpoint:
         except AdmissionError as error:
             if not hook.is_named:
                 raise
-            return refused(hook.webhook, _masked(error, hook.masker_for((token,))), tuple(checks))
+            return refused(
+                hook.webhook,
+                _masked(error, self._early_masker(hook, error.detail, token, now_ms)),
+                tuple(checks),
+            )
+        has_proved = False
         try:
             hook.proofs.check(document, body, scope, self._senders, now_ms)
+            has_proved = True
             checks.append(Check("credential", passes=True, detail="all that the webhook demands is there"))
         except AdmissionError as error:
             if not hook.is_named:
                 raise
             checks.append(Check("credential", passes=False, detail=error.detail))
-        masker = hook.masker_for(hook.secrets_of(document, text, token, now_ms))
+        masker = hook.masker_for(hook.secrets_of(document, text, token, now_ms, has_proved_itself=has_proved))
         masked = masker.mask_json(text)
         try:
             read_unexposed(document, masker)
         except AdmissionError as error:
             return refused(hook.webhook, _masked(error, masker), tuple(checks))
         return await preview(hook.webhook, hook.router, self._seen, document, masked, tuple(checks), now_ms)
+
+    def _early_masker(self, hook: Hook, detail: str, token: str, now_ms: int) -> Masker:
+        return hook.masker_for((token,)).also(*hook.secrets_in(detail, now_ms))
 
     def _address(self, hook: Hook, scope: Scope) -> Check:
         try:

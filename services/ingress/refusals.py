@@ -33,6 +33,7 @@ _KEPT_OF_NAMED: Final = frozenset({401, 403})
 _READABLE: Final = frozenset({401, 409, 422, 429})
 """The body was read; it only says something wrong."""
 _CREDENTIAL: Final = 401
+_LOGGED_APART: Final = frozenset({_CREDENTIAL, 503})
 _LATE: Final = 408
 
 log = get_logger()
@@ -58,6 +59,7 @@ class Refusals:
         self._senders = senders
         self._strangers = Strangers(clock)
         self._strangers_log = Sampler(clock)
+        self._unkept_log = Sampler(clock)
         self._failures_log = Sampler(clock)
 
     async def answer(self, send: Send, error: AdmissionError, hook: Hook, post: Post, scope: Scope) -> None:
@@ -82,13 +84,45 @@ class Refusals:
         )
         self._metrics.refused(error.status, error.code)
         source = "" if post.has_proved_itself else str(self._senders.address(scope))
-        self._log(shown, event_id, hook, source, error.__cause__)
-        if self._is_kept(error.status, hook, post, source):
+        is_kept = self._is_kept(error.status, hook, post, source)
+        if is_kept or post.has_proved_itself or error.status in _LOGGED_APART:
+            self._log(shown, event_id, hook, source, error.__cause__)
+        else:
+            self._log_stranger(shown, event_id, hook, source)
+        if is_kept:
             await self._keep(shown, event_id, hook, self._raw(error.status, masker, hook, post.body))
         headers = problem_headers(shown)
         if error.status == _LATE:
             headers.append(CLOSE)
         await send_json(send, error.status, problem_body(shown, event_id), headers)
+
+    async def answer_stranger(self, send: Send, error: AdmissionError, hook: Hook, scope: Scope) -> None:
+        """Answer who proved nothing and is kept nowhere: counted by source, and logged now and then."""
+        event_id = self._ids.event_id(self._clock.now_ms())
+        shown = AdmissionError(
+            error.status,
+            error.code,
+            self._masker.mask_text(error.detail)[:MAX_DETAIL_LENGTH],
+            field=error.field,
+        )
+        self._metrics.refused(error.status, error.code)
+        source = str(self._senders.address(scope))
+        if error.status in _LOGGED_APART:
+            self._log(shown, event_id, hook, source, error.__cause__)
+        else:
+            self._log_stranger(shown, event_id, hook, source)
+        await send_json(send, error.status, problem_body(shown, event_id), problem_headers(shown))
+
+    def _log_stranger(self, error: AdmissionError, event_id: EventId, hook: Hook, source: str) -> None:
+        if count := self._unkept_log.take():
+            log.info(
+                "stranger_refused",
+                webhook=hook.name,
+                event_id=event_id,
+                code=error.code,
+                count=count,
+                source=source,
+            )
 
     def _is_kept(self, status: int, hook: Hook, post: Post, source: str) -> bool:
         if status not in _KEPT and not (hook.is_named and status in _KEPT_OF_NAMED):

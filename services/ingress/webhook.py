@@ -88,6 +88,8 @@ class WebhookEndpoint:
         if hook.checks_address:
             check_address(hook, self._senders, scope)
         body = post.body = await read_body(scope, receive, hook.webhook.max_body_bytes)
+        if hook.is_gone:
+            raise not_durable()
         text = text_of(body)
         document = recognise(
             body, header(scope, b"content-type") or "", hook.webhook.dialect, hook.webhook.options
@@ -96,7 +98,7 @@ class WebhookEndpoint:
         now_ms = self._clock.now_ms()
         hook.proofs.check(document, body, scope, self._senders, now_ms)
         post.has_proved_itself = True
-        masker = hook.masker_for(hook.secrets_of(document, text, post.token, now_ms))
+        masker = hook.masker_for(hook.secrets_of(document, text, post.token, now_ms, has_proved_itself=True))
         content = read_unexposed(document, masker)
         masked = masker.mask_json(text)
         admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
@@ -165,15 +167,17 @@ def read_unexposed(document: Document, masker: Masker) -> AlertContent:
         AdmissionError: 422, it is not valid.
     """
     content = document.read()
-    shown = {
-        "symbol": content.symbol,
-        "id": content.sender_id,
-        "strategy": content.strategy,
-        "exchange": content.exchange,
-        "interval": content.interval,
-    }
-    if masker.is_shown_by("\n".join(filter(None, shown.values()))):
-        field = next(name for name, value in shown.items() if value and masker.is_shown_by(value))
+    symbol, sender_id, strategy = content.symbol, content.sender_id, content.strategy
+    exchange, interval = content.exchange, content.interval
+    if masker.is_shown_by(f"{symbol}\n{sender_id}\n{strategy}\n{exchange}\n{interval}"):
+        named = {
+            "symbol": symbol,
+            "id": sender_id,
+            "strategy": strategy,
+            "exchange": exchange,
+            "interval": interval,
+        }
+        field = next((name for name, value in named.items() if value and masker.is_shown_by(value)), "symbol")
         detail = f'"{field}" holds a credential, which would be stored and shown with it'
         raise AdmissionError(422, "credential_in_field", detail, field=field)
     return content

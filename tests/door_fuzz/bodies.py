@@ -77,7 +77,11 @@ class Bodies:
             return chance.choice(_WHOLE)
         if kind < 0.06:
             return chance.randbytes(chance.choice((1, 7, 60, 900)))
-        text = chance.choice(EXAMPLES) if dialect is None or chance.random() < 0.2 else self._filled(dialect)
+        text = (
+            chance.choice(EXAMPLES)
+            if dialect is None or dialect not in BY_NAME or chance.random() < 0.2
+            else self._filled(dialect)
+        )
         if chance.random() < 0.7:
             text = self._freshen(text)
         if chance.random() < 0.4:

@@ -18,7 +18,7 @@ class Leaks:
             middle of other letters nobody can tell them.
         """
         known = [f"(?:{re.escape(secret)})" for secret in plain]
-        known += [f"(?<![A-Za-z0-9]){re.escape(secret)}(?![A-Za-z0-9])" for secret in hashed]
+        known += [f"(?<![A-Za-z0-9*]){re.escape(secret)}(?![A-Za-z0-9*])" for secret in hashed]
         self._pattern = re.compile("|".join(known))
 
     def find(self, text: str) -> str | None:

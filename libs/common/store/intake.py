@@ -129,6 +129,14 @@ class Intake:
         self.refusals: Batch[Refusal, None] = Batch(self._send_refusals, max_queued=1_000)
         """Submit a `Refusal` to have it kept."""
 
+    async def learn_clock(self) -> None:
+        """Ask Redis for its time, so that the first admission too carries the latest time of its execution.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        await self._send_admissions([])
+
     async def probe(self) -> None:
         """Write something that expires, as proof that an alert would be admitted.
 

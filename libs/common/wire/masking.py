@@ -17,11 +17,18 @@ MIN_WORD_LENGTH: Final = 8
 EXCERPT_BYTES: Final = 512
 """What is kept of a body that cannot be parsed."""
 
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
+"""One that never ends goes to the end of the text: to look for its end from every quote on would take minutes."""
 _WORDS: Final = (
     re.compile(r'"([^"\n]*)"'),
     re.compile(r'[^\s",;:=&{}\[\]()]+'),
     re.compile(r"[A-Za-z0-9]+"),
+)
+_HEX: Final = re.compile(r"%[0-9A-F]{2}")
+_AT_A_SECRETS_PLACE: Final = re.compile(
+    r"(?i)((?:secret|password|passphrase|auth_?key|api_?key|api_?secret|(?:signal_?)?token|licen[cs]e_?id|pin|key)"
+    r'\\?["\']?\s{0,8}[:=]\s{0,8})("(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^;&\n]*)',
+    re.DOTALL,
 )
 _ESCAPE: Final = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/]))')
 
@@ -64,7 +71,11 @@ class Masker:
 
     def is_shown_by(self, text: str) -> bool:
         """Tell whether a text holds a secret; short ones may well stand there by chance."""
-        return any(form in text for form in self._telling)
+        # A loop, for it is on the hot path: a generator costs as much again.
+        for form in self._telling:  # noqa: SIM110
+            if form in text:
+                return True
+        return False
 
     def excerpt(self, body: bytes) -> str:
         """Return what is kept of a body that cannot be parsed: length, digest and the beginning, masked."""
@@ -76,6 +87,8 @@ class Masker:
             if any(form in plain for form in self._forms):
                 masked = self.mask_text(plain)
         digest = hashlib.blake2b(self.mask_text(text).encode(), digest_size=16).hexdigest()
+        # What cannot be read may hold a secret in a form that nobody thought of, so its usual places are blanked.
+        masked = _AT_A_SECRETS_PLACE.sub(_blanked, masked)
         beginning = masked.encode("utf-8", "replace")[:EXCERPT_BYTES].decode("utf-8", "ignore")
         return f"[{len(body)} bytes, blake2b {digest}] {beginning}"
 
@@ -107,15 +120,17 @@ def secret_words(text: str, is_secret: Callable[[str], bool]) -> tuple[str, ...]
     return tuple(word for word in words if len(word) >= MIN_WORD_LENGTH and is_secret(word))
 
 
+def _blanked(found: re.Match[str]) -> str:
+    is_quoted = found[2].startswith('"')
+    return found[1] + (f'"{MASK}"' if is_quoted else MASK)
+
+
 def _written(value: str) -> set[str]:
     """Return a secret as it may stand in a body: plain, in JSON, in a form."""
-    return {
-        value,
-        json.dumps(value)[1:-1],
-        json.dumps(value, ensure_ascii=False)[1:-1],
-        quote_plus(value),
-        quote(value),
-    }
+    in_json = {json.dumps(value, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
+    in_forms = {quote_plus(value), quote(value), quote(value, safe="")}
+    lower = {_HEX.sub(lambda found: found[0].lower(), form) for form in in_forms}
+    return {value} | in_json | in_forms | lower
 
 
 def _unescape(text: str) -> str:

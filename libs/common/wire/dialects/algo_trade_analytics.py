@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from libs.common.domain.alert import Action, AlertContent, ExitLevel, QuantityUnit, TimeInForce
+from libs.common.domain.alert import Action, AlertContent, ExitLevel, QuantityUnit
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
 from libs.common.wire.dialects.order_prices import order_prices, order_type
+from libs.common.wire.dialects.words import TIMES_IN_FORCE
 
 NAME: Final = "algo_trade_analytics"
 
@@ -35,7 +36,6 @@ _STEPS: Final = {
 _DIRECTIONS: Final = {"long": _STEPS["entrylong"], "short": _STEPS["entryshort"]}
 _ENTRIES: Final = frozenset({Action.BUY, Action.SELL})
 _DEFAULT_QUANTITY: Final = Decimal(1)
-_TIMES_IN_FORCE: Final = {one.value: one for one in TimeInForce}
 
 
 def _recognises(fields: Fields) -> bool:
@@ -47,7 +47,7 @@ def _recognises(fields: Fields) -> bool:
 def _read(fields: Fields) -> AlertContent:
     step = _step(fields)
     for name in ("trailPrice", "trailPercent"):
-        fields.refuse(name, 'trailing orders are not placed, send "stopLossTarget"')
+        fields.refuse_if_given(name, 'trailing orders are not placed, send "stopLossTarget"')
     kind = order_type(fields, "orderType")
     prices = order_prices(fields, kind, limit="limitPrice", stop="stopPrice")
     is_quote = fields.one_of("qty", "notional") == "notional"
@@ -63,7 +63,7 @@ def _read(fields: Fields) -> AlertContent:
         stop_price=prices.stop,
         take_profit=_exit_level(fields, "profitTarget", step),
         stop_loss=_exit_level(fields, "stopLossTarget", step),
-        time_in_force=fields.choice("timeInForce", _TIMES_IN_FORCE),
+        time_in_force=fields.choice("timeInForce", TIMES_IN_FORCE),
         price=fields.number("marketPrice"),
         strategy=None if metadata is None else metadata.text("strategy"),
         fired_at_ms=None if metadata is None else metadata.time("timestamp"),
@@ -93,6 +93,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     title="Algo Trade Analytics",
     credential="auth_key",
+    names={"symbol": "ticker", "action": "positionDirection", "strategy": "metadata.strategy"},
     recognises=_recognises,
     read=_read,
     # TradingView tells no exit from an entry: the script says which, as the `alert_message` of each order.

@@ -13,8 +13,9 @@ from typing import Final
 
 from libs.common.domain.alert import Action, AlertContent, ExitLevel, ExitUnit, MarketPosition, QuantityUnit
 from libs.common.domain.order import OrderType
-from libs.common.wire.dialects.dialect import Dialect
+from libs.common.wire.dialects.dialect import FREE_PLACES, Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.order_size import Size
 from libs.common.wire.dialects.text_body import words_of
 from libs.common.wire.dialects.values import number_from
 
@@ -26,7 +27,7 @@ _SIDES: Final = {
     "sell": MarketPosition.SHORT,
     "short": MarketPosition.SHORT,
 }
-_CLOSES: Final = {MarketPosition.LONG: Action.CLOSE_LONG, MarketPosition.SHORT: Action.CLOSE_SHORT}
+_CLOSES_OF: Final = {MarketPosition.LONG: Action.CLOSE_LONG, MarketPosition.SHORT: Action.CLOSE_SHORT}
 _COMMANDS: Final = {"order": Action.CANCEL, "position": Action.CLOSE_ALL}
 _ORDER_TYPES: Final = {"market": OrderType.MARKET, "limit": OrderType.LIMIT}
 
@@ -38,6 +39,10 @@ _REFUSED: Final = {
     "p": "it counts from a price that only Autoview knows; send fp, the price itself, with t=limit",
     "cmo": "which orders or positions come first cannot be chosen; send it without",
 }
+_KNOWN: Final = frozenset(
+    {*_REFUSED, *FREE_PLACES, *"abceqstl", "bcc", "cc", "cm", "fp", "fsl", "ftp", "sl", "tp"}
+)
+_EXITS: Final = ("sl", "tp", "fsl", "ftp")
 _SEPARATOR: Final = re.compile(r"[\n|]")
 _WORD: Final = re.compile(r"([A-Za-z]+)=(.*)", re.ASCII | re.DOTALL)
 _BEFORE: Final = "close."
@@ -65,7 +70,7 @@ def _split(text: str) -> Fields | None:
             return Fields.of_pairs(pairs)
         case [first, second] if _is_close_then_order(dict(first), dict(second)):
             # The credential may stand in either.
-            places = [pair for pair in first if pair[0] in {"secret", "password"} and pair not in second]
+            places = [pair for pair in first if pair[0] in FREE_PLACES and pair not in second]
             return Fields.of_pairs(
                 [*second, *places, *((f"{_BEFORE}{name}", value) for name, value in first)]
             )
@@ -106,23 +111,46 @@ def _read(fields: Fields) -> AlertContent:
                 "several_orders", name, "the body holds several commands; send one alert per order"
             )
     for name, why in _REFUSED.items():
-        fields.refuse(name, why)
-        fields.refuse(f"{_BEFORE}{name}", why)
+        fields.refuse_if_given(name, why)
+        fields.refuse_if_given(f"{_BEFORE}{name}", why)
+    for name in fields.names():
+        if name.removeprefix(_BEFORE) not in _KNOWN:
+            # They are short, and many change the size: what one means is not to be guessed.
+            raise fields.unsupported(name, "what it means is not known here; send it without")
+    for name in ("t", "fp", *_EXITS):
+        fields.refuse_if_given(
+            f"{_BEFORE}{name}",
+            "it goes with the order that follows, not with the close",
+            code="contradiction",
+        )
     command = fields.choice("c", _COMMANDS, code="invalid_action")
     symbol = fields.symbol("s")
     exchange = fields.text("e")
     if command is Action.CANCEL:
-        fields.refuse("b", "a cancel takes the orders of both sides; send it without")
-        fields.refuse("cm", "a cancel takes all open orders of the symbol; send it without")
+        fields.refuse_if_given("b", "a cancel takes the orders of both sides; send it without")
+        fields.refuse_if_given("cm", "a cancel takes all open orders of the symbol; send it without")
         return AlertContent(dialect=NAME, action=command, symbol=symbol, exchange=exchange)
     if command is Action.CLOSE_ALL:
-        side = fields.choice("b", _SIDES)
-        quantity, unit = _size(fields, fields.one_of("q", "cm") or "q", QuantityUnit.PERCENT_OF_POSITION)
-        action = command if side is None else _CLOSES[side]
-        return AlertContent(
-            dialect=NAME, action=action, symbol=symbol, exchange=exchange, quantity=quantity, unit=unit
-        )
+        return _close(fields, symbol, exchange)
     return _order(fields, symbol, exchange)
+
+
+def _close(fields: Fields, symbol: str, exchange: str | None) -> AlertContent:
+    for name in _EXITS:
+        fields.refuse_if_given(name, "a close leaves nothing to exit; send it without", code="contradiction")
+    side = fields.choice("b", _SIDES)
+    size = _size(fields, fields.one_of("q", "cm") or "q", QuantityUnit.PERCENT_OF_POSITION)
+    order_type = fields.choice("t", _ORDER_TYPES) or OrderType.MARKET
+    return AlertContent(
+        dialect=NAME,
+        action=Action.CLOSE_ALL if side is None else _CLOSES_OF[side],
+        symbol=symbol,
+        exchange=exchange,
+        quantity=size.quantity,
+        unit=size.unit,
+        order_type=order_type,
+        limit_price=_limit_price(fields, order_type),
+    )
 
 
 def _order(fields: Fields, symbol: str, exchange: str | None) -> AlertContent:
@@ -135,39 +163,47 @@ def _order(fields: Fields, symbol: str, exchange: str | None) -> AlertContent:
         # Closing the same side, or both, leaves a position of just the order that follows.
         action = Action.FLIP if closed is not None and closed is not wanted else Action.TARGET
     order_type = fields.choice("t", _ORDER_TYPES) or OrderType.MARKET
-    limit_price = fields.required_number("fp") if order_type is OrderType.LIMIT else None
-    if order_type is OrderType.MARKET and fields.given("fp"):
-        raise fields.contradiction(
-            "fp", '"fp" is a limit price, but "t" is not "limit"; send t=limit or no fp'
-        )
     if not fields.given("q"):
         raise fields.missing("q", "a size: without one Autoview would trade all of the balance")
-    quantity, unit = _size(fields, "q", QuantityUnit.PERCENT_OF_EQUITY)
+    size = _size(fields, "q", QuantityUnit.PERCENT_OF_EQUITY)
+    leverage = fields.optional_number("l")
+    if size.unit is QuantityUnit.PERCENT_OF_EQUITY and leverage is not None and leverage > 1:
+        raise fields.unsupported("l", "it may multiply a percentage; send q, a number, or no l")
     return AlertContent(
         dialect=NAME,
         action=action,
         symbol=symbol,
         exchange=exchange,
-        quantity=quantity,
-        unit=unit,
+        quantity=size.quantity,
+        unit=size.unit,
         order_type=order_type,
-        limit_price=limit_price,
+        limit_price=_limit_price(fields, order_type),
         take_profit=_exit(fields, "tp"),
         stop_loss=_exit(fields, "sl"),
         position=position,
     )
 
 
-def _size(fields: Fields, name: str, percent: QuantityUnit) -> tuple[Decimal | None, QuantityUnit]:
+def _limit_price(fields: Fields, order_type: OrderType) -> Decimal | None:
+    if order_type is OrderType.LIMIT:
+        return fields.required_number("fp")
+    if fields.given("fp"):
+        raise fields.contradiction(
+            "fp", '"fp" is a limit price, but "t" is not "limit"; send t=limit or no fp'
+        )
+    return None
+
+
+def _size(fields: Fields, name: str, percent: QuantityUnit) -> Size:
     text = fields.text(name)
     if text is None:
-        return fields.number(name), QuantityUnit.UNITS
+        return Size(fields.number(name))
     if "-" in text[1:]:
         detail = f'"{name}" is "{text}", a range to choose from at random; send one size'
         raise fields.refusal("not_supported", name, detail)
     is_percent = text.endswith("%")
     number = number_from(text.removesuffix("%"), name)
-    return number, percent if is_percent else QuantityUnit.UNITS
+    return Size(number, percent if is_percent else QuantityUnit.UNITS)
 
 
 def _exit(fields: Fields, name: str) -> ExitLevel | None:
@@ -191,6 +227,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     title="Autoview",
     credential=None,
+    names={"symbol": "s", "action": "b", "exchange": "e"},
     recognises=_recognises,
     read=_read,
     split=_split,

@@ -11,31 +11,30 @@ from decimal import Decimal
 from typing import Final
 
 from libs.common.domain.alert import (
+    CLOSES,
+    RISK_UNITS,
     Action,
     AlertContent,
     ExitLevel,
     ExitUnit,
     MarketPosition,
     QuantityUnit,
-    TimeInForce,
 )
+from libs.common.domain.errors import AdmissionError
 from libs.common.domain.order import OrderType
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
 from libs.common.wire.dialects.order_prices import order_prices
 from libs.common.wire.dialects.values import number_from
+from libs.common.wire.dialects.words import ORDER_TYPES, POSITIONS, TIMES_IN_FORCE
 
 NAME: Final = "bascule"
 VERSION: Final = Decimal(1)
 
 _ACTIONS: Final = {str(one): one for one in Action}
 _UNITS: Final = {str(one): one for one in QuantityUnit}
-_ORDER_TYPES: Final = {str(one): one for one in OrderType}
-_POSITIONS: Final = {str(one): one for one in MarketPosition}
 _EXIT_UNITS: Final = {str(one): one for one in ExitUnit}
-_TIMES_IN_FORCE: Final = {str(one): one for one in TimeInForce}
 
-_CLOSES: Final = frozenset({Action.CLOSE_LONG, Action.CLOSE_SHORT, Action.CLOSE_ALL})
 _GOALS: Final = frozenset({Action.TARGET, Action.FLIP})
 _LEFT_OF_A_CLOSE: Final = {
     Action.CLOSE_LONG: frozenset({MarketPosition.LONG}),
@@ -46,7 +45,6 @@ _LEFT_OF_A_CLOSE: Final = {
 _UNITS_OF_A_CLOSE: Final = frozenset(
     {QuantityUnit.UNITS, QuantityUnit.QUOTE, QuantityUnit.PERCENT_OF_POSITION}
 )
-_RISK_UNITS: Final = frozenset({QuantityUnit.RISK_QUOTE, QuantityUnit.RISK_PERCENT})
 _EXITS: Final = ("take_profit", "stop_loss")
 _OF_AN_ORDER: Final = (
     "quantity",
@@ -77,13 +75,13 @@ def _read(fields: Fields) -> AlertContent:
     action = fields.chosen("action", _ACTIONS, code="invalid_action")
     if action is Action.CANCEL:
         _refuse_all(fields, _OF_AN_ORDER, "a cancel takes all open orders of the market; leave it out")
-    position = fields.choice("position", _POSITIONS)
+    position = fields.choice("position", POSITIONS)
     is_flat = action in _GOALS and position is MarketPosition.FLAT
     quantity = fields.number("quantity", allows_zero=is_flat)
     unit = fields.choice("unit", _UNITS)
     if unit is not None and quantity is None:
         raise fields.missing("quantity", f'how many "{unit}"')
-    order_type = fields.choice("order_type", _ORDER_TYPES) or OrderType.MARKET
+    order_type = fields.choice("order_type", ORDER_TYPES) or OrderType.MARKET
     prices = order_prices(fields, order_type, limit="limit_price", stop="stop_price")
     content = AlertContent(
         dialect=NAME,
@@ -98,7 +96,7 @@ def _read(fields: Fields) -> AlertContent:
         take_profit=_exit(fields, "take_profit"),
         stop_loss=_exit(fields, "stop_loss"),
         reduce_only=fields.flag("reduce_only") or False,
-        time_in_force=fields.choice("time_in_force", _TIMES_IN_FORCE),
+        time_in_force=fields.choice("time_in_force", TIMES_IN_FORCE),
         price=fields.number("price"),
         strategy=fields.text("strategy"),
         sender_id=fields.text("id"),
@@ -108,7 +106,7 @@ def _read(fields: Fields) -> AlertContent:
         max_age_ms=_duration(fields, "max_age"),
         position=position,
         position_size=fields.number("position_size", allows_zero=True),
-        previous_position=fields.choice("previous_position", _POSITIONS),
+        previous_position=fields.choice("previous_position", POSITIONS),
         previous_position_size=fields.number("previous_position_size", allows_zero=True),
     )
     _refuse_contradictions(fields, content)
@@ -119,9 +117,9 @@ def _refuse_contradictions(fields: Fields, content: AlertContent) -> None:
     """Refuse what cannot be meant at the same time."""
     if content.action in _GOALS:
         _check_goal(fields, content)
-    if content.action in _CLOSES:
+    if content.action in CLOSES:
         _check_close(fields, content)
-    if content.unit in _RISK_UNITS and content.stop_loss is None:
+    if content.unit in RISK_UNITS and content.stop_loss is None:
         raise fields.missing("stop_loss", f'where the loss is stopped that "{content.unit}" counts')
     for name, position, size in (
         ("position_size", content.position, content.position_size),
@@ -172,7 +170,7 @@ def _check_close(fields: Fields, content: AlertContent) -> None:
 
 def _refuse_all(fields: Fields, names: tuple[str, ...], why: str) -> None:
     for name in names:
-        fields.refuse(name, why, code="contradiction")
+        fields.refuse_if_given(name, why, code="contradiction")
 
 
 def _exit(fields: Fields, name: str) -> ExitLevel | None:
@@ -198,7 +196,7 @@ def _duration(fields: Fields, name: str) -> int | None:
     return int(value_ms)
 
 
-def _no_duration(fields: Fields, name: str, text: str) -> Exception:
+def _no_duration(fields: Fields, name: str, text: str) -> AdmissionError:
     detail = f'"{name}" is "{text}", expected seconds or a duration such as 500ms, 60s, 5min, 24h or 7d, at most 3650d'
     return fields.refusal("invalid_duration", name, detail)
 

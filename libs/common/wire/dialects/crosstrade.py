@@ -3,14 +3,15 @@
 key=xt-demo; command=PLACE; account=Sim101; instrument=MNQ 12-26; action=SELL; qty=2; order_type=MARKET; tif=DAY;
 """
 
-from decimal import Decimal
 from typing import Final
 
-from libs.common.domain.alert import Action, AlertContent, ExitLevel, MarketPosition, TimeInForce
+from libs.common.domain.alert import Action, AlertContent, ExitLevel, TimeInForce
 from libs.common.domain.order import OrderType
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.order_prices import order_prices
 from libs.common.wire.dialects.text_body import assignments_of
+from libs.common.wire.dialects.words import ENTERED, SIDES
 
 NAME: Final = "crosstrade"
 
@@ -30,7 +31,6 @@ _REFUSED_COMMANDS: Final = {
     "closestrategy": "strategies of NinjaTrader are not known here; send command=FLATTEN",
 }
 _COMMANDS: Final = (*_PLACES, *sorted(_CLOSES), *sorted(_CANCELS))
-_ACTIONS: Final = {"buy": Action.BUY, "sell": Action.SELL}
 _ORDER_TYPES: Final = {
     "market": OrderType.MARKET,
     "limit": OrderType.LIMIT,
@@ -38,13 +38,25 @@ _ORDER_TYPES: Final = {
     "stop": OrderType.STOP,
     "stoplimit": OrderType.STOP_LIMIT,
 }
+_PRICES: Final = ("limit_price", "stop_price", "take_profit", "stop_loss")
 _TIMES_IN_FORCE: Final = {"day": TimeInForce.DAY, "gtc": TimeInForce.GTC}
 
+_OWN_FILTER: Final = "let the script decide and send only the orders that are meant"
+_SEND_QTY: Final = "send qty, a number of contracts"
 _REFUSED: Final = {
-    "require_market_position": "let the script decide and send only the orders that are meant",
+    "require_market_position": _OWN_FILTER,
+    "trading_window": _OWN_FILTER,
+    "sync_strategy": _OWN_FILTER,
+    "strategy_exit_block": _OWN_FILTER,
     "max_positions": "let the script decide, or limit the account in Bascule",
+    "max_position": "let the script decide, or limit the account in Bascule",
     "delay": "send the alert when the order is meant",
     "kill_switch": "disable the webhook in Bascule instead",
+}
+_REFUSED_OF_ORDERS: Final = {
+    "quantity": _SEND_QTY,
+    "percent": _SEND_QTY,
+    "cancel_after": "send command=CANCELORDERS when the order is to go",
     "strategy": "templates of NinjaTrader are not known here; send take_profit and stop_loss",
     "append_atm": "templates of NinjaTrader are not known here; send take_profit and stop_loss",
     "stop_loss_limit": "send stop_loss, an absolute price",
@@ -76,12 +88,13 @@ def _read(fields: Fields) -> AlertContent:
         detail = f'"command" is "{fields.text("command")}", expected one of {expected}'
         raise fields.refusal("invalid_action", "command", detail)
     symbol = fields.symbol("instrument")
+    for name, why in {
+        **_REFUSED,
+        **(_REFUSED_OF_CANCEL if command in _CANCELS else _REFUSED_OF_ORDERS),
+    }.items():
+        fields.refuse_if_given(name, why)
     if command in _CANCELS:
-        for name, why in _REFUSED_OF_CANCEL.items():
-            fields.refuse(name, why)
         return AlertContent(dialect=NAME, action=Action.CANCEL, symbol=symbol)
-    for name, why in _REFUSED.items():
-        fields.refuse(name, why)
     if command in _CLOSES:
         quantity = fields.number("qty") if command == "closeposition" else None
         return AlertContent(dialect=NAME, action=Action.CLOSE_ALL, symbol=symbol, quantity=quantity)
@@ -89,36 +102,36 @@ def _read(fields: Fields) -> AlertContent:
 
 
 def _order(fields: Fields, symbol: str, *, is_flat_first: bool) -> AlertContent:
-    side = fields.chosen("action", _ACTIONS, code="invalid_action")
+    side = fields.chosen("action", SIDES, code="invalid_action")
     order_type = fields.choice("order_type", _ORDER_TYPES) or OrderType.MARKET
-    limit_price = stop_price = None
-    if order_type in {OrderType.LIMIT, OrderType.STOP_LIMIT}:
-        limit_price = fields.required_number("limit_price")
-    if order_type in {OrderType.STOP, OrderType.STOP_LIMIT}:
-        stop_price = fields.required_number("stop_price")
-    wanted = MarketPosition.LONG if side is Action.BUY else MarketPosition.SHORT
+    for name in _PRICES:
+        _refuse_relative(fields, name)
+    prices = order_prices(fields, order_type, limit="limit_price", stop="stop_price", zero_is_none=True)
     return AlertContent(
         dialect=NAME,
         # Flat first and then an order ends in a position of just that order, whatever was open.
         action=Action.TARGET if is_flat_first else side,
-        position=wanted if is_flat_first else None,
+        position=ENTERED[side] if is_flat_first else None,
         symbol=symbol,
         quantity=fields.required_number("qty"),
         order_type=order_type,
-        limit_price=limit_price,
-        stop_price=stop_price,
+        limit_price=prices.limit,
+        stop_price=prices.stop,
         take_profit=_exit(fields, "take_profit"),
         stop_loss=_exit(fields, "stop_loss"),
         time_in_force=fields.choice("tif", _TIMES_IN_FORCE),
     )
 
 
-def _exit(fields: Fields, name: str) -> ExitLevel | None:
+def _refuse_relative(fields: Fields, name: str) -> None:
     text = fields.text(name)
     if text is not None and not text[-1].isdigit() and text[-1] not in ".}":
         detail = f'"{name}" is "{text}", relative to a price that is not known here; send the price itself'
         raise fields.refusal("not_supported", name, detail)
-    level: Decimal | None = fields.number(name)
+
+
+def _exit(fields: Fields, name: str) -> ExitLevel | None:
+    level = fields.number(name)
     return None if level is None else ExitLevel(level)
 
 
@@ -126,6 +139,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     title="CrossTrade",
     credential="key",
+    names={"symbol": "instrument"},
     recognises=_recognises,
     read=_read,
     split=_split,

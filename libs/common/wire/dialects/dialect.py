@@ -2,19 +2,32 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Final, Protocol
 
 from libs.common.domain.alert import AlertContent
-from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.fields import NO_OPTIONS, Fields
 
 FREE_PLACES: Final = ("secret", "password")
 """Where a dialect without a credential of its own may carry one."""
 
+SECRET_NAMES: Final = frozenset(
+    {
+        *FREE_PLACES,
+        "passphrase",
+        "auth_key",
+        "api_key",
+        "api_secret",
+        "token",
+        "signaltoken",
+        "license_id",
+        "pin",
+        "pointer",
+    }
+)
+"""Names, lower case, under which some tool expects a credential: senders mix tools up, and none of them is to be kept."""
+
 PLACEHOLDER: Final = "<SECRET>"
 """What stands for the credential in a template."""
-
-_NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +52,9 @@ class Dialect:
     """Whether its credential is a signature in a header."""
     options: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """What a webhook may settle where the dialect leaves meaning to the other tool's settings: name -> its values."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What its fields are called that mean the model's `id`, `symbol`, `action`, `exchange`, `strategy` and `interval`:
+    model's name -> its own, where they differ. With dots between where one stands below another."""
 
 
 class Document(Protocol):
@@ -72,12 +88,21 @@ class Document(Protocol):
         """
 
 
+def secrets_among(fields: Fields, places: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the values under the names of credentials, and those at `places`."""
+    return tuple(
+        found
+        for name in fields.names()
+        if (name in places or name.lower() in SECRET_NAMES) and (found := fields.peek(name))
+    )
+
+
 class FieldsDocument:
     """A document made of fields."""
 
     __slots__ = ("_dialect", "_fields", "credential", "dialect", "has_place", "is_signed", "secrets")
 
-    def __init__(self, dialect: Dialect, fields: Fields, options: Mapping[str, str] = _NO_OPTIONS) -> None:
+    def __init__(self, dialect: Dialect, fields: Fields, options: Mapping[str, str] = NO_OPTIONS) -> None:
         """Args:
         dialect: Its own.
         fields: What it says.
@@ -90,9 +115,7 @@ class FieldsDocument:
         self.is_signed = dialect.is_signed
         places = FREE_PLACES if dialect.credential is None else (dialect.credential,)
         self.credential = next((found for name in places if (found := fields.peek(name))), "")
-        self.secrets = tuple(
-            found for name in dict.fromkeys((*FREE_PLACES, *places)) if (found := fields.peek(name))
-        )
+        self.secrets = secrets_among(fields, places)
 
     def read(self) -> AlertContent:
         """Return what the body means.

@@ -4,20 +4,35 @@
 """
 
 import re
+from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from libs.common.domain.alert import Action, AlertContent
+from libs.common.domain.alert import AlertContent
+from libs.common.domain.errors import AdmissionError
 from libs.common.wire.dialects.dialect import Dialect, FieldsDocument
 from libs.common.wire.dialects.fields import MAX_SYMBOL_LENGTH, MAX_TEXT_LENGTH, Fields
-from libs.common.wire.dialects.json_body import number_of
+from libs.common.wire.dialects.json_body import kind_of, text_of
+from libs.common.wire.dialects.values import number_from
+from libs.common.wire.dialects.words import SIDES
 
 NAME: Final = "factorqx"
 
 _ABSENT: Final = msgspec.Raw(b"null")
+_OF_BASCULE: Final = (
+    "unit",
+    "order_type",
+    "limit_price",
+    "stop_price",
+    "take_profit",
+    "stop_loss",
+    "reduce_only",
+    "time_in_force",
+    "max_age",
+)
+"""What changes an order in our own dialect, and is easily taken for a field of this one."""
 _SYMBOL: Final = re.compile(r"[!-z|~]+")
-_ACTIONS: Final = {"buy": Action.BUY, "sell": Action.SELL}
 
 
 def _recognises(fields: Fields) -> bool:
@@ -25,11 +40,15 @@ def _recognises(fields: Fields) -> bool:
 
 
 def _read(fields: Fields) -> AlertContent:
+    for name in _OF_BASCULE:
+        fields.refuse_if_given(
+            name, 'this dialect has no such field; make it the dialect bascule with "bascule": 1'
+        )
     return AlertContent(
         dialect=NAME,
         sender_id=fields.required("id"),
         symbol=fields.symbol("symbol"),
-        action=fields.chosen("action", _ACTIONS, code="invalid_action"),
+        action=fields.chosen("action", SIDES, code="invalid_action"),
         quantity=fields.number("quantity"),
         price=fields.number("price"),
     )
@@ -89,7 +108,7 @@ class PlainDocument:
             AdmissionError: 422, with the field that is wrong.
         """
         fields = self._fields
-        sender_id, symbol, action = fields.id, fields.symbol, _ACTIONS.get(fields.action)
+        sender_id, symbol, action = fields.id, fields.symbol, SIDES.get(fields.action)
         if (
             action is None
             or not 0 < len(sender_id) <= MAX_TEXT_LENGTH
@@ -105,8 +124,8 @@ class PlainDocument:
             dialect=NAME,
             action=action,
             symbol=symbol,
-            quantity=None if fields.quantity is _ABSENT else number_of(fields.quantity, "quantity"),
-            price=None if fields.price is _ABSENT else number_of(fields.price, "price"),
+            quantity=None if fields.quantity is _ABSENT else _number(fields.quantity, "quantity"),
+            price=None if fields.price is _ABSENT else _number(fields.price, "price"),
             sender_id=sender_id,
         )
 
@@ -120,6 +139,21 @@ class PlainDocument:
         return self._body.count(b'"') != quotes or b"\\" in self._body
 
 
+def _number(raw: msgspec.Raw, field: str) -> Decimal | None:
+    """Return a number above 0, bare or quoted, exactly as written; None where it is null."""
+    written = bytes(raw)
+    if written == b"null":
+        return None
+    if written[:1] == b'"':
+        text = text_of(raw, field)
+    elif written[:1] in b"-0123456789":
+        text = written.decode("ascii")
+    else:
+        detail = f'"{field}" is {kind_of(written)}, expected a number or a string that holds one'
+        raise AdmissionError(422, "wrong_type", detail, field=field)
+    return number_from(text, field)
+
+
 def parse_plain(body: bytes) -> PlainDocument | None:
     """Return the document of a body that has this dialect's fields and no others; None for any other."""
     try:
@@ -127,5 +161,5 @@ def parse_plain(body: bytes) -> PlainDocument | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     # What lacks one of them, or asks for something else, may be of another dialect.
-    is_whole = fields.secret and fields.id and fields.symbol and fields.action in _ACTIONS
+    is_whole = fields.secret and fields.id and fields.symbol and fields.action in SIDES
     return PlainDocument(body, fields) if is_whole else None

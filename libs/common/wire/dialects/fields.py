@@ -29,14 +29,21 @@ _FLAGS: Final = {
     "0": False,
 }
 _SHOWN_LENGTH: Final = 100
-_NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
+"""What a webhook settles that settles nothing."""
+
+_NULL: Final = frozenset({b"null"})
+_NO_TEXT: Final = frozenset({b"null", b""})
+_NO_WISH: Final = frozenset({b"null", b"", b"false"})
+"""What says that a thing is not wanted."""
 
 
 class Fields:
     """Values by name, undecoded until they are asked for.
 
-    An absent value, JSON's null and an empty text are the same to `text`, `choice`, `time`, `flag` and `section`. An
-    empty number is refused: a placeholder without a value must not trade the default.
+    An absent value, JSON's null and an empty text are the same to `text`, `choice`, `time`, `flag`, `section`,
+    `sections`, `optional_number` and `refuse_if_given`. To `given` and `number` an empty text is a value, and no number:
+    a placeholder without a value must not trade the default.
     Every method raises an `AdmissionError` 422 that names the field for what it cannot read.
     """
 
@@ -49,7 +56,7 @@ class Fields:
         body: bytes = b"",
         pairs: Iterable[str] = (),
         path: str = "",
-        options: Mapping[str, str] = _NO_OPTIONS,
+        options: Mapping[str, str] = NO_OPTIONS,
     ) -> None:
         """Args:
         values: JSON's undecoded, other forms' as text.
@@ -100,8 +107,7 @@ class Fields:
 
     def given(self, name: str) -> bool:
         """Return whether a value stands there that is not null; an empty text is one."""
-        value = self._values.get(name)
-        return value is not None and (isinstance(value, str) or bytes(value) != b"null")
+        return self._found(name, _NULL) is not None
 
     def one_of(self, *names: str) -> str | None:
         """Return which of these has a value; None where none has. Refuses several: they exclude one another."""
@@ -229,6 +235,12 @@ class Fields:
             raise self.missing(name, "a number")
         return number
 
+    def optional_number(self, name: str) -> Decimal | None:
+        """Return a number above 0; None where there is none, or where 0 or an empty text says so."""
+        if self._found(name, _NO_TEXT) is None:
+            return None
+        return self.number(name, allows_zero=True) or None
+
     def time(self, name: str) -> int | None:
         """Return a time in ms since the epoch; None where there is none."""
         text = self.text(name)
@@ -243,12 +255,8 @@ class Fields:
 
     def section(self, name: str) -> "Fields | None":
         """Return the object below a name; None where there is none."""
-        value = self._values.get(name)
-        if (
-            value is None
-            or value in ("", b"null")
-            or (isinstance(value, msgspec.Raw) and bytes(value) == b"null")
-        ):
+        value = self._found(name, _NO_TEXT)
+        if value is None:
             return None
         written = bytes(value) if isinstance(value, msgspec.Raw) else b'"'
         if written[:1] != b"{":
@@ -258,12 +266,8 @@ class Fields:
 
     def sections(self, name: str) -> "tuple[Fields, ...]":
         """Return the objects of the list below a name; none where there is no list."""
-        value = self._values.get(name)
-        if (
-            value is None
-            or value == ""
-            or (isinstance(value, msgspec.Raw) and bytes(value) in {b"null", b'""'})
-        ):
+        value = self._found(name, _NO_TEXT)
+        if value is None:
             return ()
         written = bytes(value) if isinstance(value, msgspec.Raw) else b'"'
         if written[:1] != b"[":
@@ -282,26 +286,42 @@ class Fields:
         below.refuse_repeated()
         return below
 
-    def refuse(self, name: str, why: str, *, code: str = "not_supported") -> None:
-        """Refuse a field that stands there with a value, since it says what we cannot do.
+    def unsupported(self, name: str, why: str, *, code: str = "not_supported") -> AdmissionError:
+        """Return the refusal of a field that says what we cannot do.
 
         Args:
             name: The field's.
             why: What to send instead, a clause.
             code: Of the refusal.
         """
+        return self.refusal(code, name, f'"{self.label(name)}" cannot be followed: {why}')
+
+    def refuse_if_given(self, name: str, why: str, *, code: str = "not_supported") -> None:
+        """Refuse a field that has a value other than false, see `unsupported`."""
+        if self._found(name, _NO_WISH) is not None:
+            raise self.unsupported(name, why, code=code)
+
+    def _found(self, name: str, nothing: frozenset[bytes]) -> msgspec.Raw | str | None:
+        """Return a value as it stands there; None where there is none.
+
+        Args:
+            name: Its own.
+            nothing: What else counts as none: as JSON writes it, of a text what is between the quotes.
+        """
         value = self._values.get(name)
-        if value is None or value == "" or (isinstance(value, msgspec.Raw) and bytes(value) in _NOTHING):
-            return
-        raise self.refusal(code, name, f'"{self.label(name)}" cannot be followed: {why}')
+        if value is None:
+            return None
+        written = value.encode() if isinstance(value, str) else bytes(value)
+        if isinstance(value, str) or written[:1] == b'"':
+            text = written.strip(b'"').strip().lower()
+            return None if text != b"null" and text in nothing else value
+        return None if written in nothing else value
 
     def _written(self, name: str, expected: str) -> str | None:
-        value = self._values.get(name)
+        value = self._found(name, _NULL)
         if value is None or isinstance(value, str):
             return value
         written = bytes(value)
-        if written == b"null":
-            return None
         if written[:1] == b'"':
             return text_of(value, self.label(name))
         if written[:1] in b"-0123456789":
@@ -311,5 +331,3 @@ class Fields:
 
 
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_NOTHING: Final = frozenset({b"null", b'""', b"false"})
-"""What says that a thing is not wanted."""

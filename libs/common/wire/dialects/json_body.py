@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from libs.common.domain.errors import AdmissionError
-from libs.common.wire.dialects.values import number_from
 
 T = TypeVar("T")
 
-_BOM: Final = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
+"""What some senders put before a body."""
+
 _KINDS: Final = {"{": "an object", "[": "a list", '"': "a string", "t": "true", "f": "false", "n": "null"}
 
 
@@ -28,7 +28,7 @@ def decode(body: bytes, decoder: Callable[[bytes], T]) -> T:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError as error:
-        bare = body.strip().removeprefix(_BOM).strip().removesuffix(b"=")
+        bare = body.strip().removeprefix(BOM).strip().removesuffix(b"=")
         if bare == body or not bare:
             raise _not_json(body, error) from error
         try:
@@ -48,7 +48,7 @@ def fields_of(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         return decode(body, _FIELDS.decode)
     except msgspec.ValidationError as error:
-        detail = f"the body is {kind_of(body.lstrip().removeprefix(_BOM).lstrip())}, expected a JSON object"
+        detail = f"the body is {kind_of(body.lstrip().removeprefix(BOM).lstrip())}, expected a JSON object"
         raise AdmissionError(400, "not_an_object", detail) from error
 
 
@@ -70,25 +70,6 @@ def text_of(raw: msgspec.Raw, field: str) -> str:
         raise AdmissionError(422, "wrong_type", detail, field=field) from error
     except msgspec.DecodeError as error:
         raise _not_json(bytes(raw), error) from error
-
-
-def number_of(raw: msgspec.Raw, field: str) -> Decimal | None:
-    """Return a number above 0, bare or quoted, exactly as written; None where it is null.
-
-    Raises:
-        AdmissionError: 422, it is no such number.
-    """
-    written = bytes(raw)
-    if written == b"null":
-        return None
-    if written[:1] == b'"':
-        text = text_of(raw, field)
-    elif written[:1] in b"-0123456789":
-        text = written.decode("ascii")
-    else:
-        detail = f'"{field}" is {kind_of(written)}, expected a number or a string that holds one'
-        raise AdmissionError(422, "wrong_type", detail, field=field)
-    return number_from(text, field)
 
 
 def kind_of(written: bytes) -> str:

@@ -4,18 +4,17 @@
  "position":"short","price":2405.1,"reverse":true,"passphrase":"junta-demo"}
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from libs.common.domain.alert import Action, AlertContent, MarketPosition, QuantityUnit
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.order_size import Size
+from libs.common.wire.dialects.words import POSITIONS, SIDES
 
 NAME: Final = "junta"
 
-_SIDES: Final = {"buy": Action.BUY, "sell": Action.SELL}
-_POSITIONS: Final = {one.value: one for one in MarketPosition}
 _UNITS: Final = {
     "size": QuantityUnit.UNITS,
     "sizeUsd": QuantityUnit.QUOTE,
@@ -25,22 +24,14 @@ _UNITS: Final = {
 _OPPOSITE: Final = {Action.BUY: MarketPosition.SHORT, Action.SELL: MarketPosition.LONG}
 
 
-@dataclass(frozen=True, slots=True)
-class _Size:
-    """How much to trade, or to hold."""
-
-    quantity: Decimal | None = None
-    unit: QuantityUnit = QuantityUnit.UNITS
-
-
 def _recognises(fields: Fields) -> bool:
     return fields.has("market", "order", "strategy")
 
 
 def _read(fields: Fields) -> AlertContent:
-    side = fields.chosen("order", _SIDES, code="invalid_action")
+    side = fields.chosen("order", SIDES, code="invalid_action")
     for name in ("orderMode", "minProfit"):
-        fields.refuse(name, 'it changes the size by what is open, send "position" and leave it out')
+        fields.refuse_if_given(name, 'it changes the size by what is open, send "position" and leave it out')
     # Doubling is how this tool turns a position; a target turns it without, so it only has to be a truth value.
     fields.flag("reverse")
     position = _position(fields)
@@ -66,24 +57,24 @@ def _read(fields: Fields) -> AlertContent:
 
 
 def _position(fields: Fields) -> MarketPosition | None:
-    position, direction = fields.choice("position", _POSITIONS), fields.choice("direction", _POSITIONS)
+    position, direction = fields.choice("position", POSITIONS), fields.choice("direction", POSITIONS)
     if position is not None and direction is not None and position is not direction:
         detail = f'"direction" is "{direction}" while "position" is "{position}", expected the same'
         raise fields.contradiction("direction", detail)
     return direction if position is None else position
 
 
-def _size(fields: Fields, position: MarketPosition | None) -> _Size:
+def _size(fields: Fields, position: MarketPosition | None) -> Size:
     found = fields.one_of(*_UNITS)
     if found is None:
-        return _Size()
+        return Size()
     # Of a closed position, TradingView writes the size 0.
     is_flat = position is MarketPosition.FLAT
     size = fields.number(found, allows_zero=is_flat)
     if size is None or is_flat:
-        return _Size()
+        return Size()
     unit = _UNITS[found]
-    return _Size(_hundredfold(size) if unit is QuantityUnit.PERCENT_OF_EQUITY else size, unit)
+    return Size(_hundredfold(size) if unit is QuantityUnit.PERCENT_OF_EQUITY else size, unit)
 
 
 def _hundredfold(number: Decimal) -> Decimal:
@@ -96,6 +87,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     title="junta",
     credential="passphrase",
+    names={"symbol": "market", "action": "order"},
     recognises=_recognises,
     read=_read,
     template="""{

@@ -6,13 +6,12 @@
 
 from typing import Final
 
-from libs.common.domain.alert import Action, AlertContent
+from libs.common.domain.alert import AlertContent
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.words import SIDES
 
 NAME: Final = "lesson5"
-
-_SIDES: Final = {"buy": Action.BUY, "sell": Action.SELL}
 
 
 def _recognises(fields: Fields) -> bool:
@@ -20,8 +19,8 @@ def _recognises(fields: Fields) -> bool:
 
 
 def _read(fields: Fields) -> AlertContent:
-    side = fields.chosen("side", _SIDES, code="invalid_action")
-    signal = fields.choice("signal", _SIDES, code="invalid_action")
+    side = fields.chosen("side", SIDES, code="invalid_action")
+    signal = fields.choice("signal", SIDES, code="invalid_action")
     if signal is not None and signal is not side:
         detail = f'"{fields.label("signal")}" is "{signal}" while "{fields.label("side")}" is "{side}", expected the same'
         raise fields.contradiction("signal", detail)
@@ -42,6 +41,7 @@ DIALECT: Final = Dialect(
     title="Lesson 5",
     credential=None,
     is_signed=True,
+    names={"id": "client_ref", "action": "side"},
     recognises=_recognises,
     read=_read,
     # The guide's own has a comment, which is no JSON, and a placeholder that TradingView does not know.

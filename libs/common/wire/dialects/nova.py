@@ -9,12 +9,12 @@ from typing import Final
 from libs.common.domain.alert import Action, AlertContent
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.words import SIDES
 
 NAME: Final = "nova"
 
 _ACTIONS: Final = {
-    "buy": Action.BUY,
-    "sell": Action.SELL,
+    **SIDES,
     "close_long": Action.CLOSE_LONG,
     "close_short": Action.CLOSE_SHORT,
     "close_all": Action.CLOSE_ALL,
@@ -47,6 +47,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     title="Nova Quant Lab",
     credential="passphrase",
+    names={"symbol": "ticker", "strategy": "strategy_id", "interval": "timeframe"},
     recognises=_recognises,
     read=_read,
     template="""{

@@ -11,12 +11,14 @@ from libs.common.domain.alert import Action, AlertContent, ExitLevel, QuantityUn
 from libs.common.domain.order import OrderType
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.order_size import Size
 from libs.common.wire.dialects.text_body import assignments_of
 from libs.common.wire.dialects.values import number_from
+from libs.common.wire.dialects.words import SIDES
 
 NAME: Final = "octobot"
 
-_ACTIONS: Final = {"buy": Action.BUY, "sell": Action.SELL, "cancel": Action.CANCEL}
+_ACTIONS: Final = {**SIDES, "cancel": Action.CANCEL}
 _ORDER_TYPES: Final = {"market": OrderType.MARKET, "limit": OrderType.LIMIT, "stop": OrderType.STOP}
 _TRADING_TYPES: Final = {"spot": False, "future": True, "futures": True}
 _VOLUME: Final = re.compile(r"(.*?)\s*([ast]?%)?", re.DOTALL)
@@ -52,13 +54,13 @@ def _read(fields: Fields) -> AlertContent:
     exchange = fields.required("EXCHANGE")
     if action is Action.CANCEL:
         for name, why in _REFUSED_OF_CANCEL.items():
-            fields.refuse(name, why)
+            fields.refuse_if_given(name, why)
         return AlertContent(dialect=NAME, action=action, symbol=symbol, exchange=exchange)
     for name, why in _REFUSED.items():
-        fields.refuse(name, why)
+        fields.refuse_if_given(name, why)
     for name in fields.names():
         if _SEVERAL_EXITS.fullmatch(name):
-            fields.refuse(name, "send one TAKE_PROFIT_PRICE; an order here has one take-profit")
+            fields.refuse_if_given(name, "send one TAKE_PROFIT_PRICE; an order here has one take-profit")
     order_type = fields.choice("ORDER_TYPE", _ORDER_TYPES) or OrderType.MARKET
     price = _price(fields, "PRICE")
     stop_price = _price(fields, "STOP_PRICE")
@@ -68,15 +70,15 @@ def _read(fields: Fields) -> AlertContent:
         raise fields.missing("STOP_PRICE", "the stop price of ORDER_TYPE=STOP")
     take_profit = _price(fields, "TAKE_PROFIT_PRICE")
     is_reduce_only = fields.flag("REDUCE_ONLY") or False
-    quantity, unit = _volume(fields, action, is_reduce_only=is_reduce_only)
+    size = _volume(fields, action, is_reduce_only=is_reduce_only)
     is_stop = order_type is OrderType.STOP
     return AlertContent(
         dialect=NAME,
         action=action,
         symbol=symbol,
         exchange=exchange,
-        quantity=quantity,
-        unit=unit,
+        quantity=size.quantity,
+        unit=size.unit,
         order_type=order_type,
         limit_price=price if order_type is OrderType.LIMIT else None,
         stop_price=stop_price if is_stop else None,
@@ -89,19 +91,23 @@ def _read(fields: Fields) -> AlertContent:
     )
 
 
-def _volume(fields: Fields, action: Action, *, is_reduce_only: bool) -> tuple[Decimal | None, QuantityUnit]:
+def _volume(fields: Fields, action: Action, *, is_reduce_only: bool) -> Size:
     is_future = fields.choice("TRADING_TYPE", _TRADING_TYPES) or False
     text = fields.text("VOLUME")
     if text is None:
-        return fields.number("VOLUME"), QuantityUnit.UNITS
+        return Size(fields.number("VOLUME"))
     found = _VOLUME.fullmatch(text.lower())
     suffix = "" if found is None else found[2] or ""
     number = number_from(text[: len(text) - len(suffix)], "VOLUME")
     match suffix:
         case "":
-            return number, QuantityUnit.UNITS
+            return Size(number)
         case "%":
-            return number, QuantityUnit.PERCENT_OF_EQUITY
+            if (leverage := fields.optional_number("LEVERAGE")) is not None and leverage > 1:
+                raise fields.unsupported(
+                    "LEVERAGE", "it may multiply a share of the portfolio; send a base quantity, or none"
+                )
+            return Size(number, QuantityUnit.PERCENT_OF_EQUITY)
         case "t%":
             detail = (
                 f'"VOLUME" is "{text}", a share of all traded pairs, which is not known here; {_SEND_VOLUME}'
@@ -113,7 +119,7 @@ def _volume(fields: Fields, action: Action, *, is_reduce_only: bool) -> tuple[De
                 f'"VOLUME" is "{text}", a share of the free margin, which is not known here; {_SEND_VOLUME}'
             )
         case _:
-            return number, QuantityUnit.PERCENT_OF_POSITION
+            return Size(number, QuantityUnit.PERCENT_OF_POSITION)
     raise fields.refusal("not_supported", "VOLUME", detail)
 
 
@@ -129,6 +135,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     title="OctoBot",
     credential="TOKEN",
+    names={"symbol": "SYMBOL", "action": "SIGNAL", "exchange": "EXCHANGE"},
     recognises=_recognises,
     read=_read,
     split=_split,

@@ -15,11 +15,11 @@ from libs.common.domain.alert import Action, AlertContent, MarketPosition
 from libs.common.domain.order import OrderType
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.words import SIDES
 
 NAME: Final = "openalgo"
 SIGNAL_NAME: Final = "openalgo_signal"
 
-_SIDES: Final = {"buy": Action.BUY, "sell": Action.SELL}
 _PRICE_TYPES: Final = {
     "market": OrderType.MARKET,
     "limit": OrderType.LIMIT,
@@ -43,6 +43,7 @@ _SIGNALS: Final = {
     "short_exit": _Signal(Action.CLOSE_SHORT),
 }
 _CONTROLS: Final = frozenset({"start", "stop"})
+_MODES: Final = {"live": True, "sandbox": False}
 
 
 def _recognises(fields: Fields) -> bool:
@@ -52,10 +53,10 @@ def _recognises(fields: Fields) -> bool:
 
 
 def _read(fields: Fields) -> AlertContent:
-    side = fields.chosen("action", _SIDES, code="invalid_action")
+    side = fields.chosen("action", SIDES, code="invalid_action")
     kind = fields.choice("pricetype", _PRICE_TYPES) or OrderType.MARKET
-    price = _price(fields, "price")
-    trigger_price = _price(fields, "trigger_price")
+    # It writes 0 where there is none.
+    price, trigger_price = fields.optional_number("price"), fields.optional_number("trigger_price")
     if kind in {OrderType.LIMIT, OrderType.STOP_LIMIT} and price is None:
         raise fields.missing(
             "price", f'the limit price of an order of the pricetype "{fields.text("pricetype")}"'
@@ -85,11 +86,6 @@ def _read(fields: Fields) -> AlertContent:
         position=None if target is None else _position(target),
         position_size=None if target is None else target.copy_abs(),
     )
-
-
-def _price(fields: Fields, name: str) -> Decimal | None:
-    """Return a price; None where there is none, which OpenAlgo writes as 0."""
-    return fields.number(name, allows_zero=True) or None
 
 
 def _position(size: Decimal) -> MarketPosition:
@@ -132,14 +128,21 @@ def _recognises_signal(fields: Fields) -> bool:
 
 
 def _read_signal(fields: Fields) -> AlertContent:
-    fields.refuse("leg_id", 'what a leg trades is settled in OpenAlgo, send "symbol" and "exchange"')
+    fields.refuse_if_given("leg_id", 'what a leg trades is settled in OpenAlgo, send "symbol" and "exchange"')
     action = fields.required("action").lower()
     if action in _CONTROLS:
-        fields.refuse("action", f'"{action}" would switch OpenAlgo itself, stop trading by "bascule halt"')
+        raise fields.unsupported(
+            "action", f'"{action}" would switch OpenAlgo itself, stop trading by "bascule halt"'
+        )
+    fields.refuse_if_given(
+        "quantity", "a signal has no size: settle the account's default_quantity, and leave it out"
+    )
+    if fields.choice("mode", _MODES) is False:
+        raise fields.unsupported("mode", "what trades on paper is a matter of the account; leave it out")
     target = fields.number("position_size", is_signed=True, allows_zero=True)
     if target is not None:
         return _of_sides(fields, target)
-    if action in _SIDES:
+    if action in SIDES:
         raise fields.missing(
             "position_size", "the signed position afterwards, since what a side means is settled in OpenAlgo"
         )
@@ -155,7 +158,7 @@ def _read_signal(fields: Fields) -> AlertContent:
 
 def _of_sides(fields: Fields, target: Decimal) -> AlertContent:
     """Return the meaning of the older signals: a side, and the position afterwards, whose size OpenAlgo settles."""
-    side = fields.chosen("action", _SIDES, code="invalid_action")
+    side = fields.chosen("action", SIDES, code="invalid_action")
     if (target > 0 and side is Action.SELL) or (target < 0 and side is Action.BUY):
         detail = f'"position_size" is {target} while "action" is "{side}", expected the sign of what was traded, or 0 to close'
         raise fields.contradiction("position_size", detail)

@@ -2,20 +2,12 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Final
 
 from libs.common.domain.order import OrderType
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.words import ORDER_TYPES
 
-_ORDER_TYPES: Final = MappingProxyType(
-    {
-        "market": OrderType.MARKET,
-        "limit": OrderType.LIMIT,
-        "stop": OrderType.STOP,
-        "stop_limit": OrderType.STOP_LIMIT,
-    }
-)
 _TRAILING: Final = "trailing_stop"
 _LIMITED: Final = frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT})
 _STOPPED: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
@@ -36,11 +28,13 @@ def order_type(fields: Fields, name: str) -> OrderType:
         AdmissionError: 422, it is no such word, or trails the price.
     """
     if (fields.text(name) or "").lower() == _TRAILING:
-        fields.refuse(name, 'trailing orders are not placed, send "stop" with its price')
-    return fields.choice(name, _ORDER_TYPES) or OrderType.MARKET
+        raise fields.unsupported(name, 'trailing orders are not placed, send "stop" with its price')
+    return fields.choice(name, ORDER_TYPES) or OrderType.MARKET
 
 
-def order_prices(fields: Fields, kind: OrderType, *, limit: str, stop: str) -> OrderPrices:
+def order_prices(
+    fields: Fields, kind: OrderType, *, limit: str, stop: str, zero_is_none: bool = False
+) -> OrderPrices:
     """Return the prices of an order.
 
     Args:
@@ -48,18 +42,21 @@ def order_prices(fields: Fields, kind: OrderType, *, limit: str, stop: str) -> O
         kind: Of the order. Decides which must be there; another one contradicts it.
         limit: The name of the limit price.
         stop: The name of the stop price.
+        zero_is_none: Whether 0 and an empty text say that there is no price, as some tools write it.
 
     Raises:
         AdmissionError: 422, one is missing, or is there and has no use.
     """
     return OrderPrices(
-        limit=_price(fields, limit, kind, is_needed=kind in _LIMITED),
-        stop=_price(fields, stop, kind, is_needed=kind in _STOPPED),
+        limit=_price(fields, limit, kind, is_needed=kind in _LIMITED, zero_is_none=zero_is_none),
+        stop=_price(fields, stop, kind, is_needed=kind in _STOPPED, zero_is_none=zero_is_none),
     )
 
 
-def _price(fields: Fields, name: str, kind: OrderType, *, is_needed: bool) -> Decimal | None:
-    price = fields.number(name)
+def _price(
+    fields: Fields, name: str, kind: OrderType, *, is_needed: bool, zero_is_none: bool
+) -> Decimal | None:
+    price = fields.optional_number(name) if zero_is_none else fields.number(name)
     words = kind.replace("_", "-")
     if is_needed and price is None:
         raise fields.missing(name, f"the price of a {words} order")

@@ -10,10 +10,20 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from libs.common.domain.alert import Action, AlertContent, ExitLevel, ExitUnit, MarketPosition, QuantityUnit
+from libs.common.domain.alert import (
+    CLOSES,
+    RISK_UNITS,
+    Action,
+    AlertContent,
+    ExitLevel,
+    ExitUnit,
+    MarketPosition,
+    QuantityUnit,
+)
 from libs.common.domain.order import OrderType
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.order_size import Size
 from libs.common.wire.dialects.text_body import lines_of
 
 NAME: Final = "pineconnector"
@@ -51,7 +61,6 @@ _COMMANDS: Final = {
     "closelongbuy": _Command(Action.TARGET, position=MarketPosition.LONG),
     "closeshortsell": _Command(Action.TARGET, position=MarketPosition.SHORT),
 }
-_CLOSES: Final = frozenset({Action.CLOSE_LONG, Action.CLOSE_SHORT, Action.CLOSE_ALL})
 
 _CANCEL: Final = (
     "orders of one side cannot be cancelled alone; cancel all of the market with the dialect bascule"
@@ -71,16 +80,17 @@ _REFUSED_COMMANDS: Final = {
 _OWN_TRAIL: Final = "a stop is not moved once it is placed; send sl_price or sl_pct"
 _OWN_FILTER: Final = "let the script decide and send only the orders that are meant"
 _REFUSED: Final = {
-    "betrigger": _OWN_TRAIL,
-    "beoffset": _OWN_TRAIL,
-    "trailtrig": _OWN_TRAIL,
-    "traildist": _OWN_TRAIL,
-    "trailstep": _OWN_TRAIL,
     "spread": _OWN_FILTER,
     "accfilter": _OWN_FILTER,
     "sl_pips": "a pip is not known here; send sl_price or sl_pct",
     "tp_pips": "a pip is not known here; send tp_price or tp_pct",
 }
+_TRAILS: Final = ("atr", "be", "trail")
+"""What the names begin with of what moves a stop."""
+_EXITS: Final = frozenset(f"{side}{form}" for side in ("sl", "tp") for form in ("", "_price", "_pct"))
+_SEND_EXIT: Final = "what it counts is not known here; send sl_price, sl_pct, tp_price or tp_pct"
+_PENDING: Final = "buylimit, buystop, selllimit or sellstop"
+_UNSETTLED: Final = "not_settled"
 
 _RISK: Final = {
     "units": QuantityUnit.UNITS,
@@ -92,7 +102,6 @@ _RISK: Final = {
 _STOPS: Final = {"price": ExitUnit.PRICE, "distance": ExitUnit.DISTANCE, "percent": ExitUnit.PERCENT}
 _LOTS: Final = {"units": QuantityUnit.UNITS}
 _SIZES: Final = {"vol_dollar": QuantityUnit.RISK_QUOTE, "vol_pct_eq_loss": QuantityUnit.RISK_PERCENT}
-_NEED_A_STOP: Final = frozenset({QuantityUnit.RISK_QUOTE, QuantityUnit.RISK_PERCENT})
 _SEND_SIZE: Final = (
     "send vol_dollar (lost at the stop) or vol_pct_eq_loss (the same in percent of the equity), or no size, "
     "for the account's default_quantity"
@@ -165,16 +174,18 @@ def _read(fields: Fields) -> AlertContent:
         raise fields.refusal("not_supported", "command", f'"command" is "{word}": {_REFUSED_COMMANDS[word]}')
     command = fields.chosen("command", _COMMANDS, code="invalid_action")
     symbol = fields.symbol("symbol")
-    if command.action in _CLOSES:
+    if command.action in CLOSES:
         # The receiver closes all of it whatever the size says.
         return AlertContent(dialect=NAME, action=command.action, symbol=symbol)
     for name in fields.names():
-        if name in _REFUSED or name.startswith("atr"):
-            fields.refuse(name, _REFUSED.get(name, _OWN_TRAIL))
-    quantity, unit = _quantity(fields)
+        if name in _REFUSED or name.startswith(_TRAILS):
+            fields.refuse_if_given(name, _REFUSED.get(name, _OWN_TRAIL))
+        elif name.startswith(("sl", "tp")) and name not in _EXITS:
+            fields.refuse_if_given(name, _SEND_EXIT)
+    size = _size(fields)
     stop_loss = _exit(fields, "sl")
     take_profit = _exit(fields, "tp")
-    if unit in _NEED_A_STOP and stop_loss is None:
+    if size.unit in RISK_UNITS and stop_loss is None:
         raise fields.missing(
             "sl_price", "a stop-loss (sl_price or sl_pct), which a size by risk is counted from"
         )
@@ -183,8 +194,8 @@ def _read(fields: Fields) -> AlertContent:
         dialect=NAME,
         action=command.action,
         symbol=symbol,
-        quantity=quantity,
-        unit=unit,
+        quantity=size.quantity,
+        unit=size.unit,
         order_type=command.order_type,
         limit_price=price if command.order_type is OrderType.LIMIT else None,
         stop_price=price if command.order_type is OrderType.STOP else None,
@@ -194,22 +205,23 @@ def _read(fields: Fields) -> AlertContent:
     )
 
 
-def _quantity(fields: Fields) -> tuple[Decimal | None, QuantityUnit]:
+def _size(fields: Fields) -> Size:
     for other in fields.names():
         if other.startswith("vol_") and other not in {*_SIZES, "vol_lots"}:
-            fields.refuse(other, f"what it counts is not known here; {_SEND_SIZE}")
+            fields.refuse_if_given(other, f"what it counts is not known here; {_SEND_SIZE}")
     name = fields.one_of("risk", "vol_lots", *_SIZES)
     if name is None:
-        return None, QuantityUnit.UNITS
+        return Size()
     quantity = fields.number(name)
     if name in _SIZES:
-        return quantity, _SIZES[name]
+        return Size(quantity, _SIZES[name])
     units = _LOTS if name == "vol_lots" else _RISK
     settled = units.get(fields.option(name) or "")
     if settled is None:
         reason = "a lot is no unit" if name == "vol_lots" else "what it counts is a setting of the receiver"
-        raise _unsettled(fields, name, f"{reason}; settle {_choices(name, units)}, or {_SEND_SIZE}")
-    return quantity, settled
+        why = f"{reason}; settle {_choices(name, units)}, or {_SEND_SIZE}"
+        raise fields.unsupported(name, why, code=_UNSETTLED)
+    return Size(quantity, settled)
 
 
 def _exit(fields: Fields, side: str) -> ExitLevel | None:
@@ -222,19 +234,24 @@ def _exit(fields: Fields, side: str) -> ExitLevel | None:
     unit = _STOPS.get(fields.option("stops") or "")
     if unit is None:
         what = f"settle {_choices('stops', _STOPS)}, or send {side}_price or {side}_pct"
-        raise _unsettled(fields, name, f"what it counts is a setting of the receiver; {what}")
+        raise fields.unsupported(
+            name, f"what it counts is a setting of the receiver; {what}", code=_UNSETTLED
+        )
     return ExitLevel(level, unit)
 
 
 def _entry_price(fields: Fields, order_type: OrderType) -> Decimal | None:
     if order_type is OrderType.MARKET:
+        price = fields.optional_number("price")
+        if price is not None:
+            detail = f'"price" is {price}, but the command is of a market order, which has none: send {_PENDING}, or leave it out'
+            raise fields.contradiction("price", detail)
         return None
     price = fields.required_number("price")
     if fields.option("stops") != ExitUnit.PRICE:
         what = 'settle stops as "price" for the webhook, or send the order at market'
-        raise _unsettled(
-            fields, "price", f"whether it is a price or a distance is a setting of the receiver; {what}"
-        )
+        why = f"whether it is a price or a distance is a setting of the receiver; {what}"
+        raise fields.unsupported("price", why, code=_UNSETTLED)
     return price
 
 
@@ -242,14 +259,11 @@ def _choices(option: str, values: dict[str, QuantityUnit] | dict[str, ExitUnit])
     return f"{option} for the webhook as one of {', '.join(values)}"
 
 
-def _unsettled(fields: Fields, name: str, why: str) -> Exception:
-    return fields.refusal("not_settled", name, f'"{name}" cannot be followed: {why}')
-
-
 DIALECT: Final = Dialect(
     name=NAME,
     title="PineConnector",
     credential="license_id",
+    names={"action": "command"},
     recognises=_recognises,
     read=_read,
     split=_split,

@@ -1,11 +1,12 @@
 """From a body's bytes to a document whose credential can be checked: which form it has, and which dialect.
 
 What is refused here is no alert at all, status 400. What an alert says is read, and refused with 422, only after its
-credential was checked: a stranger learns nothing about validity.
+credential was checked: a stranger learns nothing about validity. So `unknown_dialect` has two statuses: text of no known
+form is 400 at once, since nothing tells where its credential would stand; a JSON object of no known shape is a document
+whose credential is checked first, and 422 then.
 """
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -13,17 +14,16 @@ from libs.common.domain.alert import AlertContent
 from libs.common.domain.errors import AdmissionError
 from libs.common.wire.dialects import factorqx
 from libs.common.wire.dialects.catalogue import BY_NAME, DIALECTS
-from libs.common.wire.dialects.dialect import FREE_PLACES, Dialect, Document, FieldsDocument
-from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.dialect import FREE_PLACES, Dialect, Document, FieldsDocument, secrets_among
+from libs.common.wire.dialects.fields import NO_OPTIONS, Fields
+from libs.common.wire.dialects.json_body import BOM
 from libs.common.wire.dialects.values import refuse_placeholder
 
 FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
-_BOM: Final = b"\xef\xbb\xbf"
 _JSON_STARTS: Final = frozenset(b'{["')
 _MAX_PAIRS: Final = 200
 _SHOWN_LENGTH: Final = 100
-_NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class UnknownDocument:
@@ -38,8 +38,8 @@ class UnknownDocument:
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
-        self.secrets = tuple(found for name in FREE_PLACES if (found := fields.peek(name)))
-        self.credential = next(iter(self.secrets), "")
+        self.secrets = secrets_among(fields)
+        self.credential = next((found for name in FREE_PLACES if (found := fields.peek(name))), "")
 
     def read(self) -> AlertContent:
         """Refuse it.
@@ -60,7 +60,7 @@ def recognise(
     body: bytes,
     content_type: str = "",
     pinned: str | None = None,
-    options: Mapping[str, str] = _NO_OPTIONS,
+    options: Mapping[str, str] = NO_OPTIONS,
 ) -> Document:
     """Return the document that a body is.
 
@@ -71,15 +71,15 @@ def recognise(
         options: What the webhook settles about that dialect, see `Dialect.options`.
 
     Raises:
-        AdmissionError: 400, it is not JSON, nor text of a known form; or not of the pinned one.
+        AdmissionError: 400, it is neither a JSON object nor text of a known form; or not of the pinned one.
     """
     if pinned is None or pinned == factorqx.NAME:
         plain = factorqx.parse_plain(body)
         if plain is not None:
             return plain
     only = None if pinned is None else BY_NAME[pinned]
-    bare = body.strip().removeprefix(_BOM).strip()
-    text = _text(bare)
+    bare = body.strip().removeprefix(BOM).strip()
+    text = _text(bare, body)
     if not bare or bare[0] in _JSON_STARTS:
         return _of_json(bare, only, options, text)
     if content_type.partition(";")[0].strip().lower() == FORM_TYPE or bare[:3].upper() == b"%7B":
@@ -162,8 +162,9 @@ def _form_fields(text: str) -> Fields | None:
     return Fields.of_pairs(pairs) if len(pairs) > 1 else None
 
 
-def _text(bare: bytes) -> str:
+def _text(bare: bytes, body: bytes) -> str:
     try:
         return bare.decode()
     except UnicodeDecodeError as error:
-        raise AdmissionError(400, "not_utf8", f"byte {error.start} of the body is not UTF-8") from error
+        place = body.index(bare) + error.start
+        raise AdmissionError(400, "not_utf8", f"byte {place} of the body is not UTF-8") from error

@@ -15,6 +15,8 @@ from typing import Final
 from libs.common.domain.alert import Action, AlertContent, MarketPosition, QuantityUnit
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.order_size import Size
+from libs.common.wire.dialects.words import ENTERED, POSITIONS
 
 NAME: Final = "three_commas"
 
@@ -37,11 +39,27 @@ _STEPS: Final = {
     "enter_short": _Step(Action.SELL, MarketPosition.SHORT),
     "exit_short": _Step(Action.CLOSE_SHORT),
 }
-_POSITIONS: Final = {one.value: one for one in MarketPosition}
 _UNITS: Final = {"base": QuantityUnit.UNITS, "quote": QuantityUnit.QUOTE}
-_OWN: Final = {Action.BUY: MarketPosition.LONG, Action.SELL: MarketPosition.SHORT}
-"""Which position a side enters."""
 _REDUCING: Final = {Action.BUY: Action.CLOSE_SHORT, Action.SELL: Action.CLOSE_LONG}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A position and its size, as far as they are said."""
+
+    position: MarketPosition | None
+    size: Decimal | None
+
+    @classmethod
+    def of(cls, info: Fields, name: str) -> "_Place":
+        """Return what stands under a name; position and size may not deny one another."""
+        position = info.choice(name, POSITIONS)
+        size_name = f"{name}_size"
+        size = info.number(size_name, allows_zero=True)
+        if position is not None and size is not None and (position is MarketPosition.FLAT) != (size == 0):
+            detail = f'"{info.label(size_name)}" is {size} while "{info.label(name)}" is "{position}"; 0 goes with "flat" alone'
+            raise info.contradiction(size_name, detail)
+        return cls(position, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +73,8 @@ class _Chain:
 
     @classmethod
     def of(cls, info: Fields) -> "_Chain":
-        position, size = _place(info, "market_position")
-        previous, previous_size = _place(info, "prev_market_position")
-        return cls(position, size, previous, previous_size)
-
-
-@dataclass(frozen=True, slots=True)
-class _Size:
-    """How much to trade."""
-
-    quantity: Decimal | None = None
-    unit: QuantityUnit = QuantityUnit.UNITS
+        now, before = _Place.of(info, "market_position"), _Place.of(info, "prev_market_position")
+        return cls(now.position, now.size, before.position, before.size)
 
 
 def _recognises(fields: Fields) -> bool:
@@ -76,17 +85,21 @@ def _recognises(fields: Fields) -> bool:
 
 def _read(fields: Fields) -> AlertContent:
     step = fields.chosen("action", _STEPS, code="invalid_action")
+    for name in ("take_profit", "stop_loss"):
+        fields.refuse_if_given(
+            name, "this tool's exits are not known here, send them with the dialect bascule"
+        )
     info = fields.section("strategy_info")
     chain = _Chain() if info is None else _Chain.of(info)
     order = fields.section("order")
-    size = _Size() if order is None else _size(order)
+    size = Size() if order is None else _size(order)
     action = step.action if info is None else _followed(info, step, chain)
     if action is not step.action and action in _REDUCING.values() and size.quantity is None:
         raise fields.missing(
             "order", f"an object with the amount by which the {chain.position} position is reduced"
         )
     if action is Action.TARGET:
-        size = _Size()
+        size = Size()
     elif info is not None and action is Action.FLIP:
         # The order's amount holds what closes the old position too.
         size = _of_the_new_position(info, order, size, chain)
@@ -108,20 +121,9 @@ def _read(fields: Fields) -> AlertContent:
     )
 
 
-def _place(info: Fields, name: str) -> tuple[MarketPosition | None, Decimal | None]:
-    """Return a position and its size, which may not deny one another."""
-    position = info.choice(name, _POSITIONS)
-    size_name = f"{name}_size"
-    size = info.number(size_name, allows_zero=True)
-    if position is not None and size is not None and (position is MarketPosition.FLAT) != (size == 0):
-        detail = f'"{info.label(size_name)}" is {size} while "{info.label(name)}" is "{position}"; 0 goes with "flat" alone'
-        raise info.contradiction(size_name, detail)
-    return position, size
-
-
 def _followed(info: Fields, step: _Step, chain: _Chain) -> Action:
     """Return what a step means where the strategy says which position it leaves."""
-    side, own = step.action, _OWN.get(step.action)
+    side, own = step.action, ENTERED.get(step.action)
     if own is None or chain.position is None:
         return side
     is_turned = chain.previous not in {None, MarketPosition.FLAT, chain.position}
@@ -136,24 +138,28 @@ def _followed(info: Fields, step: _Step, chain: _Chain) -> Action:
     return Action.TARGET if chain.position is MarketPosition.FLAT else _REDUCING[side]
 
 
-def _size(order: Fields) -> _Size:
+def _size(order: Fields) -> Size:
     kind = order.text("order_type")
     if kind is not None and kind.lower() != "market":
-        order.refuse("order_type", "only market orders are known of this tool, leave it out")
+        raise order.unsupported("order_type", "only market orders are known of this tool, leave it out")
+    if order.optional_number("price") is not None:
+        raise order.contradiction(
+            "price", f'"{order.label("price")}" is there, but a market order has no price: leave it out'
+        )
     amount = order.number("amount")
     if amount is None:
-        return _Size()
-    return _Size(amount, order.chosen("currency_type", _UNITS))
+        return Size()
+    return Size(amount, order.chosen("currency_type", _UNITS))
 
 
-def _of_the_new_position(info: Fields, order: Fields | None, size: _Size, chain: _Chain) -> _Size:
+def _of_the_new_position(info: Fields, order: Fields | None, size: Size, chain: _Chain) -> Size:
     if order is not None and size.unit is not QuantityUnit.UNITS:
-        order.refuse("currency_type", 'a position that turns is counted in "base", send that')
+        raise order.unsupported("currency_type", 'a position that turns is counted in "base", send that')
     if size.quantity is not None and chain.size is None:
         raise info.missing(
             "market_position_size", "the new position, since the amount closes the old one too"
         )
-    return _Size(chain.size)
+    return Size(chain.size)
 
 
 def _max_age_ms(fields: Fields) -> int | None:
@@ -171,6 +177,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     title="3Commas",
     credential="secret",
+    names={"symbol": "tv_instrument", "exchange": "tv_exchange", "strategy": "bot_uuid"},
     recognises=_recognises,
     read=_read,
     template="""{

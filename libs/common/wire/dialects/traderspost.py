@@ -12,18 +12,19 @@ from decimal import Decimal
 from typing import Final
 
 from libs.common.domain.alert import (
+    RISK_UNITS,
     Action,
     AlertContent,
     ExitLevel,
     ExitUnit,
     MarketPosition,
     QuantityUnit,
-    TimeInForce,
 )
-from libs.common.domain.errors import AdmissionError
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
 from libs.common.wire.dialects.order_prices import order_prices, order_type
+from libs.common.wire.dialects.order_size import Size
+from libs.common.wire.dialects.words import TIMES_IN_FORCE
 
 NAME: Final = "traderspost"
 
@@ -69,9 +70,7 @@ _UNITS: Final = {
     "percent_of_equity": QuantityUnit.PERCENT_OF_EQUITY,
     "percent_of_position": QuantityUnit.PERCENT_OF_POSITION,
 }
-_RISKS: Final = frozenset({QuantityUnit.RISK_QUOTE, QuantityUnit.RISK_PERCENT})
 _OF_AN_EXIT: Final = frozenset({QuantityUnit.UNITS, QuantityUnit.PERCENT_OF_POSITION})
-_TIMES_IN_FORCE: Final = {one.value: one for one in TimeInForce}
 _OPTION_FIELDS: Final = (
     "optionType",
     "intrinsicValue",
@@ -94,14 +93,6 @@ _STOP_LOSS_UNITS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Size:
-    """How much to trade."""
-
-    quantity: Decimal | None = None
-    unit: QuantityUnit = QuantityUnit.UNITS
-
-
 def _recognises(fields: Fields) -> bool:
     return fields.has("ticker", "action") and not fields.has_any(*_FOREIGN)
 
@@ -109,7 +100,7 @@ def _recognises(fields: Fields) -> bool:
 def _read(fields: Fields) -> AlertContent:
     _refuse_unknown_ways(fields)
     if (fields.text("action") or "").lower() == "add":
-        fields.refuse("action", '"add" depends on what is open, send "buy" or "sell"')
+        raise fields.unsupported("action", '"add" depends on what is open, send "buy" or "sell"')
     asked = fields.chosen("action", _ACTIONS, code="invalid_action")
     symbol = _symbol(fields)
     sentiment = fields.choice("sentiment", _SENTIMENTS)
@@ -121,13 +112,16 @@ def _read(fields: Fields) -> AlertContent:
     price = _reference_price(fields)
     interval = fields.text("interval")
     if asked is Action.CANCEL:
+        fields.refuse_if_given(
+            "cancelOrderType", "a cancel takes all open orders of the ticker, leave it out"
+        )
         return AlertContent(dialect=NAME, action=asked, symbol=symbol, price=price, interval=interval)
     kind = order_type(fields, "orderType")
     prices = order_prices(fields, kind, limit="limitPrice", stop="stopPrice")
     action = _action(asked, sentiment)
     size = _size(fields, action)
     levels = _Levels.of(fields, asked, action)
-    if size.unit in _RISKS and levels.stop_loss is None:
+    if size.unit in RISK_UNITS and levels.stop_loss is None:
         raise fields.missing("stopLoss", "one that the risked quantity can be found from")
     # An exit without a quantity closes all, whatever may stay open by the sentiment.
     keeps_position = action in {Action.BUY, Action.SELL, Action.TARGET} or size.quantity is not None
@@ -142,37 +136,32 @@ def _read(fields: Fields) -> AlertContent:
         stop_price=prices.stop,
         take_profit=levels.take_profit,
         stop_loss=levels.stop_loss,
-        time_in_force=fields.choice("timeInForce", _TIMES_IN_FORCE),
+        time_in_force=fields.choice("timeInForce", TIMES_IN_FORCE),
         price=price,
         interval=interval,
         position=sentiment if keeps_position else None,
     )
 
 
-def _refused(fields: Fields, name: str, why: str) -> AdmissionError:
-    return fields.refusal("not_supported", name, f'"{name}" cannot be followed: {why}')
-
-
 def _refuse_unknown_ways(fields: Fields) -> None:
     for name in _OPTION_FIELDS:
-        fields.refuse(name, 'no option is looked up, send the contract itself as "ticker"')
+        fields.refuse_if_given(name, 'no option is looked up, send the contract itself as "ticker"')
     for name in ("trailAmount", "trailPercent"):
-        fields.refuse(name, 'trailing orders are not placed, send "stopLoss" with "stopPrice"')
-    if fields.number("delay", allows_zero=True):
-        raise _refused(
-            fields, "delay", "alerts are executed at once, leave it out and send the alert when it is due"
+        fields.refuse_if_given(name, 'trailing orders are not placed, send "stopLoss" with "stopPrice"')
+    if fields.optional_number("delay"):
+        raise fields.unsupported(
+            "delay", "alerts are executed at once, leave it out and send the alert when it is due"
         )
     if fields.flag("cancel"):
-        raise _refused(
-            fields, "cancel", 'one alert does one thing, send another one before with "action" "cancel"'
+        raise fields.unsupported(
+            "cancel", 'one alert does one thing, send another one before with "action" "cancel"'
         )
 
 
 def _symbol(fields: Fields) -> str:
     symbol = fields.symbol("ticker")
     if _PUT.fullmatch(symbol):
-        raise _refused(
-            fields,
+        raise fields.unsupported(
             "ticker",
             f'"{symbol}" is a put option, which turns buying and selling round, send another contract',
         )
@@ -194,21 +183,20 @@ def _action(asked: Action, sentiment: MarketPosition | None) -> Action:
     return asked if sentiment is None else _REDUCING.get((asked, sentiment), asked)
 
 
-def _size(fields: Fields, action: Action) -> _Size:
+def _size(fields: Fields, action: Action) -> Size:
     unit = fields.choice("quantityType", _UNITS) or QuantityUnit.UNITS
     quantity = fields.number("quantity")
     # Flat is flat: TradersPost exits everything, though its own template sends the quantity of the order.
     if action is Action.TARGET:
-        return _Size()
+        return Size()
     if action not in {Action.BUY, Action.SELL} and unit not in _OF_AN_EXIT:
-        raise _refused(
-            fields,
+        raise fields.unsupported(
             "quantityType",
             'an exit takes "fixed_quantity" or "percent_of_position", or no quantity for all of it',
         )
     if quantity is None and fields.given("quantityType"):
         raise fields.missing("quantity", "a number, since there is a quantityType")
-    return _Size(quantity, unit)
+    return Size(quantity, unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +225,14 @@ class _Levels:
 
 
 def _stop_loss(fields: Fields, section: Fields) -> ExitLevel:
-    section.refuse("limitPrice", 'a stop-loss is a stop order here, send "stopPrice" alone')
+    section.refuse_if_given("limitPrice", 'a stop-loss is a stop order here, send "stopPrice" alone')
     for name in ("trailAmount", "trailPercent"):
-        section.refuse(name, 'a stop-loss does not trail here, send "stopPrice", "percent" or "amount"')
+        section.refuse_if_given(
+            name, 'a stop-loss does not trail here, send "stopPrice", "percent" or "amount"'
+        )
     kind = section.choice("type", {"stop": True, "stop_limit": False, "trailing_stop": False})
     if kind is False:
-        section.refuse("type", 'a stop-loss is a stop order here, send "stop"')
+        raise section.unsupported("type", 'a stop-loss is a stop order here, send "stop"')
     return _level(fields, "stopLoss", section, _STOP_LOSS_UNITS)
 
 
@@ -258,6 +248,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     title="TradersPost",
     credential=None,
+    names={"symbol": "ticker"},
     recognises=_recognises,
     read=_read,
     template="""{

@@ -14,14 +14,15 @@ from libs.common.domain.alert import Action, AlertContent, MarketPosition, Quant
 from libs.common.domain.order import OrderType
 from libs.common.wire.dialects.dialect import FREE_PLACES, Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.order_size import Size
 from libs.common.wire.dialects.text_body import lines_of, words_of
 from libs.common.wire.dialects.values import MAX_DIGITS, number_from, refuse_placeholder
+from libs.common.wire.dialects.words import SIDES
 
 NAME: Final = "whook"
 
 _COMMANDS: Final = {
-    "buy": Action.BUY,
-    "sell": Action.SELL,
+    **SIDES,
     "pos": Action.TARGET,
     "position": Action.TARGET,
     "close": Action.CLOSE_ALL,
@@ -150,27 +151,21 @@ def _read(fields: Fields) -> AlertContent:
         detail = f'"command" is "{_LEVERAGE_ONLY}": leverage is set at the venue; send orders alone'
         raise fields.refusal("not_supported", "command", detail)
     action = fields.chosen("command", _COMMANDS, code="invalid_action")
-    quantity, unit = _quantity(fields, action, symbol)
+    size = _size(fields, action, symbol)
     position = None
     if action is Action.TARGET:
-        if quantity is None:
-            raise fields.missing("value", 'the position that is wanted, such as "-1.5"')
+        signed = size.quantity or Decimal(0)
         position = (
-            MarketPosition.FLAT
-            if not quantity
-            else MarketPosition.LONG
-            if quantity > 0
-            else MarketPosition.SHORT
+            MarketPosition.FLAT if not signed else MarketPosition.LONG if signed > 0 else MarketPosition.SHORT
         )
-        quantity = abs(quantity) if quantity else None
-        unit = unit if quantity is not None else QuantityUnit.UNITS
+        size = Size(abs(signed), size.unit) if signed else Size()
     limit_price = _limit_price(fields)
     return AlertContent(
         dialect=NAME,
         action=action,
         symbol=symbol,
-        quantity=quantity,
-        unit=unit,
+        quantity=size.quantity,
+        unit=size.unit,
         order_type=OrderType.MARKET if limit_price is None else OrderType.LIMIT,
         limit_price=limit_price,
         reduce_only=fields.flag("reduce") or False,
@@ -182,19 +177,19 @@ def _cancel(fields: Fields, symbol: str, which: str) -> AlertContent:
     if which.lower() != "all":
         detail = f'"cancel" is "{which}", expected "all": all open orders of the symbol; single ones cannot be chosen'
         raise fields.refusal("not_supported", "cancel", detail)
-    if fields.given("command"):
+    if any(fields.given(name) for name in ("command", "value", "limit", "reduce")):
         raise fields.refusal(
             "several_orders", "cancel", '"cancel" stands beside an order; send one alert per order'
         )
     return AlertContent(dialect=NAME, action=Action.CANCEL, symbol=symbol)
 
 
-def _quantity(fields: Fields, action: Action, symbol: str) -> tuple[Decimal | None, QuantityUnit]:
+def _size(fields: Fields, action: Action, symbol: str) -> Size:
     """Return the size, signed where a position is asked for; None where a close names none."""
     text = fields.text("value")
     if text is None:
         if action is Action.CLOSE_ALL:
-            return None, QuantityUnit.UNITS
+            return Size()
         raise fields.missing("value", 'a size, such as "0.5", "250$" or "10%"')
     is_target = action is Action.TARGET
     suffix = text[-1] if text[-1] in "%$@" else ""
@@ -210,22 +205,22 @@ def _quantity(fields: Fields, action: Action, symbol: str) -> tuple[Decimal | No
     if is_collateral and leverage is None:
         raise fields.missing("leverage", 'what "collateral" is multiplied by, such as "x3"')
     if not suffix or suffix == "@":
-        return number, QuantityUnit.UNITS
+        return Size(number)
     if suffix == "%":
         if action is Action.CLOSE_ALL:
-            return number, QuantityUnit.PERCENT_OF_POSITION
+            return Size(number, QuantityUnit.PERCENT_OF_POSITION)
         if is_collateral and leverage is not None:
-            return scaled, QuantityUnit.PERCENT_OF_EQUITY
+            return Size(scaled, QuantityUnit.PERCENT_OF_EQUITY)
         if leverage is not None and not is_nominal:
             detail = f'"value" is "{text}" with leverage: say "nominal" or "collateral", or send it without the leverage'
             raise fields.refusal("not_supported", "value", detail)
-        return number, QuantityUnit.PERCENT_OF_EQUITY
+        return Size(number, QuantityUnit.PERCENT_OF_EQUITY)
     if is_nominal:
-        return number, QuantityUnit.QUOTE
+        return Size(number, QuantityUnit.QUOTE)
     if leverage is not None:
-        return scaled, QuantityUnit.QUOTE
+        return Size(scaled, QuantityUnit.QUOTE)
     if "/" in symbol and ":" not in symbol:
-        return number, QuantityUnit.QUOTE
+        return Size(number, QuantityUnit.QUOTE)
     detail = f'"value" is "{text}", as collateral, whose leverage is not known here; add "nominal", or the leverage ("x3")'
     raise fields.refusal("not_supported", "value", detail)
 
@@ -242,6 +237,7 @@ DIALECT: Final = Dialect(
     name=NAME,
     title="whook",
     credential=None,
+    names={"action": "command"},
     recognises=_recognises,
     read=_read,
     split=_split,

@@ -1,3 +1,4 @@
+import asyncio
 import hashlib
 import hmac
 import json
@@ -355,6 +356,63 @@ async def test_a_preview_tells_a_repeat_and_needs_a_credential_like_any_post(doo
     answer = await http_client.post(f"{door.url}/preview", factorqx())
     assert refusal(answer) == (401, "unauthorized")
     assert (await http_client.post(f"{door.url}/preview", factorqx(secret=SECRET))).body["ok"] is True
+
+
+async def test_while_a_webhook_cannot_be_read_an_unknown_token_is_told_to_come_again_not_that_it_is_none(
+    door: Door,
+) -> None:
+    await door.make(webhook(name=WebhookName("newer"), dialect="of-a-later-version"))
+    assert refusal(await door.post(factorqx())) == (503, "not_durable")
+    await door.tables.delete_webhook(webhook(name=WebhookName("newer"), dialect="of-a-later-version"))
+    await door.known()
+    assert refusal(await door.post(factorqx())) == (404, "unknown_webhook")
+
+
+async def test_a_post_that_was_under_way_when_its_webhook_was_disabled_is_not_admitted(door: Door) -> None:
+    made = webhook()
+    await door.make(made)
+    body = factorqx()
+    host, _, port = door.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /hooks/{TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body[:10])
+    await writer.drain()
+    await door.make(webhook(is_disabled=True), made)
+    writer.write(body[10:])
+    assert b" 503 " in await reader.readline()
+    writer.close()
+    assert not door.bridge.instructions()
+
+
+async def test_a_preview_at_the_path_that_everybody_knows_asks_what_a_post_is_asked(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    config = {"webhooks": {"default": {"allow": ["10.0.0.1"]}}}
+    bridge = Bridge(tmp_path, redis_server, workers=0, reapers=0, config=config)
+    try:
+        url = bridge.start().ingresses[0].url
+        for path in ("webhook", "preview"):
+            for secret in (SECRET, "wrong-secret"):
+                answer = await http_client.post(f"{url}/{path}", factorqx(secret=secret))
+                assert refusal(answer) == (403, "address_refused")
+    finally:
+        bridge.close()
+
+
+async def test_what_a_stranger_tries_at_a_preview_is_counted_like_posts(door: Door) -> None:
+    for _ in range(3):
+        await http_client.post(f"{door.url}/preview", factorqx(secret="wrong-secret"))
+    [ingress] = door.bridge.ingresses
+    assert ingress.metric("bascule_posts_total", status="401", reason="unauthorized") == 3
+    assert any(event.get("event") == "credential_refused" for event in ingress.log())
+
+
+async def test_credentials_of_other_tools_are_not_kept_either(door: Door) -> None:
+    await door.make(webhook(demands=()))
+    other = b'{"api_key":"k-altrady-1","api_secret":"s-altrady-2","signalToken":"okx-3","action":"reduce"}'
+    answer = await door.post(other)
+    [kept] = [one for one in door.refused() if one["event"] == answer.body["event_id"]]
+    assert all(secret not in json.dumps(kept) for secret in ("k-altrady-1", "s-altrady-2", "okx-3"))
 
 
 async def test_the_ingress_describes_itself(door: Door) -> None:

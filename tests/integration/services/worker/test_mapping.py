@@ -197,3 +197,34 @@ async def test_what_this_worker_cannot_execute_ends_rejected_and_is_not_misread(
     assert broker.requests == []
     assert rig.ended(alert) == ("REJECTED", "not_supported")
     assert "close_long" in rig.letters()[0]["detail"]
+
+
+async def test_a_symbol_whose_market_has_the_same_name_is_looked_up_again_too(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    rig.accounts[DESK] = rig.account(mode=SymbolMode.STRICT)
+    alert = await rig.admit("ETHUSDT")
+    await worker.run_lane()
+    assert broker.requests == []
+    assert rig.ended(alert) == ("REJECTED", "unknown_symbol")
+
+
+async def test_an_entry_made_later_holds_for_what_was_queued_as_sent(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    alert = await rig.admit("ETHUSDT")
+    await confirm(rig, "ETHUSDT", "ETH/USDT")
+    await worker.run_lane()
+    assert broker.requests == []
+    assert rig.ended(alert) == ("REJECTED", "mapping_changed")
+
+
+async def test_what_its_account_declined_is_not_traded_by_a_replay_whatever_the_table_says_then(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    rig.symbols.append(entry("ETHUSDT", "ETHUSDT"))
+    alert = await rig.admit("ETHUSDT", symbol="ETHUSDT")
+    await worker.run_lane()
+    assert broker.requests == []
+    assert rig.ended(alert) == ("REJECTED", "unknown_symbol")
+    assert "send the alert again" in rig.letters()[0]["detail"]

@@ -1,4 +1,10 @@
-from services.ingress.strangers import MAX_SOURCES, RECORDED_AT_ONCE, RECORDED_EVERY_MS, Strangers
+from services.ingress.strangers import (
+    ALL_RECORDED_AT_ONCE,
+    MAX_SOURCES,
+    RECORDED_AT_ONCE,
+    RECORDED_EVERY_MS,
+    Strangers,
+)
 from tests.support.clock import ManualClock
 
 
@@ -29,3 +35,9 @@ def test_no_number_of_sources_takes_more_than_so_much_memory() -> None:
     for number in range(3 * MAX_SOURCES):
         strangers.fail(str(number))
     assert len(strangers._sources) == MAX_SOURCES
+
+
+def test_no_number_of_sources_has_more_than_so_much_recorded() -> None:
+    strangers = Strangers(ManualClock())
+    recorded = sum(strangers.may_record(str(number)) for number in range(10 * ALL_RECORDED_AT_ONCE))
+    assert recorded == ALL_RECORDED_AT_ONCE

@@ -1,5 +1,6 @@
 import json
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import assume, given
@@ -109,3 +110,33 @@ def test_an_excerpt_is_short_and_tells_bodies_apart() -> None:
     one, other = (Masker([]).excerpt(b"x" * 10_000 + end) for end in (b"1", b"2"))
     assert len(one) < EXCERPT_BYTES + 100
     assert one != other
+
+
+SEPARATED = "p@ss:word, Zürich/9"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        quote_plus(SEPARATED),
+        quote_plus(SEPARATED).lower().replace("z", "Z", 1),
+        quote(SEPARATED),
+        json.dumps(SEPARATED)[1:-1],
+    ],
+)
+def test_a_secret_is_found_however_a_form_writes_it(written: str) -> None:
+    assert Masker([SEPARATED]).mask_json(f"secret={written}&id=a") == "secret=***&id=a"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"note":"5" wide","secret":"{SEPARATED}","id":',
+        f"key={SEPARATED}; action SELL",
+        f"TOKEN = {SEPARATED}\nSIGNAL",
+        f'{{\\"passphrase\\": "{SEPARATED}"',
+        f"apiKey: {SEPARATED}",
+    ],
+)
+def test_of_a_body_that_cannot_be_read_the_usual_places_of_secrets_are_blanked(body: str) -> None:
+    assert "word" not in Masker([]).excerpt(body.encode())

@@ -1,5 +1,6 @@
 """Whoever can reach the door chooses the body: none may keep a process busy, whatever it holds."""
 
+import contextlib
 import time
 from typing import Final
 
@@ -48,10 +49,8 @@ def test_no_body_takes_long_to_recognise_or_to_refuse(content_type: str) -> None
     slowest: tuple[float, bytes] = (0.0, b"")
     for body in bodies():
         started_s = time.process_time()
-        try:
+        with contextlib.suppress(AdmissionError):
             recognise(body, content_type).read()
-        except AdmissionError:
-            pass
         slowest = max(slowest, (time.process_time() - started_s, body[:40]))
     assert slowest[0] < BOUND_S, slowest
 

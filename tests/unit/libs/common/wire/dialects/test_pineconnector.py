@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from libs.common.domain.alert import Action, AlertContent, ExitLevel, ExitUnit, MarketPosition, QuantityUnit
+from libs.common.domain.alert import (
+    CLOSES,
+    Action,
+    AlertContent,
+    ExitLevel,
+    ExitUnit,
+    MarketPosition,
+    QuantityUnit,
+)
 from libs.common.domain.errors import AdmissionError
 from libs.common.domain.order import OrderType
 from libs.common.wire.dialects.catalogue import BY_NAME
@@ -91,7 +99,10 @@ def test_a_webhook_settles_what_stops_count(unit: str) -> None:
     ],
 )
 def test_its_commands_are_read(command: str, expected: dict[str, Any]) -> None:
-    content = read_settled(f"1,{command},EURUSD,price=1.1,risk=2", {**PRICES, "risk": "units"})
+    # An order at market has no price; a close has no use for any.
+    is_at_market = "order_type" not in expected and expected["action"] not in CLOSES
+    price = "" if is_at_market else "price=1.1,"
+    content = read_settled(f"1,{command},EURUSD,{price}risk=2", {**PRICES, "risk": "units"})
     assert {name: getattr(content, name) for name in expected} == expected
 
 
