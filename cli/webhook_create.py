@@ -107,6 +107,11 @@ def create(name: str, is_own_secret: bool, as_json: bool, **options: Any) -> Non
     else:
         show_template(template, secret=shown)
         note(f"webhook {name} is made, for {', '.join(webhook.accounts)}; {SHOWN_ONCE}")
+        if webhook.dialect is None and holds_secret:
+            note(
+                "alerts of a dialect without a place for a secret are admitted by the URL alone: keep it as secret, or "
+                "allow one dialect with --dialect"
+            )
     tell_warnings(template)
     if is_own_secret:
         note("the secret is the one from stdin; it is not repeated here")
