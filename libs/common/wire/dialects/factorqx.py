@@ -142,12 +142,13 @@ class PlainDocument:
 def _number(raw: msgspec.Raw, field: str) -> Decimal | None:
     """Return a number above 0, bare or quoted, exactly as written; None where it is null."""
     written = bytes(raw)
-    if written == b"null":
-        return None
-    if written[:1] == b'"':
+    start = written[:1]
+    if start == b'"':
         text = text_of(raw, field)
-    elif written[:1] in b"-0123456789":
+    elif start in b"-0123456789":
         text = written.decode("ascii")
+    elif written == b"null":
+        return None
     else:
         detail = f'"{field}" is {kind_of(written)}, expected a number or a string that holds one'
         raise AdmissionError(422, "wrong_type", detail, field=field)

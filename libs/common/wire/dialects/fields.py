@@ -32,11 +32,6 @@ _SHOWN_LENGTH: Final = 100
 NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 """What a webhook settles that settles nothing."""
 
-_NULL: Final = frozenset({b"null"})
-_NO_TEXT: Final = frozenset({b"null", b""})
-_NO_WISH: Final = frozenset({b"null", b"", b"false"})
-"""What says that a thing is not wanted."""
-
 
 class Fields:
     """Values by name, undecoded until they are asked for.
@@ -107,7 +102,7 @@ class Fields:
 
     def given(self, name: str) -> bool:
         """Return whether a value stands there that is not null; an empty text is one."""
-        return self._found(name, _NULL) is not None
+        return self._found(name) is not None
 
     def one_of(self, *names: str) -> str | None:
         """Return which of these has a value; None where none has. Refuses several: they exclude one another."""
@@ -237,7 +232,7 @@ class Fields:
 
     def optional_number(self, name: str) -> Decimal | None:
         """Return a number above 0; None where there is none, or where 0 or an empty text says so."""
-        if self._found(name, _NO_TEXT) is None:
+        if self._found(name, "") is None:
             return None
         return self.number(name, allows_zero=True) or None
 
@@ -255,7 +250,7 @@ class Fields:
 
     def section(self, name: str) -> "Fields | None":
         """Return the object below a name; None where there is none."""
-        value = self._found(name, _NO_TEXT)
+        value = self._found(name, "")
         if value is None:
             return None
         written = bytes(value) if isinstance(value, msgspec.Raw) else b'"'
@@ -266,7 +261,7 @@ class Fields:
 
     def sections(self, name: str) -> "tuple[Fields, ...]":
         """Return the objects of the list below a name; none where there is no list."""
-        value = self._found(name, _NO_TEXT)
+        value = self._found(name, "")
         if value is None:
             return ()
         written = bytes(value) if isinstance(value, msgspec.Raw) else b'"'
@@ -298,27 +293,30 @@ class Fields:
 
     def refuse_if_given(self, name: str, why: str, *, code: str = "not_supported") -> None:
         """Refuse a field that has a value other than false, see `unsupported`."""
-        if self._found(name, _NO_WISH) is not None:
+        if self._found(name, "", "false") is not None:
             raise self.unsupported(name, why, code=code)
 
-    def _found(self, name: str, nothing: frozenset[bytes]) -> msgspec.Raw | str | None:
-        """Return a value as it stands there; None where there is none.
+    def _found(self, name: str, *nothing: str) -> msgspec.Raw | str | None:
+        """Return a value as it stands there; None where there is none, or JSON's null.
 
         Args:
             name: Its own.
-            nothing: What else counts as none: as JSON writes it, of a text what is between the quotes.
+            nothing: Texts that count as none too, in lower case; JSON's false is one.
         """
         value = self._values.get(name)
-        if value is None:
+        if value is None or (isinstance(value, msgspec.Raw) and bytes(value) == b"null"):
             return None
-        written = value.encode() if isinstance(value, str) else bytes(value)
-        if isinstance(value, str) or written[:1] == b'"':
-            text = written.strip(b'"').strip().lower()
-            return None if text != b"null" and text in nothing else value
-        return None if written in nothing else value
+        if not nothing:
+            return value
+        text = value if isinstance(value, str) else None
+        if isinstance(value, msgspec.Raw) and bytes(value)[:1] == b'"':
+            text = text_of(value, self.label(name))
+        elif isinstance(value, msgspec.Raw) and bytes(value) == b"false":
+            text = "false"
+        return None if text is not None and text.strip().lower() in nothing else value
 
     def _written(self, name: str, expected: str) -> str | None:
-        value = self._found(name, _NULL)
+        value = self._found(name)
         if value is None or isinstance(value, str):
             return value
         written = bytes(value)

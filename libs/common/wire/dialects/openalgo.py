@@ -15,6 +15,7 @@ from libs.common.domain.alert import Action, AlertContent, MarketPosition
 from libs.common.domain.order import OrderType
 from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
+from libs.common.wire.dialects.order_size import position_of
 from libs.common.wire.dialects.words import SIDES
 
 NAME: Final = "openalgo"
@@ -83,15 +84,9 @@ def _read(fields: Fields) -> AlertContent:
         stop_price=trigger_price,
         price=None if is_limited else price,
         strategy=fields.text("strategy"),
-        position=None if target is None else _position(target),
+        position=None if target is None else position_of(target),
         position_size=None if target is None else target.copy_abs(),
     )
-
-
-def _position(size: Decimal) -> MarketPosition:
-    if not size:
-        return MarketPosition.FLAT
-    return MarketPosition.LONG if size > 0 else MarketPosition.SHORT
 
 
 DIALECT: Final = Dialect(
@@ -167,7 +162,7 @@ def _of_sides(fields: Fields, target: Decimal) -> AlertContent:
         action=Action.TARGET,
         symbol=fields.symbol("symbol"),
         exchange=fields.text("exchange"),
-        position=_position(target),
+        position=position_of(target),
     )
 
 

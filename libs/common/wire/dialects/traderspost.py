@@ -24,7 +24,7 @@ from libs.common.wire.dialects.dialect import Dialect
 from libs.common.wire.dialects.fields import Fields
 from libs.common.wire.dialects.order_prices import order_prices, order_type
 from libs.common.wire.dialects.order_size import Size
-from libs.common.wire.dialects.words import TIMES_IN_FORCE
+from libs.common.wire.dialects.words import SIDES, TIMES_IN_FORCE
 
 NAME: Final = "traderspost"
 
@@ -45,8 +45,7 @@ _FOREIGN: Final = (
 """What other tools have beside a ticker and an action, which they mean otherwise."""
 
 _ACTIONS: Final = {
-    "buy": Action.BUY,
-    "sell": Action.SELL,
+    **SIDES,
     "exit": Action.CLOSE_ALL,
     "cancel": Action.CANCEL,
 }

@@ -10,11 +10,11 @@ import re
 from decimal import Context, Decimal
 from typing import Final
 
-from libs.common.domain.alert import Action, AlertContent, MarketPosition, QuantityUnit
+from libs.common.domain.alert import Action, AlertContent, QuantityUnit
 from libs.common.domain.order import OrderType
 from libs.common.wire.dialects.dialect import FREE_PLACES, Dialect
 from libs.common.wire.dialects.fields import Fields
-from libs.common.wire.dialects.order_size import Size
+from libs.common.wire.dialects.order_size import Size, position_of
 from libs.common.wire.dialects.text_body import lines_of, words_of
 from libs.common.wire.dialects.values import MAX_DIGITS, number_from, refuse_placeholder
 from libs.common.wire.dialects.words import SIDES
@@ -155,9 +155,7 @@ def _read(fields: Fields) -> AlertContent:
     position = None
     if action is Action.TARGET:
         signed = size.quantity or Decimal(0)
-        position = (
-            MarketPosition.FLAT if not signed else MarketPosition.LONG if signed > 0 else MarketPosition.SHORT
-        )
+        position = position_of(signed)
         size = Size(abs(signed), size.unit) if signed else Size()
     limit_price = _limit_price(fields)
     return AlertContent(

@@ -7,7 +7,7 @@ import pytest
 from libs.common.domain.errors import AdmissionError
 from libs.common.wire.dialects.fields import Fields
 
-ABSENT = {}
+ABSENT: dict[str, Any] = {}
 NULL = {"x": None}
 EMPTY = {"x": ""}
 BLANK = {"x": " \t"}

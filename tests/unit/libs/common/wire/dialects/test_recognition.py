@@ -26,6 +26,7 @@ MESSAGES: Final = {"openalgo_signal": "long_entry", "algo_trade_analytics": "ent
 """What a script says with its orders where the dialect needs it to."""
 
 NOTHING_SETTLED: Final[Mapping[str, str]] = {}
+DOCUMENTATION: Final = Path(__file__).parents[6] / "docs" / "dialects.md"
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,7 @@ def test_the_template_of_every_dialect_is_recognised_with_its_credential(name: s
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_the_documentation_has_an_example_of_every_dialect_and_it_is_read(name: str) -> None:
-    text = (Path(__file__).parents[6] / "docs" / "dialects.md").read_text()
-    section = text.partition(f"\n## `{name}`\n")[2].partition("\n## ")[0]
+    section = DOCUMENTATION.read_text().partition(f"\n## `{name}`\n")[2].partition("\n## ")[0]
     example = section.partition("```")[2].partition("\n")[2].partition("```")[0]
     document = recognise(rendered(example).encode())
     assert document.dialect == name
@@ -258,7 +258,7 @@ def written(name: str, body: str) -> dict[str, Any]:
         fields = dialect.split(body)
         assert fields is not None
         return {one: fields.text(one) for one in fields.names()}
-    document = json.loads(body)
+    document: dict[str, Any] = json.loads(body)
     below = {
         f"{one}.{inner}": found
         for one, value in document.items()
@@ -536,14 +536,22 @@ def settlings(name: str | None) -> list[dict[str, str]]:
     ]
 
 
+def documented_codes() -> set[tuple[str, int]]:
+    """The codes of refusals that the documentation lists, each with its status."""
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (400|422) \|", DOCUMENTATION.read_text(), re.MULTILINE)
+    return {(code, int(status)) for codes, status in rows for code in re.findall(r"\w+", codes)}
+
+
+DOCUMENTED: Final = documented_codes()
+
+
 def assert_read_or_refused(
     body: bytes, content_type: str, pinned: str | None, options: Mapping[str, str]
 ) -> None:
     """A body must be a document or refused with 400, and a document must be read or refused with 400 or 422."""
     content = outcome(body, content_type, pinned=pinned, options=options)
     if isinstance(content, AdmissionError):
-        assert content.status in {400, 422}
-        assert content.code
+        assert (content.code, content.status) in DOCUMENTED
         assert content.detail
         return
     assert content.dialect in BY_NAME

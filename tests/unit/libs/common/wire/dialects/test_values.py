@@ -18,11 +18,10 @@ def test_a_number_comes_out_in_plain_digits(text: str, written: str) -> None:
     assert f"{number_from(text, 'x')}" == written
 
 
-@given(st.decimals(min_value="1e-20", max_value="1e19", allow_nan=False, allow_infinity=False))
+@given(st.decimals(min_value="1e-20", max_value="1e19", places=20))
 def test_no_digit_of_a_number_is_lost(number: Decimal) -> None:
     text = f"{number:f}"
-    if len(text) <= 40:
-        assert f"{number_from(text, 'x'):f}" == text
+    assert f"{number_from(text, 'x'):f}" == text
 
 
 @pytest.mark.parametrize("text", ["٣", "1_000", "0x10", "1,5", "--1", "1e", "∞", ""])
