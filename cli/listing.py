@@ -52,7 +52,7 @@ def list_newest(
 
     found, now_ms = ask(bridge, look)
     if not found.items:
-        _refuse_unknown(bridge, account, webhook)
+        refuse_unknown_names(bridge, account, webhook)
     documents = [document(item) for item in found.items]
     if as_json:
         write_json(documents)
@@ -63,8 +63,12 @@ def list_newest(
         note("only the newest part was searched; narrow it with --since")
 
 
-def _refuse_unknown(bridge: Bridge, account: str | None, webhook: str | None) -> None:
-    """Refuse names that nothing knows: nothing will ever be found under them."""
+def refuse_unknown_names(bridge: Bridge, account: str | None, webhook: str | None) -> None:
+    """Refuse names that nothing knows: nothing will ever be found under them.
+
+    Raises:
+        Failure: One is neither configured nor, of a webhook, made at run time; or Redis does not answer.
+    """
     try:
         settings = None if account is None and webhook is None else bridge.settings()
     except ConfigError:  # what was recorded can be read without it

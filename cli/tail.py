@@ -12,6 +12,7 @@ from cli.context import Bridge, ask, find_bridge, no_answer
 from cli.documents import Document, change_document, post_document
 from cli.exit_codes import ExitCode
 from cli.filters import account_option, duration_ms, is_same, json_option
+from cli.listing import refuse_unknown_names
 from cli.output import cell, local_time, note, painted, write
 from libs.common.domain.errors import StoreUnavailable
 
@@ -76,6 +77,7 @@ def command(
     Of alerts and their orders, one line each, until Ctrl-C.
     """
     bridge, wanted = find_bridge(), Wanted(webhook, account, symbol)
+    refuse_unknown_names(bridge, account, webhook)
     with suppress(KeyboardInterrupt):  # how it is meant to end
         ask(bridge, lambda readings: _follow(readings, bridge, wanted, since_ms, count, as_json=as_json))
     return ExitCode.OK

@@ -1,5 +1,6 @@
 """Webhooks made, changed and deleted at run time, each change only upon what it was made for."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from libs.common.store.readings import Readings
 
 Credential = TypeVar("Credential", HashedSecret, HashedToken)
+
+IN_FORCE_S: Final = 1.0
+"""When every ingress knows a change; to return before would be to say "disabled" of what still trades."""
 
 TRIES: Final = 2
 """How often a change is made upon what is there, where others change it too."""
@@ -106,7 +110,9 @@ def create(place: Place, webhook: Webhook) -> tuple[Webhook, int]:
             raise taken from error
         return made, now_ms
 
-    return ask(place.bridge, storing)
+    stored = ask(place.bridge, storing)
+    time.sleep(IN_FORCE_S)
+    return stored
 
 
 def change(place: Place, name: str, make: Make, reason: str) -> tuple[Webhook, int]:
@@ -147,7 +153,9 @@ def change(place: Place, name: str, make: Make, reason: str) -> tuple[Webhook, i
             return after or before, now_ms
         raise Failure(f"nothing was done: webhook {name} is being changed by somebody else; look at it first")
 
-    return ask(place.bridge, changing)
+    changed = ask(place.bridge, changing)
+    time.sleep(IN_FORCE_S)
+    return changed
 
 
 def with_new_secret(webhook: Webhook, secret: str, now_ms: int, overlap_ms: int) -> Webhook:

@@ -80,7 +80,7 @@ def _lower(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tu
 def create(name: str, is_own_secret: bool, as_json: bool, **options: Any) -> None:
     """Make a webhook; its URL and its secret are shown this once."""
     from cli import webhook_changes
-    from cli.webhook_credentials import new_credential, read_own_secret
+    from cli.webhook_credentials import new_credential, read_own_secret, refuse_unfit
     from cli.webhook_document import SHOWN_ONCE, webhook_document
     from cli.webhook_place import find_place
     from cli.webhook_template import make_template, show_template, tell_warnings
@@ -95,6 +95,7 @@ def create(name: str, is_own_secret: bool, as_json: bool, **options: Any) -> Non
     webhook_changes.new_webhook(name, section, place, token=token, secret=secret)
     if is_own_secret:
         secret = read_own_secret()
+        refuse_unfit(secret, section.get("dialect"))
     webhook, now_ms = webhook_changes.create(
         place, webhook_changes.new_webhook(name, section, place, token=token, secret=secret)
     )

@@ -69,6 +69,36 @@ def read_own_secret() -> str:
     return secret
 
 
+def refuse_unfit(secret: str, dialect: object) -> None:
+    """Refuse a secret that alerts of a dialect cannot carry, since it holds what separates their parts.
+
+    Args:
+        secret: A user's own.
+        dialect: The only one that its webhook takes; None where it takes any.
+
+    Raises:
+        Failure: They cannot.
+    """
+    from libs.common.domain.errors import AdmissionError
+    from libs.common.wire.dialects.catalogue import BY_NAME
+    from libs.common.wire.dialects.recognition import recognise
+    from libs.common.wire.dialects.sample import Sample, sample_body
+
+    found = BY_NAME.get(dialect) if isinstance(dialect, str) else None
+    if found is None:
+        return
+    sample = Sample(symbol="BTCUSDT", action="buy", price="1", quantity="1", order_id="a", at_ms=0)
+    body = sample_body(found, sample, secret)
+    try:
+        carried = recognise(body.encode(), pinned=found.name).credential
+    except AdmissionError:
+        carried = ""
+    if carried != secret:
+        raise Failure(
+            f"--secret-stdin: {found.name} alerts cannot carry this secret: it holds what separates their parts"
+        )
+
+
 def find_problem(secret: str) -> str | None:
     """Return in words why a user's own secret is refused, without the secret; None where it is not."""
     if not SHORTEST <= len(secret) <= LONGEST:

@@ -11,6 +11,7 @@ from libs.common.policy.authentication import HashedSecret, HashedToken
 from libs.common.policy.limits import Limit
 from libs.common.policy.webhook import Webhook
 from libs.common.runtime.durations import UNIT_MS, format_duration
+from libs.common.wire.dialects.catalogue import BY_NAME
 
 _RATE_UNITS: Final = ("s", "min", "h", "d")
 _LABEL_WIDTH: Final = 18
@@ -99,6 +100,9 @@ def state_text(document: Document) -> str:
 def auth_text(document: Document) -> str:
     """Return what a post must present."""
     demands = [one for one in document["auth"] if one != "url"]
+    dialect = BY_NAME.get(document["dialect"] or "")
+    if dialect is not None and dialect.credential is None:
+        demands = ["secret where there is one" if one == "secret" else one for one in demands]
     # The default webhook has a path that everybody knows, so its URL is no credential.
     return " + ".join(["url", *demands] if document["url"].endswith(f"/hooks/{TOKEN}") else demands)
 

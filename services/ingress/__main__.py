@@ -24,6 +24,7 @@ from libs.common.store.keys import Keys
 from libs.common.store.seen import Seen
 from libs.common.store.tables import TableStore
 from libs.common.telemetry.ingress_metrics import IngressMetrics
+from libs.common.telemetry.server_metrics import ServerMetrics
 from libs.common.web.health import HealthEndpoint
 from libs.common.web.server import HttpServer
 from services.ingress.app import IngressApp, Problems, rest_of_app
@@ -73,7 +74,8 @@ async def main(service: Service) -> None:
         problems,
         clock,
     )
-    server = HttpServer(app, ingress.host, ingress.port, drain_s=DRAIN_S)
+    counts = ServerMetrics(service.registry)
+    server = HttpServer(app, ingress.host, ingress.port, drain_s=DRAIN_S, metrics=counts)
     ops = ops_server(service.name, service.registry, ingress.ops_host, ingress.ops_port, ready=health)
     keeping_up: asyncio.Task[None] | None = None
     try:

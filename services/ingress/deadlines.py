@@ -12,7 +12,16 @@ _SLACK_MS: Final = 1
 class Post:
     """A request under way."""
 
-    __slots__ = ("_task", "body", "expires_at_ms", "has_expired", "has_proved_itself", "secrets", "token")
+    __slots__ = (
+        "_task",
+        "body",
+        "dialect",
+        "expires_at_ms",
+        "has_expired",
+        "has_proved_itself",
+        "secrets",
+        "token",
+    )
 
     def __init__(self, expires_at_ms: int, loop: asyncio.AbstractEventLoop) -> None:
         task = asyncio.current_task(loop)
@@ -24,6 +33,8 @@ class Post:
         """None until all of it has come."""
         self.secrets: tuple[str, ...] = ()
         """What it presents at places for a credential, once it could be read."""
+        self.dialect = ""
+        """Of the body, once it was recognised."""
         self.token = ""
         """The token of its URL."""
         self.has_proved_itself = False

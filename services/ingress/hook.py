@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from libs.common.domain.alert import Alert, AlertContent
+from libs.common.domain.errors import AdmissionError
 from libs.common.domain.ids import AlertId, Market
 from libs.common.domain.instruction import SCHEMA_VERSION, version_of
 from libs.common.policy.addresses import Address, AddressList
@@ -12,6 +13,7 @@ from libs.common.policy.routing import Destination, Router, Share, instruction_o
 from libs.common.policy.webhook import Demand, Webhook
 from libs.common.store.intake import Admission, Routed
 from libs.common.wire import codec
+from libs.common.wire.dialects.catalogue import in_senders_words
 from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.values import interval_ms
 from libs.common.wire.masking import Masker, secret_words
@@ -119,7 +121,10 @@ class Hook:
             AdmissionError: 422, it is on none of the webhook's lists, or no account takes it.
         """
         webhook = self.webhook
-        shares = self.router.shares(content)
+        try:
+            shares = self.router.shares(content)
+        except AdmissionError as error:
+            raise in_senders_words(error, content.dialect) from error
         digest = body_digest(masked)
         key = self.dedup(content, digest)
         alert = Alert(

@@ -149,7 +149,9 @@ class Registry:
                 await self.look()
             except BridgeError as error:
                 trouble = str(error)
-            except Exception as error:  # the loop must go on: without it run-time webhooks are answered 503 for good
+            except (
+                Exception
+            ) as error:  # the loop must go on: without it run-time webhooks are answered 503 for good
                 trouble = repr(error)
                 log.exception("webhooks_look_failed")
             if trouble and not self._trouble:

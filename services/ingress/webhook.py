@@ -13,6 +13,7 @@ from libs.common.store.intake import Admitted, Conflict, Duplicate, Intake, Thro
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.web.body import SenderGone, read_body
 from libs.common.web.headers import header
+from libs.common.wire.dialects.catalogue import in_senders_words
 from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.recognition import recognise
 from libs.common.wire.masking import Masker
@@ -69,7 +70,7 @@ class WebhookEndpoint:
                 verdict = await self._admit(hook, post, scope, receive)
             finally:
                 self._deadlines.forget(post)
-            await self._answer(send, verdict)
+            await self._answer(send, verdict, post.dialect)
         except AdmissionError as error:
             await self._refusals.answer(send, error, hook, post, scope)
         except asyncio.CancelledError:
@@ -94,7 +95,7 @@ class WebhookEndpoint:
         document = recognise(
             body, header(scope, b"content-type") or "", hook.webhook.dialect, hook.webhook.options
         )
-        post.secrets = document.secrets
+        post.secrets, post.dialect = document.secrets, document.dialect
         now_ms = self._clock.now_ms()
         hook.proofs.check(document, body, scope, self._senders, now_ms)
         post.has_proved_itself = True
@@ -114,7 +115,7 @@ class WebhookEndpoint:
                 return flight.result()
             raise
 
-    async def _answer(self, send: Send, verdict: Verdict) -> None:
+    async def _answer(self, send: Send, verdict: Verdict, dialect: str) -> None:
         match verdict:
             case Admitted(alert_id):
                 self._metrics.admitted()
@@ -126,7 +127,7 @@ class WebhookEndpoint:
                 detail = (
                     f"the alert's id was given to another body before: alert {alert_id}; nothing was done"
                 )
-                raise AdmissionError(409, "id_conflict", detail, field="id")
+                raise in_senders_words(AdmissionError(409, "id_conflict", detail, field="id"), dialect)
             case Throttled(retry_after_ms):
                 detail = "more alerts than the rate of this webhook lets in"
                 raise AdmissionError(429, "too_many", detail, retry_after_s=-(-retry_after_ms // 1_000))
@@ -179,7 +180,8 @@ def read_unexposed(document: Document, masker: Masker) -> AlertContent:
         }
         field = next((name for name, value in named.items() if value and masker.is_shown_by(value)), "symbol")
         detail = f'"{field}" holds a credential, which would be stored and shown with it'
-        raise AdmissionError(422, "credential_in_field", detail, field=field)
+        refusal = AdmissionError(422, "credential_in_field", detail, field=field)
+        raise in_senders_words(refusal, content.dialect)
     return content
 
 

@@ -11,6 +11,7 @@ from libs.common.domain.errors import ConfigError
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.service import EXIT_FAILED, EXIT_OK, Process, run_process
 from libs.common.telemetry.relay_metrics import RelayMetrics
+from libs.common.telemetry.server_metrics import ServerMetrics
 from libs.common.web.health import HealthEndpoint, always_healthy
 from libs.common.web.server import HttpServer
 from services.relay.app import relay_app
@@ -42,7 +43,8 @@ async def main(process: Process, settings: RelaySettings) -> None:
         metrics=metrics,
     )
     app = relay_app(endpoint, HealthEndpoint(process.name, always_healthy), refusals)
-    server = HttpServer(app, settings.host, settings.port, drain_s=DRAIN_S)
+    counts = ServerMetrics(process.registry)
+    server = HttpServer(app, settings.host, settings.port, drain_s=DRAIN_S, metrics=counts)
     ops = ops_server(
         process.name, process.registry, settings.ops_host, settings.ops_port, ready=always_healthy
     )

@@ -167,8 +167,13 @@ class SymbolMap:
         return None
 
     def _find_nearest(self, symbol: str, account: AccountName) -> tuple[str, ...]:
-        known = sorted({symbol for symbol, _, owner in self._decisions if owner in {"", account}})
-        return tuple(difflib.get_close_matches(symbol, known, n=_NEAREST, cutoff=_NEAR))
+        known: dict[str, list[str]] = {}
+        for name, exchange, owner in sorted(self._decisions):
+            if owner in {"", account}:
+                # An entry for one exchange is no answer to another, so it is named with it.
+                known.setdefault(name, []).append(f"{exchange}:{name}" if exchange else name)
+        near = difflib.get_close_matches(symbol, known, n=_NEAREST, cutoff=_NEAR)
+        return tuple(dict.fromkeys(written for name in near for written in known[name]))[:_NEAREST]
 
 
 def symbol_map(configured: Iterable[SymbolEntry], confirmed: Iterable[SymbolEntry]) -> SymbolMap:

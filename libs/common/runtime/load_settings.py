@@ -25,6 +25,7 @@ from libs.common.runtime.settings import (
     Settings,
     WebhookSettings,
 )
+from libs.common.wire.masking import MASK
 
 SHORTEST_LEASE_MS: Final = 1_500
 
@@ -204,7 +205,7 @@ def _check_symbols(settings: Settings) -> None:
             _check_accounts(("symbols", index, "account"), [entry.account], settings)
     for name, variable in settings.signing_keys.items():
         if VARIABLE.fullmatch(variable) is None:
-            raise Misfit(("signing_keys", name), f'got "{variable}", expected {VARIABLE_FORM}')
+            raise Misfit(("signing_keys", name), f"got {MASK}, expected {VARIABLE_FORM}")
 
 
 def _check_times(settings: Settings) -> None:

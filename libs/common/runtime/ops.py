@@ -1,5 +1,7 @@
 """The port for operators and orchestrators: probes and metrics, apart from the service's own traffic."""
 
+from typing import Final
+
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -9,6 +11,9 @@ from starlette.routing import Route
 
 from libs.common.web.health import Check, HealthEndpoint, always_healthy
 from libs.common.web.server import HttpServer
+
+MAX_CONNECTIONS: Final = 32
+"""Half of the descriptors that the service's own server leaves free."""
 
 
 def ops_app(
@@ -45,4 +50,5 @@ def ops_server(
     live: Check = always_healthy,
 ) -> HttpServer:
     """Return the server of the ops port, not yet started."""
-    return HttpServer(ops_app(service, registry, ready=ready, live=live), host, port, backlog=64, drain_s=1)
+    app = ops_app(service, registry, ready=ready, live=live)
+    return HttpServer(app, host, port, backlog=64, drain_s=1, max_connections=MAX_CONNECTIONS)

@@ -12,6 +12,7 @@ from libs.common.policy.dedup import DedupKind, body_digest, dedup_key
 from libs.common.policy.routing import Destination, Router, Share
 from libs.common.policy.webhook import Webhook
 from libs.common.store.seen import New, SameKey, Seen
+from libs.common.wire.dialects.catalogue import in_senders_words
 from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.values import interval_ms
 
@@ -112,10 +113,11 @@ async def preview(
     }
     shares: tuple[Share, ...] = ()
     try:
-        shares = tuple(router.shares(content))
+        shares = router.shares(content)
     except AdmissionError as error:
         refusal = refusal or error
-    return Preview(webhook, document.dialect, content, shares, dedup, checks, refusal)
+    shown = None if refusal is None else in_senders_words(refusal, content.dialect)
+    return Preview(webhook, document.dialect, content, shares, dedup, checks, shown)
 
 
 def refused(webhook: Webhook, error: AdmissionError, checks: tuple[Check, ...]) -> Preview:
@@ -125,8 +127,12 @@ def refused(webhook: Webhook, error: AdmissionError, checks: tuple[Check, ...]) 
 
 def _age(webhook: Webhook, content: AlertContent, now_ms: int) -> Check:
     limit_ms = webhook.max_age_of(content)
-    if content.fired_at_ms is None or content.fired_at_ms > now_ms + webhook.clock_skew_ms:
+    if content.fired_at_ms is None:
         return Check("age", passes=True, detail=f"counts from arrival; at most {limit_ms / 1_000:g} s")
+    if content.fired_at_ms > now_ms + webhook.clock_skew_ms:
+        ahead_s = (content.fired_at_ms - now_ms) / 1_000
+        detail = f"counts from arrival, for its time of firing is {ahead_s:g} s ahead; at most {limit_ms / 1_000:g} s"
+        return Check("age", passes=True, detail=detail)
     age_ms = max(0, now_ms - content.fired_at_ms)
     detail = f"fired {age_ms / 1_000:g} s ago; at most {limit_ms / 1_000:g} s, else it ends EXPIRED"
     return Check("age", passes=age_ms <= limit_ms, detail=detail)

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from libs.common.runtime.durations import DurationMs, Rate
+from libs.common.wire.masking import MASK
 
 S = TypeVar("S", bound="Section")
 
@@ -40,12 +41,14 @@ class WrongValue(ValueError):
     Attributes:
         field: The key, as the file writes it.
         expected: What it should have been.
+        is_hidden: Whether what came may be a secret, so that it is not shown.
     """
 
-    def __init__(self, field: str, expected: str) -> None:
+    def __init__(self, field: str, expected: str, *, is_hidden: bool = False) -> None:
         super().__init__(f"{field}: expected {expected}")
         self.field = field
         self.expected = expected
+        self.is_hidden = is_hidden
 
 
 class Misfit(Exception):
@@ -90,6 +93,8 @@ def read_section(kind: type[S], value: object, keys: Keys = ()) -> S:
         own = (*keys, error.field)
         if error.field not in value:  # a default that does not go with another key
             raise Misfit(own, f"expected {error.expected}") from error
+        if error.is_hidden:
+            raise Misfit(own, f"got {MASK}, expected {error.expected}") from error
         raise _wrong(own, value[error.field], error.expected) from error
 
 

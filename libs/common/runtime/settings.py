@@ -38,7 +38,7 @@ DEFAULT_WEBHOOK: Final = WebhookName("default")
 """The webhook that `POST /webhook` serves."""
 
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-VARIABLE_FORM: Final = "the name of an environment variable"
+VARIABLE_FORM: Final = "the name of an environment variable, never the secret itself"
 
 
 class Durability(StrEnum):
@@ -212,13 +212,13 @@ class WebhookSettings(Section, frozen=True, kw_only=True):
         for field in ("secret", "token"):
             name = getattr(self, field)
             if name is not None and VARIABLE.fullmatch(name) is None:
-                raise WrongValue(field, VARIABLE_FORM)
+                raise WrongValue(field, VARIABLE_FORM, is_hidden=True)
         if not self.accounts or len(set(self.accounts)) != len(self.accounts):
             raise WrongValue("accounts", "a list with at least one account, each once")
         if not self.auth or (Auth.URL in self.auth and len(self.auth) > 1):
             raise WrongValue("auth", "[url] alone, or some of secret, signature, certificate")
         if Auth.SECRET in self.auth and self.secret is None:
-            raise WrongValue("secret", f"{VARIABLE_FORM}, since `auth` demands the secret")
+            raise WrongValue("secret", f"{VARIABLE_FORM}, since `auth` demands it")
         if Auth.SIGNATURE in self.auth and not self.signing_keys and self.secret is None:
             raise WrongValue("signing_keys", "a list of keys, since `auth` demands a signature")
         if self.burst is not None and self.rate.is_off:
@@ -363,7 +363,7 @@ class HttpAccount(AccountSettings, frozen=True, kw_only=True, tag_field="broker"
         if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
             raise WrongValue("url", "an http:// or https:// address without a query")
         if VARIABLE.fullmatch(self.secret) is None:
-            raise WrongValue("secret", VARIABLE_FORM)
+            raise WrongValue("secret", VARIABLE_FORM, is_hidden=True)
 
 
 Account = PaperAccount | LogAccount | HttpAccount

@@ -5,22 +5,35 @@ import contextlib
 import errno
 import socket
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final, cast
 
 import uvicorn
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from libs.common.domain.errors import ConfigError
+from libs.common.telemetry.server_metrics import ServerMetrics
+from libs.common.web.protocol import Connections
 
 KEEP_ALIVE_S: Final = 75
 """Longer than proxies keep idle connections: the side that sends must be the one that closes, or posts are lost."""
+
+_TICKS_PER_LOOK: Final = 5  # uvicorn's, of a tenth of a second
 
 
 class HttpServer:
     """uvicorn on httptools, without its signal handling, access log and `Server` header."""
 
     def __init__(
-        self, app: ASGIApp, host: str, port: int, *, backlog: int = 2_048, drain_s: int = 10
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        backlog: int = 2_048,
+        drain_s: int = 10,
+        max_connections: int | None = None,
+        metrics: ServerMetrics | None = None,
     ) -> None:
         """Args:
         app: What answers.
@@ -28,16 +41,20 @@ class HttpServer:
         port: 0 takes any free one.
         backlog: Connections that the kernel holds while the process is busy.
         drain_s: The time that requests under way have to finish at the end.
+        max_connections: None takes what the descriptors of the process allow, less a reserve.
+        metrics: Count what never reaches the app.
         """
         self._host = host
         self._port = port
         self._backlog = backlog
         self._socket: socket.socket | None = None
         self._running: asyncio.Task[None] | None = None
+        connections = Connections(metrics or ServerMetrics(CollectorRegistry()), max_connections)
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http="httptools",
+                # uvicorn calls it for every connection; its type knows classes only.
+                http=cast("Any", connections.connect),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -47,7 +64,8 @@ class HttpServer:
                 backlog=backlog,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=drain_s,
-            )
+            ),
+            connections,
         )
 
     @property
@@ -75,8 +93,9 @@ class HttpServer:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
+        self._connections = connections
         self.ready = asyncio.Event()
 
     @contextlib.contextmanager
@@ -87,6 +106,11 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_PER_LOOK == 0:
+            self._connections.look()
+        return await super().on_tick(counter)
 
 
 def _listen(host: str, port: int, backlog: int) -> socket.socket:

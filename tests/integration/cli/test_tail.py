@@ -145,6 +145,17 @@ def test_a_tail_is_filtered(bascule: CommandLine, options: tuple[str, ...], expe
     assert words(documents(bascule, len(expected), *options)) == expected
 
 
+def test_a_webhook_that_nothing_knows_is_refused_at_once_not_waited_for(
+    bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "bridge.yaml"
+    config.write_text("webhooks: {default: {secret: S, accounts: [p]}}\naccounts: {p: {broker: paper}}\n")
+    monkeypatch.setenv("BASCULE_CONFIG", str(config))
+    outcome = bascule("tail", "--webhook", "nope")
+    assert outcome.code == 1
+    assert "no webhook nope: there are default" in outcome.err
+
+
 def test_people_see_a_line_for_each(bascule: CommandLine) -> None:
     first, _ = bascule.fill(two_alerts)
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cli import webhook_changes
 from libs.common.domain.alert import Action
 from libs.common.domain.ids import WebhookName
 from libs.common.policy.authentication import Credentials, is_token
@@ -41,6 +42,8 @@ def config(bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "bridge.yaml"
     path.write_text(CONFIG)
     monkeypatch.setenv("BASCULE_CONFIG", str(path))
+    # No ingress runs here that a change would have to reach.
+    monkeypatch.setattr(webhook_changes, "IN_FORCE_S", 0)
     return path
 
 
@@ -227,6 +230,37 @@ class TestCreate:
         assert outcome.code == 1
         assert outcome.err.startswith("bascule: --secret-stdin: the secret ")
         assert webhooks(bascule) == {}
+
+    @pytest.mark.parametrize(
+        ("dialect", "secret", "fits"),
+        [
+            ("pineconnector", "has,a,comma", False),
+            ("octobot", "has;semicolons;", False),
+            ("crosstrade", "has;semicolons;", False),
+            ("autoview", "has spaces in it", False),
+            ("pineconnector", "6157891234567", True),
+            ("octobot", "has spaces, commas", True),
+            ("nova", 'has "quotes" in it', True),
+        ],
+    )
+    def test_a_secret_that_the_dialect_cannot_carry_makes_no_webhook(
+        self,
+        bascule: CommandLine,
+        config: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        dialect: str,
+        secret: str,
+        fits: bool,
+    ) -> None:
+        type_in(monkeypatch, f"{secret}\n")
+
+        outcome = bascule(
+            "webhook", "create", "alpha", "--account", "paper", "--dialect", dialect, "--secret-stdin"
+        )
+
+        assert (outcome.code == 0) is fits
+        assert bool(webhooks(bascule)) is fits
+        assert secret not in outcome.out + outcome.err
 
     @pytest.mark.parametrize(
         ("options", "code", "words"),
@@ -621,7 +655,9 @@ class TestTemplate:
 
         assert document["url"] == "https://hooks.example.com/hooks/<TOKEN>"
         assert (document["dialect"], document["message"]) == (dialect, BY_NAME[dialect].template)
-        assert bool(document["warnings"]) is BY_NAME[dialect].is_signed
+        warnings = " ".join(document["warnings"])
+        assert ("a relay that signs" in warnings) is BY_NAME[dialect].is_signed
+        assert ("end REJECTED" in warnings) is (dialect in {"junta", "openalgo", "openalgo_signal"})
 
     def test_without_a_dialect_it_is_the_webhooks_own_else_ours(
         self, bascule: CommandLine, config: Path

@@ -3,6 +3,7 @@
 from types import MappingProxyType
 from typing import Final
 
+from libs.common.domain.errors import AdmissionError
 from libs.common.wire.dialects import (
     algo_trade_analytics,
     autoview,
@@ -43,3 +44,13 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
 """The first that recognises a body reads it, so the more peculiar shapes come first."""
 
 BY_NAME: Final = MappingProxyType({dialect.name: dialect for dialect in DIALECTS})
+
+
+def in_senders_words(error: AdmissionError, dialect: str) -> AdmissionError:
+    """Return a refusal that names a field of our model, with the dialect's own name for it."""
+    known = BY_NAME.get(dialect)
+    if known is None or error.field is None or error.field not in known.names:
+        return error
+    own = known.names[error.field]
+    detail = error.detail.replace(f'"{error.field}"', f'"{own}"', 1)
+    return AdmissionError(error.status, error.code, detail, field=own, retry_after_s=error.retry_after_s)

@@ -148,6 +148,5 @@ command=PLACE;
 instrument={{ticker}};
 action={{strategy.order.action}};
 qty={{strategy.order.contracts}};
-order_type=MARKET;
-tif=GTC;""",
+order_type=MARKET;""",
 )

@@ -1,6 +1,7 @@
 """What all JSON dialects share: tolerant of wrapping, strict about the document."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -10,6 +11,7 @@ from libs.common.domain.errors import AdmissionError
 
 T = TypeVar("T")
 
+_PLACEHOLDER: Final = re.compile(rb"\{\{[^{}]{1,60}\}\}")
 BOM: Final = b"\xef\xbb\xbf"
 """What some senders put before a body."""
 
@@ -89,6 +91,11 @@ def _decode(body: bytes, decoder: Callable[[bytes], T]) -> T:
 def _not_json(body: bytes, error: Exception) -> AdmissionError:
     if not body.strip():
         return AdmissionError(400, "not_json", "the body is empty, expected a JSON object")
+    unfilled = _PLACEHOLDER.search(body)
+    if unfilled is not None:
+        name = unfilled[0].decode("utf-8", "replace")
+        detail = f"{name} was not filled in by TradingView, and the body is no JSON with it"
+        return AdmissionError(400, "unfilled_placeholder", detail)
     return AdmissionError(400, "not_json", f"the body is not JSON: {error}")
 
 

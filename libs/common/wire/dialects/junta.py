@@ -32,9 +32,10 @@ def _read(fields: Fields) -> AlertContent:
     side = fields.chosen("order", SIDES, code="invalid_action")
     for name in ("orderMode", "minProfit"):
         fields.refuse_if_given(name, 'it changes the size by what is open, send "position" and leave it out')
-    # Doubling is how this tool turns a position; a target turns it without, so it only has to be a truth value.
-    fields.flag("reverse")
     position = _position(fields)
+    # Doubling the size is how this tool turns a position: a target turns it without, and nothing else does.
+    if fields.flag("reverse") and position is None:
+        raise fields.missing("position", '"long", "short" or "flat", since "reverse" is true')
     if position is _OPPOSITE[side]:
         name = "position" if fields.given("position") else "direction"
         detail = (

@@ -415,6 +415,25 @@ async def test_credentials_of_other_tools_are_not_kept_either(door: Door) -> Non
     assert all(secret not in json.dumps(kept) for secret in ("k-altrady-1", "s-altrady-2", "okx-3"))
 
 
+async def test_a_refusal_names_the_field_as_the_sender_wrote_it(door: Door) -> None:
+    await door.make(webhook(accounts=(AccountName("strict"),)))
+    unknown = await door.post(json.dumps({**NOVA, "ticker": "DOGEUSDT"}).encode())
+    assert (refusal(unknown), unknown.body["error"]["field"]) == ((422, "unknown_symbol"), "ticker")
+    first = LESSON5.replace(b"}", f',"secret":"{BODY_SECRET}"}}'.encode())
+    assert (await door.post(first)).status == 200
+    other = await door.post(first.replace(b"0.25", b"0.5"))
+    assert (refusal(other), other.body["error"]["field"]) == ((409, "id_conflict"), "client_ref")
+
+
+async def test_a_signature_that_is_there_is_never_ignored_where_it_is_the_dialects_credential(
+    door: Door,
+) -> None:
+    await door.make(webhook())
+    assert (await door.post(LESSON5)).status == 200
+    other = LESSON5.replace(b"_L1", b"_L2")
+    assert refusal(await door.post(other, headers={"X-Signature": "deadbeef"})) == (401, "unauthorized")
+
+
 async def test_the_ingress_describes_itself(door: Door) -> None:
     answer = await http_client.get(f"{door.url}/openapi.json")
     assert answer.status == 200

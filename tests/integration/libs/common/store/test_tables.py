@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from libs.common.domain.alert import Action
-from libs.common.domain.errors import StoreUnavailable
+from libs.common.domain.errors import EditConflict, StoreUnavailable
 from libs.common.domain.ids import AccountName, Market, WebhookName
 from libs.common.policy.allowance import Only
 from libs.common.policy.authentication import HashedToken, hash_secret, token_digest
@@ -17,7 +17,6 @@ from libs.common.policy.webhook import DedupWindows, Demand, Webhook
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
-from libs.common.domain.errors import EditConflict
 from libs.common.store.tables import TableStore
 from tests.support.filled_store import FilledStore, filled_store
 from tests.support.proxy import Proxy

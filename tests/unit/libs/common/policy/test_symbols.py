@@ -226,10 +226,10 @@ def test_a_refusal_names_the_nearest_entries_of_the_account() -> None:
     ]
     found = SymbolMap(table).map("BINANCE:btcusdt.p", None, DESK, SymbolMode.STRICT)
     assert isinstance(found, Unmapped)
-    assert found.nearest == ("BTCUSDT.PS", "BTCUSDT", "BTCUSDC")
+    assert found.nearest == ("BTCUSDT.PS", "BTCUSDT", "BINANCE:BTCUSDC")
     assert found.detail("BTCUSDT.P", DESK) == (
         '"symbol" is "BTCUSDT.P", which is not in the symbol table of account desk; '
-        "the nearest entries are BTCUSDT.PS, BTCUSDT, BTCUSDC"
+        "the nearest entries are BTCUSDT.PS, BTCUSDT, BINANCE:BTCUSDC"
     )
 
 

@@ -137,8 +137,8 @@ def test_a_named_webhook_may_say(load, hook):
 @pytest.mark.parametrize(
     ("hook", "line"),
     [
-        ("secret: not-a-variable", 'secret: got "not-a-variable", expected the name of an environment variable'),
-        ("auth: [secret]", "secret: expected the name of an environment variable, since `auth` demands the secret"),
+        ("secret: not-a-variable", 'secret: got ***, expected the name of an environment variable, never the secret itself'),
+        ("auth: [secret]", "secret: expected the name of an environment variable, never the secret itself, since `auth` demands it"),
         ("auth: []", "auth: got a list, expected [url] alone, or some of secret, signature, certificate"),
         ("auth: [url, secret], secret: S", "auth: got a list, expected [url] alone"),
         ("auth: [password]", 'auth.0: got "password", expected url or secret or signature or certificate'),
@@ -172,12 +172,12 @@ def test_what_a_named_webhook_cannot_say_is_named_by_its_key(refusal, hook, line
     ("old", "new", "line"),
     [
         ("token: HOOK_TOKEN, ", "", "webhooks.hook.token: this key is required: the token makes the URL, /hooks/<token>"),
-        ("token: HOOK_TOKEN", "token: hook-token", 'webhooks.hook.token: got "hook-token", expected the name of'),
+        ("token: HOOK_TOKEN", "token: hook-token", 'webhooks.hook.token: got ***, expected the name of'),
         ("  hook:", "  a/b:", 'webhooks: got "a/b", expected a name of at most 64'),
         ("secret: WEBHOOK_SECRET", "secret: WEBHOOK_SECRET, token: T", "webhooks.default.token: POST /webhook has none; remove this key"),
         ("secret: WEBHOOK_SECRET", "auth: [url]", "webhooks.default.auth: expected secret or signature among them"),
         ("secret: WEBHOOK_SECRET", "auth: [certificate]", "webhooks.default.auth: expected secret or signature among them"),
-        ("RELAY_KEY", "relay-key", 'signing_keys.relay: got "relay-key", expected the name of an environment variable'),
+        ("RELAY_KEY", "relay-key", "signing_keys.relay: got ***, expected the name of an environment variable"),
         ("certificate_proxies: [127.0.0.1], ", "", "webhooks.hook.auth: certificate needs a proxy that verifies it: ingress.certificate_proxies names none"),
         ("[127.0.0.1]", "[any]", 'ingress.certificate_proxies.0: got "any", expected an IP address or a CIDR block'),
         ("ingress: {", "ingress: {trusted_proxies: [127.0.0.1, proxy], ", 'ingress.trusted_proxies.1: got "proxy", expected an IP address or a CIDR block'),

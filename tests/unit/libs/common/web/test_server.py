@@ -42,6 +42,7 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/slow":
+            await receive()
             self.under_way += 1
             await self.may_end.wait()
         if scope["path"] == "/large":
@@ -384,6 +385,7 @@ async def test_requests_sent_ahead_wait_outside(running: Running) -> None:
     for _ in range(2_000):
         assert (await answer(reader))[0] == 404
         assert len(connection.pipeline) < 300
+        assert len(connection._held) < 1_000_000
     writer.transport.abort()
 
 

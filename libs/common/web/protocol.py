@@ -1,0 +1,314 @@
+"""What one connection, and all of them together, may ask of a server before anybody knows who it is.
+
+uvicorn and its parser bound neither a head (request line and headers) nor the time it takes, nor the number of
+connections and of requests sent ahead. A normal request pays nothing: what a connection owes is looked at twice a second,
+for all of them, which also spares uvicorn's timer per request; and bytes are counted by what the network handed over.
+"""
+
+import asyncio
+import os
+import resource
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from libs.common.domain import ids
+from libs.common.domain.errors import AdmissionError
+from libs.common.domain.ids import EventId
+from libs.common.telemetry.server_metrics import ServerMetrics
+from libs.common.web.problems import CLOSE, JSON, problem_body
+
+if TYPE_CHECKING:
+    from collections import deque
+
+MAX_HEAD_BYTES: Final = 32_768
+"""Of request line and headers. Twice what proxies let through by default."""
+
+MAX_HEADERS: Final = 100
+
+HEAD_S: Final = 3.0
+"""The time for a head, from the opening of a connection or from the first byte of a later request; also for the rest
+of a body whose request is answered already."""
+
+UNREAD_S: Final = 10.0
+"""How long answers may wait for somebody to take them."""
+
+RESERVED_DESCRIPTORS: Final = 64
+"""Kept free of connections: for Redis, logs, and the ops port."""
+
+MAX_CONNECTIONS: Final = 4_096
+"""Where the system would allow more: each may hold some hundred kilobytes."""
+
+_FEWEST_CONNECTIONS: Final = 16
+_PIECE_BYTES: Final = 4_096
+"""Read at once. Larger, and one read could make thousands of requests that wait in memory."""
+
+_ENTROPY_BYTES: Final = 10
+_LINE_EXTRA_BYTES: Final = 4  # a colon, a space, the end of the line
+
+
+class Connections:
+    """All connections of one server, within its bounds."""
+
+    def __init__(self, metrics: ServerMetrics, max_connections: int | None = None) -> None:
+        """Args:
+        metrics: Count what is closed and refused.
+        max_connections: None takes what the descriptors of the process allow.
+        """
+        self.metrics = metrics
+        self.open: set[Connection] = set()
+        # Those that never sent a whole request, oldest first.
+        self._strangers: dict[Connection, None] = {}
+        self._max = max_connections
+
+    def connect(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> "Connection":
+        """Return the protocol of a new connection; the arguments are uvicorn's."""
+        return Connection(self, config, server_state, app_state, _loop)
+
+    def opened(self, connection: "Connection") -> None:
+        """Take a new connection; where there is no room, one goes: the oldest stranger, the longest idle, or itself."""
+        if len(self.open) >= self._limit():
+            other = next(iter(self._strangers), None) or self._longest_idle()
+            if other is None:
+                connection.close_early("full")
+                return
+            other.close_early("displaced")
+        self.open.add(connection)
+        self._strangers[connection] = None
+
+    def proved(self, connection: "Connection") -> None:
+        """Note that it sent a whole request."""
+        self._strangers.pop(connection, None)
+
+    def closed(self, connection: "Connection") -> None:
+        """Forget a connection."""
+        self.open.discard(connection)
+        self._strangers.pop(connection, None)
+
+    def look(self) -> None:
+        """Close what is late. To be called a few times a second."""
+        now_s = time.monotonic()
+        for connection in list(self.open):
+            connection.look(now_s)
+
+    def _limit(self) -> int:
+        if self._max is not None:
+            return self._max
+        # Asked each time: it is cheap, and operators may change it while the process runs.
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY:
+            return MAX_CONNECTIONS
+        return min(MAX_CONNECTIONS, max(_FEWEST_CONNECTIONS, soft - RESERVED_DESCRIPTORS))
+
+    def _longest_idle(self) -> "Connection | None":
+        idle = [connection for connection in self.open if connection.idle_since]
+        return min(idle, key=lambda connection: connection.idle_since, default=None)
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol for one connection, with bounds."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._all = connections
+        self.idle_since = 0
+        """Which answer of the server it was that left nothing more to do; 0 while something is under way."""
+        self._has_proved = False
+        # Bytes since the last that was of a body or ended a request: those of a head, or of nothing at all.
+        self._unplaced = 0
+        # What came behind requests that wait for their turn.
+        self._held = b""
+        # Nothing more is read.
+        self._is_over = False
+        self.headers = []
+        self._owed: tuple[str, object] | None = ("late", None)
+        self._owed_since_s = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Start, if there is room."""
+        super().connection_made(transport)
+        self.flow = _Flow(transport, self.pipeline)
+        self._owed_since_s = time.monotonic()
+        self._all.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything."""
+        self._held = b""
+        self._all.closed(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came, in pieces."""
+        if len(data) <= _PIECE_BYTES and not self._held:
+            self._read(data)
+            return
+        self._held += data
+        self._read_held()
+
+    def on_headers_complete(self) -> None:
+        """Start the request, if its head is within bounds."""
+        if len(self.headers) > MAX_HEADERS or (self._unplaced > MAX_HEAD_BYTES and self._is_head_too_large()):
+            raise _HeadTooLarge
+        # Trailers would be added to what the app takes for headers that a proxy has seen.
+        self.headers = []
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._unplaced = 0
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """Take the end of a request."""
+        self._unplaced = 0
+        if not self._has_proved:
+            self._has_proved = True
+            self._all.proved(self)
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """Go on with what waited for its turn."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._held = b""
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.idle_since = self.server_state.total_requests
+        if self._held:
+            self._read_held()
+
+    def look(self, now_s: float) -> None:
+        """Close it, if it has owed the same thing for too long."""
+        owed = self._what_it_owes()
+        if owed is None or owed != self._owed:
+            self._owed, self._owed_since_s = owed, now_s
+            return
+        what, _ = owed
+        took_s = now_s - self._owed_since_s
+        if what == "idle":
+            if took_s >= self.timeout_keep_alive:
+                self.transport.close()
+        elif took_s >= (HEAD_S if what == "late" else UNREAD_S):
+            self.close_early(what)
+
+    def close_early(self, reason: str) -> None:
+        """Close it at once, whatever is under way."""
+        self._all.metrics.closed(reason)
+        # The loop closes it in its next turn; until then it must not be counted or chosen again.
+        self._all.closed(self)
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _read_held(self) -> None:
+        held, start = self._held, 0
+        while start < len(held) and not self.pipeline and not self.transport.is_closing():
+            self._read(held[start : start + _PIECE_BYTES])
+            start += _PIECE_BYTES
+        self._held = b"" if self.transport.is_closing() else held[start:]
+
+    def _read(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        self.idle_since = 0
+        self._unplaced += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Nothing here is upgraded. What follows is not to be taken for another request.
+            self._is_over = True
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError as error:
+            self._refuse(_too_large() if isinstance(error.__context__, _HeadTooLarge) else _unreadable())
+            return
+        if self._unplaced and (self._unplaced > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS):
+            self._refuse(_too_large())
+
+    def _is_head_too_large(self) -> bool:
+        lines = (len(name) + len(value) + _LINE_EXTRA_BYTES for name, value in self.headers)
+        return len(self.url) + sum(lines) > MAX_HEAD_BYTES
+
+    def _refuse(self, error: AdmissionError) -> None:
+        self._is_over = True
+        self._all.metrics.refused(error.code)
+        cycle = self._newest()
+        if cycle is not None and not cycle.response_complete and not cycle.more_body:
+            # Requests before it were whole. They get their answers, and the last one's ends the connection.
+            cycle.keep_alive = False
+            return
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            at_ms = time.time_ns() // 1_000_000
+            body = problem_body(error, EventId(ids.alert_id(at_ms, os.urandom(_ENTROPY_BYTES))))
+            length = (b"content-length", b"%d" % len(body))
+            headers = (*self.server_state.default_headers, JSON, length, CLOSE)
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[error.status], lines, body))
+        self.transport.close()
+
+    def _newest(self) -> RequestResponseCycle | None:
+        return self.cycle
+
+    def _what_it_owes(self) -> tuple[str, object] | None:
+        cycle = self._newest()
+        if self.flow.write_paused or self.transport.is_closing():
+            return "unread", cycle
+        if cycle is None:
+            return "late", None
+        if not cycle.response_complete:
+            return None
+        # Half a head may have come before the answer.
+        return ("idle" if self.idle_since and self.scope is cycle.scope else "late"), cycle
+
+
+class _Flow(FlowControl):
+    """Reads no further while requests wait for their turn, whoever asks."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: "deque[Any]") -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if self.read_paused and not self._waiting:
+            super().resume_reading()
+
+
+class _HeadTooLarge(Exception):
+    """Takes the parser out of a head."""
+
+
+def _too_large() -> AdmissionError:
+    detail = f"the request line and headers are more than {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers"
+    return AdmissionError(431, "headers_too_large", detail)
+
+
+def _unreadable() -> AdmissionError:
+    return AdmissionError(400, "invalid_http", "what came is not a request of HTTP/1.1")
