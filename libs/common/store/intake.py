@@ -19,6 +19,8 @@ from libs.common.store.flight_time import FlightTime
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script, read_each
 
+_NO_RATE: Final = ("",)
+
 KEPT_BYTES: Final = 600_000
 """Bytes kept of posts that were not admitted; what comes beyond pushes the oldest out."""
 
@@ -164,8 +166,7 @@ class Intake:
                 item.digest,
                 "1" if item.is_sender_id else "0",
                 len(item.dedup_keys),
-                "" if limit is None else limit.interval_us,
-                "" if limit is None else limit.burst,
+                *(_NO_RATE if limit is None else (limit.interval_us, limit.burst)),
                 item.alert,
                 "" if item.fired_at_ms is None else item.fired_at_ms,
                 item.max_age_ms,
@@ -174,7 +175,9 @@ class Intake:
             )
             for to in item.routed:
                 keys += (self._keys.instruction(item.alert_id, to.account), self._keys.lane(to.lane))
-                args += (to.account, to.market, to.lane, to.body, to.version, to.state, to.reason, to.detail)
+                args += (to.account, to.market, to.lane, to.body, to.version, to.state)
+                if to.state:
+                    args += (to.reason, to.detail)
         reply = await self._admit.run(self._client, keys, args)
         if time is not None:
             time.learn(int(reply[0]), departed_ms)

@@ -17,34 +17,45 @@
 -- ARGV[2]    not after, ms, or '' where the caller does not know Redis' clock yet
 -- ARGV[3]    bytes kept of posts that were not admitted
 -- ARGV[4..]  per item: alert id, webhook, dedup window ms, digest, is sender's id (1|0), seen keys n, rate interval us
---            or '', burst, encoded alert, fired at ms or '', max age ms, clock skew ms, accounts n;
---            then n times: account, market, lane, body, schema version, and of an account that declines it: state, reason, detail;
---            else three times ''
+--            or '', with a rate its burst, encoded alert, fired at ms or '', max age ms, clock skew ms, accounts n;
+--            then n times: account, market, lane, body, schema version, '' or where the account declines it how its
+--            share ends, and then also a reason and a detail
 --
 -- Returns  {now ms, then per item: {'ADMITTED', alert id} | {'DUPLICATE', first id} | {'CONFLICT', first id}
 --          | {'THROTTLED', ms} | {'LATE', ''} | {'ERROR', text}}
+
+local NOBODY = {}
+local NOW_TEXT = text(NOW)
 
 local items, k, a = {}, 10, 4
 while a <= #ARGV do
   local item = {
     alert_key = KEYS[k], alert = ARGV[a], webhook = ARGV[a + 1], window = ARGV[a + 2], digest = ARGV[a + 3],
-    is_sender_id = ARGV[a + 4] == '1', seen = {}, interval = tonumber(ARGV[a + 6]), burst = tonumber(ARGV[a + 7]),
-    encoded = ARGV[a + 8], fired_at = tonumber(ARGV[a + 9]), max_age = tonumber(ARGV[a + 10]),
-    skew = tonumber(ARGV[a + 11]), takers = {}, decliners = {}, accounts = {},
+    is_sender_id = ARGV[a + 4] == '1', seen_from = k + 1, seen_to = k + tonumber(ARGV[a + 5]), takers = {},
+    decliners = NOBODY,
   }
-  local seen, accounts = tonumber(ARGV[a + 5]), tonumber(ARGV[a + 12])
-  for i = 1, seen do item.seen[i] = KEYS[k + i] end
-  k, a = k + 1 + seen, a + 13
-  if item.interval then
-    item.bucket = KEYS[k]
-    k = k + 1
+  k = item.seen_to + 1
+  if ARGV[a + 6] ~= '' then
+    item.interval, item.burst, item.bucket = tonumber(ARGV[a + 6]), tonumber(ARGV[a + 7]), KEYS[k]
+    k, a = k + 1, a + 1
   end
-  for i = 1, accounts do
+  item.encoded, item.fired_at = ARGV[a + 7], tonumber(ARGV[a + 8])
+  item.max_age, item.skew = tonumber(ARGV[a + 9]), tonumber(ARGV[a + 10])
+  local accounts = tonumber(ARGV[a + 11])
+  a = a + 12
+  for _ = 1, accounts do
     local to = {key = KEYS[k], lane_key = KEYS[k + 1], account = ARGV[a], market = ARGV[a + 1], lane = ARGV[a + 2],
-      body = ARGV[a + 3], version = ARGV[a + 4], state = ARGV[a + 5], reason = ARGV[a + 6], detail = ARGV[a + 7]}
-    table.insert(to.state == '' and item.takers or item.decliners, to)
-    item.accounts[i] = to.account
-    k, a = k + 2, a + 8
+      body = ARGV[a + 3], version = ARGV[a + 4]}
+    item.accounts = item.accounts and (item.accounts .. ' ' .. to.account) or to.account
+    if ARGV[a + 5] == '' then
+      item.takers[#item.takers + 1] = to
+    else
+      to.state, to.reason, to.detail = ARGV[a + 5], ARGV[a + 6], ARGV[a + 7]
+      if item.decliners == NOBODY then item.decliners = {} end
+      item.decliners[#item.decliners + 1] = to
+      a = a + 2
+    end
+    k, a = k + 2, a + 6
   end
   items[#items + 1] = item
 end
@@ -61,7 +72,8 @@ end
 -- The first free key of an item, or what to answer where there is none.
 local function claim(item)
   local free, first
-  for _, key in ipairs(item.seen) do
+  for at = item.seen_from, item.seen_to do
+    local key = KEYS[at]
     local seen = redis.call('GET', key)
     if seen then
       local alert, digest = string.match(seen, '^([^|]*)|(.*)$')
@@ -110,13 +122,15 @@ local answers = answer_each(#items, function(i)
   local born = NOW
   if item.fired_at and item.fired_at <= NOW + item.skew then born = math.min(item.fired_at, NOW) end
   local deadline = text(born + item.max_age)
-  local declined = {}
-  for n, to in ipairs(item.decliners) do declined[n] = to.account .. '=' .. to.state end
-  redis.call('HSET', item.alert_key, 'alert', item.encoded, 'open', #item.takers, 'admitted_at', text(NOW),
-    'accounts', table.concat(item.accounts, ' '))
-  if #declined > 0 then redis.call('HSET', item.alert_key, 'ended', table.concat(declined, ' ')) end
+  redis.call('HSET', item.alert_key, 'alert', item.encoded, 'open', #item.takers, 'admitted_at', NOW_TEXT,
+    'accounts', item.accounts)
+  if item.decliners ~= NOBODY then
+    local declined = {}
+    for n, to in ipairs(item.decliners) do declined[n] = to.account .. '=' .. to.state end
+    redis.call('HSET', item.alert_key, 'ended', table.concat(declined, ' '))
+  end
   for n, to in ipairs(item.takers) do
-    redis.call('HSET', to.key, 'state', 'QUEUED', 'reason', 'admitted', 'admitted_at', text(NOW),
+    redis.call('HSET', to.key, 'state', 'QUEUED', 'reason', 'admitted', 'admitted_at', NOW_TEXT,
       'deadline', deadline, 'lane', to.lane, 'market', to.market)
     if not has_token[n] then issue_token(to.lane) end
     redis.call('XADD', to.lane_key, '*', 'version', to.version, 'alert', item.alert, 'account', to.account,
@@ -130,8 +144,8 @@ local answers = answer_each(#items, function(i)
   end
   for _, to in ipairs(item.decliners) do
     local id = write_journal(to.state, item.alert, to.account, to.lane, to.reason, to.detail)
-    redis.call('HSET', to.key, 'state', to.state, 'reason', to.reason, 'detail', to.detail, 'admitted_at', text(NOW),
-      'deadline', deadline, 'lane', to.lane, 'market', '', 'ended_at', text(NOW), 'journal', id)
+    redis.call('HSET', to.key, 'state', to.state, 'reason', to.reason, 'detail', to.detail, 'admitted_at', NOW_TEXT,
+      'deadline', deadline, 'lane', to.lane, 'market', '', 'ended_at', NOW_TEXT, 'journal', id)
     if SEVERITY[to.state] > SEVERITY.SKIPPED then
       write_dead_letter(to.lane, {alert = item.alert, account = to.account, version = to.version,
         deadline = deadline, body = to.body}, to.state, to.reason, to.detail, '0')
@@ -139,5 +153,5 @@ local answers = answer_each(#items, function(i)
   end
   return {'ADMITTED', item.alert}
 end)
-table.insert(answers, 1, text(NOW))
+table.insert(answers, 1, NOW_TEXT)
 return answers

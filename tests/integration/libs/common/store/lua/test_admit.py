@@ -171,9 +171,9 @@ def flight(rig: Rig, one: Admission, *, not_after_ms: int) -> tuple[list[str], l
         rig.keys.instruction(one.alert_id, to.account),
         rig.keys.lane(to.lane),
     ]
-    known = [one.alert_id, one.webhook, one.dedup_window_ms, one.digest, "1", 1, "", ""]
+    known = [one.alert_id, one.webhook, one.dedup_window_ms, one.digest, "1", 1, ""]
     item = [*known, one.alert, "", one.max_age_ms, 0, 1]
-    return keys, [not_after_ms, 1_000_000, *item, to.account, to.market, to.lane, to.body, 1, "", "", ""]
+    return keys, [not_after_ms, 1_000_000, *item, to.account, to.market, to.lane, to.body, 1, ""]
 
 
 async def test_copies_in_one_flight_are_admitted_once(rig: Rig):

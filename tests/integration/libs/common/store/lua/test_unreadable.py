@@ -51,8 +51,8 @@ async def test_a_late_flight_admits_nothing_and_tells_the_time(rig: Rig):
     ]
     to = one.routed[0]
     keys += [rig.keys.instruction(one.alert_id, to.account), rig.keys.lane(to.lane)]
-    item = [one.alert_id, "default", 600_000, "digest", "1", 1, "", "", b"{}", "", 60_000, 5_000, 1]
-    item += [to.account, to.market, to.lane, b"{}", 1, "", "", ""]
+    item = [one.alert_id, "default", 600_000, "digest", "1", 1, "", b"{}", "", 60_000, 5_000, 1]
+    item += [to.account, to.market, to.lane, b"{}", 1, ""]
     with rig.nothing_written():
         answer = await rig.run("admit", keys, [rig.now_ms - 1, 1_000, *item])
     assert answer == [str(rig.now_ms).encode(), [b"LATE", b""]]
