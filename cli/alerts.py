@@ -66,9 +66,11 @@ def command(
         return
 
     def matches(record: "AlertRecord") -> bool:
-        decisive = record.decisive
+        # An account that is asked for counts by its own outcome, whatever became of the others.
+        own = [one for one in record.instructions if account is not None and is_same(account, one.account)]
+        decisive = [] if record.decisive is None else [record.decisive]
         return (
-            is_same(state, None if decisive is None else decisive.state)
+            is_same(state, *(one.state for one in own or decisive))
             and is_same(symbol, record.alert.content.symbol, *(one.market for one in record.instructions))
             and is_same(account, *record.alert.accounts)
         )

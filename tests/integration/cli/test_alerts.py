@@ -95,6 +95,25 @@ def test_with_several_instructions_the_state_is_the_worst(bascule: CommandLine) 
     assert "account" not in document
 
 
+@pytest.mark.parametrize(
+    ("account", "state", "is_listed"),
+    [("one", "EXECUTED", True), ("one", "REJECTED", False), ("two", "REJECTED", True)],
+)
+def test_an_account_is_listed_by_its_own_outcome(
+    bascule: CommandLine, account: str, state: str, is_listed: bool
+) -> None:
+    async def two_accounts(store: FilledStore) -> None:
+        await store.admit(accounts=("one", "two"))
+        await store.execute()
+        await store.reject()
+
+    bascule.fill(two_accounts)
+
+    found = bascule("alerts", "--account", account, "--state", state, "--json").json
+
+    assert bool(found) is is_listed
+
+
 def test_people_see_an_alert_with_its_history(bascule: CommandLine) -> None:
     alert_id = bascule.fill(executed)
 
