@@ -51,7 +51,7 @@ BAD = [
     ("an empty symbol", changed(symbol=""), 422),
     ("an endless symbol", changed(symbol="B" * 5_000), 422),
     ("a symbol with a line break", changed(symbol="BTC\nUSDT"), 422),
-    ("a number for a symbol", changed(symbol=7), 422),
+    ("a truth value for a symbol", changed(symbol=True), 422),
     ("null for a symbol", changed(symbol=None), 422),
     ("no action", without("action"), 422),
     ("an unknown action", changed(action="hold"), 422),

@@ -281,16 +281,26 @@ _ALL: Final = (
     # Admission.
     Mutation(
         "no dedup key", "admit",
-        "  redis.call('SET', item.seen, item.alert .. '|' .. item.digest, 'PX', item.window)\n", "", FUZZ,
+        "  redis.call('SET', seen, item.alert .. '|' .. item.digest, 'PX', item.window)\n", "", FUZZ,
     ),
     Mutation(
         "a re-sent admission is a duplicate", "admit",
-        "    if first == item.alert then return {'ADMITTED', first} end\n", "", "test_admit",
+        "      if alert == item.alert then return nil, {'ADMITTED', alert} end\n", "", "test_admit",
     ),
     Mutation(
         "another body under an id is a duplicate", "admit",
-        "    if item.is_sender_id and digest ~= item.digest then return {'CONFLICT', first or ''} end\n", "", "test_admit",
+        "      if item.is_sender_id and digest ~= item.digest then return nil, {'CONFLICT', alert or ''} end\n", "",
+        "test_admit",
     ),
+    Mutation("a resend takes a free place of its bar", "admit", "if digest == item.digest then", "if false then", "test_admit"),
+    Mutation("a rate that counts nothing", "admit", "  if full_at then redis.call('SET', item.bucket", "  if false then redis.call('SET', item.bucket", "test_admit"),
+    Mutation("a rate that lets one more in", "admit", "if ahead > 0 then", "if ahead > item.interval then", "test_admit"),
+    Mutation("a clock that stepped back closes the door", "admit", "if full_at > NOW_US + depth then full_at = 0 end", "", "test_admit"),
+    Mutation("a declined share is queued", "admit", "if ARGV[a + 5] == '' then", "if true then", "test_admit"),
+    Mutation("a skipped share leaves a dead letter", "admit", "if SEVERITY[to.state] > SEVERITY.SKIPPED then", "if true then", "test_admit"),
+    Mutation("refused posts without a bound", "prelude", "  while total > max_bytes do", "  while false do", "test_refuse"),
+    Mutation("a change upon what is there no more", "configure", "if held ~= ARGV[3] then return {'CHANGED'} end", "", "test_configure"),
+    Mutation("a change that nobody hears of", "configure", "redis.call('HINCRBY', META, 'revision', 1)", "0", "test_configure"),
     Mutation("a lane gets no token", "admit", "    if not has_token[n] then issue_token(to.lane) end\n", "", "test_admit"),
     Mutation("a lane gets a token for each alert", "admit", "if not has_token[n] then", "if true then", "test_admit"),
     Mutation(

@@ -417,18 +417,19 @@ class World:
         self.positions[key] = max(self.positions.values(), default=0) + 1
 
     def _saw_admissions(self, keys: Sequence[str], args: Sequence[Any], reply: Any) -> None:
-        k, a = 8, 2
+        # Posts here have one dedup key, no rate, and accounts that decline nothing.
+        k, a = 9, 3
         for answer in reply[1:]:
-            alert, count = AlertId(args[a]), int(args[a + 9])
-            accounts = [AccountName(args[a + 10 + 4 * n]) for n in range(count)]
-            known = self._admitted.setdefault(keys[k], set())
+            alert, count = AlertId(args[a]), int(args[a + 11])
+            accounts = [AccountName(args[a + 12 + 6 * n]) for n in range(count)]
+            known = self._admitted.setdefault(keys[k + 1], set())
             if answer[0] == b"ADMITTED" and alert not in known:
                 known.add(alert)
                 if len(known) > 1:
                     self.report("ADMITTED TWICE", known)
                 for account in accounts:
                     self._queued((alert, account))
-            k, a = k + 2 + 2 * count, a + 10 + 4 * count
+            k, a = k + 2 + 2 * count, a + 12 + 6 * count
 
     def _saw_begins(self, args: Sequence[Any], reply: Any) -> None:
         for n, answer in enumerate(reply):
