@@ -94,7 +94,7 @@ class IngressApp:
         # A webhook may have been made or disabled since we last looked, or made by a version that we do not know:
         # better an honest "send again" than a guess.
         is_made = hook is None or hook.webhook.created_at_ms
-        if (is_made and not self._registry.is_current()) or (hook is None and self._hooks.has_unusable):
+        if (is_made and not self._registry.is_current()) or (hook is None and self._hooks.may_exist(token)):
             raise not_durable()
         if hook is None:
             raise AdmissionError(404, "unknown_webhook", "there is no such webhook")

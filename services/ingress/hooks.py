@@ -19,8 +19,9 @@ class Hooks:
         self.default = default
         self._declared = tuple(declared)
         self._made: dict[WebhookName, Hook] = {}
-        self.has_unusable = False
-        """Whether there are some that this process cannot build or read, so that a token it does not know may be one's."""
+        self.has_unreadable = False
+        """Whether there are some that this process cannot even read, so that a token it does not know may be one's."""
+        self._unusable: frozenset[str] = frozenset()
         self._by_digest: dict[str, tuple[Hook, HashedToken]] = {}
         self._index()
 
@@ -30,6 +31,10 @@ class Hooks:
         if found is None or not is_token(token, found[1], now_ms):
             return None
         return found[0]
+
+    def may_exist(self, token: str) -> bool:
+        """Tell whether a token that was not found may belong to a webhook that this process cannot serve."""
+        return self.has_unreadable or token_digest(token) in self._unusable
 
     def replace_declared(self, default: Hook, declared: Iterable[Hook]) -> None:
         """Take over those of the configuration, built anew."""
@@ -48,16 +53,17 @@ class Hooks:
         """
         taken = {hook.name for hook in self._declared} | {self.default.name}
         made: dict[WebhookName, Hook] = {}
-        self.has_unusable = False
+        unusable: set[str] = set()
         for name, webhook in webhooks.items():
             if webhook.is_disabled or name in taken:
                 continue
             known = self._made.get(name)
             hook = known if known is not None and known.webhook == webhook else make(webhook)
             if hook is None:
-                self.has_unusable = True
+                unusable |= {token.digest for token in webhook.tokens}
             else:
                 made[name] = hook
+        self._unusable = frozenset(unusable)
         for name, hook in self._made.items():
             hook.is_gone = made.get(name) is not hook
         self._made = made

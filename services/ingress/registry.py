@@ -174,7 +174,7 @@ class Registry:
         for name in (*tables.unreadable_webhooks, *tables.unreadable_symbols):
             log.error("table_entry_unreadable", name=name)
         self.hooks.replace_made(tables.webhooks, self._make)
-        self.hooks.has_unusable |= bool(tables.unreadable_webhooks)
+        self.hooks.has_unreadable = bool(tables.unreadable_webhooks)
         self._revision = tables.revision
         log.info("webhooks_read", revision=tables.revision, webhooks=len(tables.webhooks))
 

@@ -37,7 +37,6 @@ _KINDS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         "buys": {"only": Only(actions=(Action.BUY,), symbols=("BTC*", "ETHUSDT"), exchanges=("BINANCE",))},
         "disabled": {"is_disabled": True},
         "keyless": {"demands": (Demand.SIGNATURE,), "signing_keys": ("unknown",)},
-        "elsewhere": {"dialect": "not_known_here"},
     }
 )
 

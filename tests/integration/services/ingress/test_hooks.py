@@ -358,12 +358,20 @@ async def test_a_preview_tells_a_repeat_and_needs_a_credential_like_any_post(doo
     assert (await http_client.post(f"{door.url}/preview", factorqx(secret=SECRET))).body["ok"] is True
 
 
-async def test_while_a_webhook_cannot_be_read_an_unknown_token_is_told_to_come_again_not_that_it_is_none(
-    door: Door,
-) -> None:
-    await door.make(webhook(name=WebhookName("newer"), dialect="of-a-later-version"))
+async def test_a_webhook_of_a_later_version_is_told_to_come_again_not_that_it_is_none(door: Door) -> None:
+    await door.make(webhook(dialect="of-a-later-version"))
     assert refusal(await door.post(factorqx())) == (503, "not_durable")
-    await door.tables.delete_webhook(webhook(name=WebhookName("newer"), dialect="of-a-later-version"))
+    assert refusal(await door.post(factorqx(), token="another")) == (404, "unknown_webhook")
+
+
+async def test_while_a_webhook_cannot_be_read_no_token_is_said_to_be_unknown(door: Door) -> None:
+    keys = Keys()
+    door.bridge.client.hset(keys.webhooks, "damaged", "{")
+    door.bridge.client.hincrby(keys.meta, "revision", 1)
+    await door.known()
+    assert refusal(await door.post(factorqx())) == (503, "not_durable")
+    door.bridge.client.hdel(keys.webhooks, "damaged")
+    door.bridge.client.hincrby(keys.meta, "revision", 1)
     await door.known()
     assert refusal(await door.post(factorqx())) == (404, "unknown_webhook")
 
