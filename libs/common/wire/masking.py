@@ -53,9 +53,7 @@ class Masker:
 
     def mask_text(self, text: str) -> str:
         """Return any text, every secret in it masked, as it is or as JSON writes it."""
-        for form in self._forms:
-            text = text.replace(form, MASK)
-        return text
+        return self._without_escaped(self._without_plain(text))
 
     def mask_json(self, text: str) -> str:
         r"""Return a JSON text, every secret in it masked, however its strings are escaped.
@@ -65,9 +63,7 @@ class Masker:
         # Without a backslash every string stands there as it reads.
         if "\\" in text:
             text = _STRING.sub(self._mask_string, text)
-        for form in self._forms:
-            text = text.replace(form, MASK)
-        return text
+        return self._without_escaped(self._without_plain(text))
 
     def is_shown_by(self, text: str) -> bool:
         """Tell whether a text holds a secret; short ones may well stand there by chance."""
@@ -81,16 +77,23 @@ class Masker:
         """Return what is kept of a body that cannot be parsed: length, digest and the beginning, masked."""
         text = body.decode("utf-8", "backslashreplace")
         masked = self.mask_json(text)
-        if "\\" in masked:
-            plain = _unescape(masked)
-            # A broken document may hide an escaped secret from the reading of its strings.
-            if any(form in plain for form in self._forms):
-                masked = self.mask_text(plain)
         digest = hashlib.blake2b(self.mask_text(text).encode(), digest_size=16).hexdigest()
         # What cannot be read may hold a secret in a form that nobody thought of, so its usual places are blanked.
         masked = _AT_A_SECRETS_PLACE.sub(_blanked, masked)
         beginning = masked.encode("utf-8", "replace")[:EXCERPT_BYTES].decode("utf-8", "ignore")
         return f"[{len(body)} bytes, blake2b {digest}] {beginning}"
+
+    def _without_plain(self, text: str) -> str:
+        for form in self._forms:
+            text = text.replace(form, MASK)
+        return text
+
+    def _without_escaped(self, text: str) -> str:
+        """Return a text that hides no escaped secret where no string of JSON is: in other text, or a broken document."""
+        if "\\" not in text:
+            return text
+        plain = _unescape(text)
+        return self._without_plain(plain) if any(form in plain for form in self._forms) else text
 
     def _mask_string(self, found: re.Match[str]) -> str:
         token = found[0]

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -140,3 +141,9 @@ def test_a_secret_is_found_however_a_form_writes_it(written: str) -> None:
 )
 def test_of_a_body_that_cannot_be_read_the_usual_places_of_secrets_are_blanked(body: str) -> None:
     assert "word" not in Masker([]).excerpt(body.encode())
+
+
+@pytest.mark.parametrize("mask", [Masker([SECRET]).mask_text, Masker([SECRET]).mask_json])
+def test_an_escaped_secret_is_found_outside_of_json_too(mask: Callable[[str], str]) -> None:
+    masked = mask("a,buy,demo-secret-0\\u0031,x")
+    assert masked == "a,buy,***,x"
