@@ -1,6 +1,7 @@
 """A webhook, ready to judge posts: whom it admits, what alerts mean to it, and where they go."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from libs.common.domain.alert import Alert, AlertContent
 from libs.common.domain.errors import AdmissionError
@@ -19,7 +20,7 @@ from libs.common.wire.dialects.values import interval_ms
 from libs.common.wire.masking import Masker, secret_words
 from services.ingress.proof import Proofs
 
-_MASKERS_KEPT = 4
+_MASKERS_KEPT: Final = 4
 
 
 class Hook:

@@ -15,7 +15,7 @@ AccountName = NewType("AccountName", str)
 """An account of the configuration; never contains `:`."""
 
 WebhookName = NewType("WebhookName", str)
-"""A webhook of the configuration."""
+"""A webhook, of the configuration or made at run time; never contains `:`."""
 
 Market = NewType("Market", str)
 """What the account's venue calls the symbol; at most 64 safe characters."""

@@ -49,7 +49,7 @@ class Reason(StrEnum):
     UNKNOWN_SYMBOL = "unknown_symbol"
     """The account is strict, and its symbol table does not have the alert's symbol."""
     NOT_ALLOWED = "not_allowed"
-    """The account does not take such alerts: its action, exchange or symbol is on none of its lists."""
+    """The account, or the webhook, does not take such alerts: action, exchange or symbol is on none of its lists."""
     NOT_SUPPORTED = "not_supported"
     """This version cannot execute what the alert asks for."""
     MAPPING_CHANGED = "mapping_changed"

@@ -1,4 +1,4 @@
-"""How fast orders may leave, as the scripts take it: the generic cell rate algorithm in microseconds."""
+"""How fast alerts may come in and orders may leave, as the scripts take it: the generic cell rate algorithm in microseconds."""
 
 from dataclasses import dataclass
 

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from typing import Final
 
 from libs.common.domain.ids import WebhookName
 from libs.common.policy.authentication import HashedToken, hash_secret, token_digest
@@ -10,7 +11,7 @@ from libs.common.policy.webhook import DedupWindows, Demand, Webhook
 from libs.common.runtime.secrets import read_secret
 from libs.common.runtime.settings import Auth, WebhookSettings
 
-_SALT_BYTES = 8
+_SALT_BYTES: Final = 8
 
 
 def fresh_salt() -> str:

@@ -89,7 +89,7 @@ class Keys:
             self.breakers,
             self.meta,
         )
-        """The first KEYS of every lane script, in this order."""
+        """The first KEYS of every script, in this order."""
 
     def lane(self, lane: LaneName) -> str:
         """STREAM of waiting instructions, oldest first; deleted when empty, never trimmed. Written by admit."""

@@ -1,4 +1,4 @@
-"""HMAC signatures of what goes to and comes from an execution layer behind the `http` adapter."""
+"""HMAC signatures: of posts to a webhook, and of what goes to and comes from an execution layer behind `http`."""
 
 import hashlib
 import hmac
