@@ -61,10 +61,6 @@ class AddressList:
         return f"AddressList({self._text})"
 
 
-NOBODY: Final = AddressList(())
-ANYONE: Final = AddressList((ANY,))
-
-
 def parse_address(text: str) -> Address | None:
     """Return the address that a text holds, None where it holds none.
 

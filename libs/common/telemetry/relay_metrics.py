@@ -1,12 +1,13 @@
 """The relay's metrics."""
 
 from functools import cache
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from libs.common.telemetry.ingress_metrics import BUCKETS_S
 
-PASSED_ON = "passed_on"
+PASSED_ON: Final = "passed_on"
 """The reason code of an answer that is the upstream's."""
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from libs.common.domain.errors import AdmissionError
 from libs.common.domain.ids import AccountName, WebhookName
-from libs.common.policy.addresses import NOBODY
+from libs.common.policy.addresses import AddressList
 from libs.common.policy.authentication import HashedToken, hash_secret, token_digest
 from libs.common.policy.routing import Route, Router
 from libs.common.policy.symbols import SymbolMap
@@ -30,7 +30,7 @@ TOKEN, SECRET, OLD_SECRET, KEY, OTHER_KEY = (
 )
 NOW_MS = 1_780_000_000_000
 DESK = AccountName("desk")
-SENDERS = Senders(NOBODY, NOBODY)
+SENDERS = Senders(AddressList(()), AddressList(()))
 
 WRONG = [
     "",
