@@ -6,10 +6,12 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --require-hashes
 # Passed on to what the target runs: `make test ARGS="-k lanes"`, `make up ARGS="--workers 4"`.
 ARGS ?=
+# Optional parts that `make up` needs: `make up EXTRAS=ccxt`.
+EXTRAS ?=
 
 # A .venv whose interpreter is gone (a Python update) counts as not made.
 ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
-$(shell rm -f .venv/.stamp-venv .venv/.stamp-run .venv/.stamp-dev .venv/.stamp-openapi)
+$(shell rm -f .venv/.stamp-venv .venv/.stamp-run .venv/.stamp-ccxt .venv/.stamp-dev .venv/.stamp-openapi)
 endif
 
 .PHONY: help up test check check-openapi format lock bench clean
@@ -17,7 +19,7 @@ endif
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
-up: .venv/.stamp-run ## run the whole bridge here, in the foreground (ARGS go to `bascule up`)
+up: .venv/.stamp-run $(EXTRAS:%=.venv/.stamp-%) ## run the whole bridge here, in the foreground (ARGS go to `bascule up`; EXTRAS=ccxt)
 	@exec .venv/bin/bascule up $(ARGS)
 
 test: .venv/.stamp-dev ## run the tests (ARGS are passed to pytest)
@@ -57,7 +59,12 @@ clean: ## remove what was built; the data in var/ stays
 	@$(PIP) install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-.venv/.stamp-dev: .venv/.stamp-run requirements/dev.txt
+.venv/.stamp-ccxt: .venv/.stamp-run requirements/ccxt.txt
+	@echo 'installing ccxt into .venv'
+	@$(INSTALL) --requirement requirements/ccxt.txt
+	@touch $@
+
+.venv/.stamp-dev: .venv/.stamp-run .venv/.stamp-ccxt requirements/dev.txt
 	@echo 'installing the tools for tests and checks into .venv'
 	@$(INSTALL) --requirement requirements/dev.txt
 	@touch $@

@@ -26,9 +26,9 @@ from libs.common.domain.alert import Action, AlertContent
 from libs.common.domain.ids import AccountName, WebhookName
 from libs.common.policy.symbols import SymbolMap
 from libs.common.policy.webhook import Webhook
+from libs.common.runtime.account_settings import LogAccount
 from libs.common.runtime.durations import DurationMs
 from libs.common.runtime.routes import router_to
-from libs.common.runtime.settings import LogAccount
 from libs.common.store.client import connect
 from libs.common.store.intake import Admitted, Intake
 from libs.common.store.keys import Keys

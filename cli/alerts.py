@@ -182,12 +182,21 @@ def _event(document: Document) -> tuple[object, ...]:
     attempt = None if document["attempt"] is None else f"attempt {document['attempt']}"
     order = None if document["client_order_id"] is None else f"order {document['client_order_id']}"
     said = [part for part in (document["reason"], order, attempt, document["detail"]) if part]
+    said += _led_to_it(document["note"])
     return (
         local_time(document["at_ms"], is_exact=True),
         document["account"],
         document["event"],
         ", ".join(said),
     )
+
+
+def _led_to_it(note: object) -> list[str]:
+    """Return what the journal says of how an order came to be; what the venue said stands in the table of orders."""
+    if not isinstance(note, dict):
+        return []
+    mapping, sizing, risk = note.get("mapping"), note.get("sizing"), note.get("risk", [])
+    return [str(words) for words in (mapping, sizing, *risk) if words]
 
 
 def _section(headers: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:

@@ -30,7 +30,7 @@ def default_variable(bridge: Bridge | None) -> str:
     Raises:
         ConfigError: The configuration cannot be read or does not fit.
     """
-    from libs.common.runtime.settings import DEFAULT_WEBHOOK
+    from libs.common.runtime.webhook_settings import DEFAULT_WEBHOOK
 
     settings = None if bridge is None else bridge.settings()
     named = None if settings is None else settings.webhooks[DEFAULT_WEBHOOK].secret

@@ -9,7 +9,7 @@ import click
 from cli import webhook_secret
 from cli.context import NO_BRIDGE_YET, Bridge, default_config, find_bridge, no_answer, run, var_directories
 from cli.filters import json_option
-from cli.findings import Finding, ok, report, skipped, warning, wrong
+from cli.findings import Finding, Verdict, ok, report, skipped, warning, wrong
 from cli.output import Failure
 from cli.webhook_url import url_warnings
 from libs.common.domain.errors import BridgeError, ConfigError, StoreCorrupt, StoreUnavailable
@@ -28,10 +28,14 @@ CORRECT_IT: Final = "correct it; config/bascule.yaml explains every key"
 
 
 @click.command(name="check")
+@click.option(
+    "--connect", "is_connecting", is_flag=True, help="Ask the venue of every account too; nothing is traded."
+)
 @json_option
-def command(as_json: bool) -> int:
+def command(is_connecting: bool, as_json: bool) -> int:
     """Check configuration, secrets and what Redis promises."""
-    return report(findings(), as_json=as_json)
+    found = findings()
+    return report(found + (_venues(found) if is_connecting else []), as_json=as_json)
 
 
 def findings() -> list[Finding]:
@@ -53,6 +57,22 @@ def findings() -> list[Finding]:
     if settings is not None:
         found += [*_public_url(settings), *secret_findings(settings, bridge)]
     return found + _redis(bridge, "always" if settings is None else settings.redis.durability.value)
+
+
+def _venues(found: list[Finding]) -> list[Finding]:
+    """Return what the venues say, where the configuration could be read."""
+    from cli.check_connect import connect_findings
+
+    if any(one.subject == "configuration" and one.verdict is Verdict.WRONG for one in found):
+        return [skipped("connect", "there is no configuration to go by")]
+    try:
+        bridge: Bridge | None = find_bridge()
+    except Failure:
+        bridge = None
+    config = default_config(Path.cwd()) if bridge is None or bridge.config is None else bridge.config
+    if config is None:
+        return [skipped("connect", "there is no configuration to go by")]
+    return connect_findings(bridge, config)
 
 
 def _unstarted() -> list[Finding]:

@@ -23,6 +23,7 @@ from libs.common.domain.errors import ConfigError, StoreCorrupt, StoreUnavailabl
 if TYPE_CHECKING:
     from libs.common.runtime.settings import Settings
     from libs.common.store.checks import ServerFacts
+    from libs.common.store.halts import HaltTable
     from libs.common.store.readings import Readings
 
 OLDEST_PYTHON: Final = (3, 11)
@@ -116,26 +117,36 @@ def _disk() -> Finding:
 
 
 def _redis(bridge: Bridge) -> list[Finding]:
-    async def look(readings: "Readings") -> "tuple[ServerFacts, int]":
+    async def look(readings: "Readings") -> "tuple[ServerFacts, int, HaltTable]":
         facts = await readings.server("declared")
         before_ms = time.time_ns() // 1_000_000
         theirs_ms = await readings.now_ms()
         after_ms = time.time_ns() // 1_000_000
-        return facts, theirs_ms - (before_ms + after_ms) // 2
+        return facts, theirs_ms - (before_ms + after_ms) // 2, await readings.halts.read()
 
     try:
-        facts, skew_ms = run(bridge.redis_url, look)
+        facts, skew_ms, halts = run(bridge.redis_url, look)
     except (StoreUnavailable, StoreCorrupt) as error:
         finding = away(bridge, error)
         return [finding, _server()] if finding.verdict is Verdict.SKIPPED else [finding]
     except ConfigError as error:
         return [wrong("redis", str(error), CORRECT_ADDRESS)]
-    found = [ok("redis", f"{facts.product} {facts.version_text} at {bridge.shown_url}")]
+    found = [ok("redis", f"{facts.product} {facts.version_text} at {bridge.shown_url}"), *_halts(halts)]
     detail = f"Redis' clock and ours differ by {abs(skew_ms)} ms"
     if abs(skew_ms) > LARGEST_SKEW_MS:
         remedy = "set both clocks, for example with chrony: fire times and ages are compared by them"
         return [*found, wrong("clock", detail, remedy)]
     return [*found, ok("clock", detail)]
+
+
+def _halts(table: "HaltTable") -> list[Finding]:
+    """Return what is halted: nothing is wrong with it, and it explains why nothing trades."""
+    found = [ok("halt", f"{one.mode} of {one.scope}: {one.reason} (by {one.by})") for one in table.halts]
+    cure = "set it again with `bascule halt`"
+    return found + [
+        wrong("halt", f"{one} cannot be read, so workers refuse everything in its scope", cure)
+        for one in table.unreadable
+    ]
 
 
 def _ports(bridge: Bridge | None, settings: "Settings") -> list[Finding]:
@@ -168,7 +179,7 @@ def _free_port(bridge: Bridge | None, use: PortUse) -> Finding:
 def _brokers(bridge: Bridge | None, settings: "Settings") -> list[Finding]:
     from urllib.parse import urlsplit
 
-    from libs.common.runtime.settings import HttpAccount
+    from libs.common.runtime.account_settings import HttpAccount
 
     found: list[Finding] = []
     for name, account in settings.accounts.items():

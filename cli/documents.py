@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from libs.common.policy.fills import Position
     from libs.common.store.dead_letters import DeadLetter
     from libs.common.store.journal import JournalEntry, Post
+    from libs.common.store.published import PublishedBalance, PublishedPosition
     from libs.common.store.records import AlertRecord, InstructionRecord, OrderRecord
 
 Document = dict[str, Any]
@@ -101,7 +102,20 @@ def history_document(entry: "JournalEntry") -> Document:
         "client_order_id": entry.client_order_id,
         "attempt": int(entry.detail) if entry.is_attempt and entry.detail.isdigit() else None,
         "detail": None if entry.is_attempt else entry.detail or None,
+        "note": _note(entry.note),
     }
+
+
+def _note(text: str) -> object:
+    """Return what led to an order, or what the venue said, as it was written."""
+    if not text:
+        return None
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:  # a record of another version, or damaged: better shown than hidden
+        return text
 
 
 def change_document(entry: "JournalEntry", alert: "Alert | None") -> Document:
@@ -156,7 +170,7 @@ def post_document(post: "Post") -> Document:
 def position_document(
     account: "AccountName", market: "Market", position: "Position", account_cash: Decimal | None
 ) -> Document:
-    """Return a paper position; `unrealised` is what closing it at the last price would earn, before fees."""
+    """Return a paper position, as of now; `unrealised` is what closing it at the last price would earn, before fees."""
     last = position.last_price
     return {
         "account": account,
@@ -168,6 +182,34 @@ def position_document(
         "realised": decimal(position.realised),
         "fees": decimal(position.fees),
         "account_cash": decimal(account_cash),
+        "account_equity": None,
+        "expected": None,
+        "drift": None,
+        "read_at_ms": None,
+    }
+
+
+def published_document(
+    account: "AccountName",
+    market: "Market",
+    position: "PublishedPosition",
+    balance: "PublishedBalance | None",
+) -> Document:
+    """Return a position as a worker last read it; `drift` is how much it is above what its orders add up to."""
+    return {
+        "account": account,
+        "symbol": market,
+        "quantity": decimal(position.quantity),
+        "average_price": decimal(position.average_price),
+        "last_price": decimal(position.last_price),
+        "unrealised": decimal(position.unrealised),
+        "realised": None,
+        "fees": None,
+        "account_cash": None,
+        "account_equity": None if balance is None else decimal(balance.equity),
+        "expected": decimal(position.expected),
+        "drift": decimal(position.drift),
+        "read_at_ms": position.at_ms,
     }
 
 

@@ -9,11 +9,13 @@ from cli.context import Bridge, find_bridge, no_answer, run
 from cli.documents import Document
 from cli.exit_codes import ExitCode
 from cli.filters import json_option
+from cli.halt_scope import halt_document, halt_words
 from cli.output import NOTHING, ago, painted, size, span, table, write, write_json
 
 if TYPE_CHECKING:
     from libs.common.store.checks import ServerFacts
     from libs.common.store.figures import Snapshot
+    from libs.common.store.halts import HaltTable
     from libs.common.store.readings import Readings
 
 LATEST_REAPER_PASS_MS: Final = 5_000
@@ -44,15 +46,15 @@ def command(as_json: bool) -> int:
     durability = _configured(bridge)
     ingress = ask_ingress(bridge.ingress_url())
 
-    async def look(readings: "Readings") -> "tuple[Snapshot, ServerFacts]":
-        return await readings.figures.read(), await readings.server(durability)
+    async def look(readings: "Readings") -> "tuple[Snapshot, ServerFacts, HaltTable]":
+        return await readings.figures.read(), await readings.server(durability), await readings.halts.read()
 
     try:
-        snapshot, server = run(bridge.redis_url, look)
+        snapshot, server, halts = run(bridge.redis_url, look)
     except StoreUnavailable as error:
         document = _away(no_answer(bridge, error), ingress)
     else:
-        document = status_document(snapshot, server, ingress, durability)
+        document = status_document(snapshot, server, ingress, durability, halts)
     document["redis"] = {"url": bridge.shown_url} | document["redis"]
     if as_json:
         write_json(document)
@@ -62,10 +64,22 @@ def command(as_json: bool) -> int:
 
 
 def status_document(
-    snapshot: "Snapshot", server: "ServerFacts", ingress: Ingress, durability: str
+    snapshot: "Snapshot",
+    server: "ServerFacts",
+    ingress: Ingress,
+    durability: str,
+    halts: "HaltTable | None" = None,
 ) -> Document:
-    """Return the status as `--json` shows it, with what is not well in words."""
+    """Return the status as `--json` shows it, with what is not well in words.
+
+    A halt is shown and is no ailment: somebody wants it so.
+    """
     reasons = _reasons(snapshot, server, ingress, durability)
+    if halts is not None:
+        reasons += [
+            f"a halt cannot be read, so workers refuse everything in its scope: {one}"
+            for one in halts.unreadable
+        ]
     return {
         "status": "degraded" if reasons else "ok",
         "reasons": reasons,
@@ -87,6 +101,7 @@ def status_document(
             {"scope": one.scope, "state": one.state, "reset_at_ms": one.reset_at_ms}
             for one in snapshot.breakers
         ],
+        "halts": [] if halts is None else [halt_document(one) for one in halts.halts],
         "redis": {
             "product": server.product,
             "version": server.version_text,
@@ -165,6 +180,7 @@ def _away(problem: str, ingress: Ingress) -> Document:
         "workers": None,
         "reaper_pass_ms": None,
         "breakers": None,
+        "halts": None,
         "redis": {},
         "ingress": _ingress_document(ingress),
         "now_ms": None,
@@ -206,6 +222,8 @@ def _show(document: Document) -> None:
         write(f"{label:<10}{value}")
     for one in document["breakers"]:
         write(f"{'breaker':<10}{one['scope']} {_breaker(one, document['now_ms'])}")
+    for one in document["halts"]:
+        write(f"{'halt':<10}{halt_words(one, document['now_ms'])}")
     if document["workers"]:
         write()
         rows = [

@@ -18,8 +18,9 @@ from libs.common.domain.errors import ConfigError
 from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.run_record import read_run_record
 from libs.common.runtime.secrets import has_secret, read_secret
-from libs.common.runtime.settings import DEFAULT_WEBHOOK, Settings
+from libs.common.runtime.settings import Settings
 from libs.common.runtime.supervisor import Program
+from libs.common.runtime.webhook_settings import DEFAULT_WEBHOOK
 
 DEMO_CONFIG: Final = Path("config/demo.yaml")
 SERVICES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(

@@ -18,7 +18,7 @@ from libs.common.policy.authentication import HashedSecret, HashedToken, hash_se
 from libs.common.policy.webhook import RUN_TIME_LIMIT, RUN_TIME_MAX_BODY, Demand, Webhook
 from libs.common.runtime.load_settings import NAME, NAME_FORM, check_webhook
 from libs.common.runtime.sections import Misfit, read_section
-from libs.common.runtime.settings import DEFAULT_WEBHOOK, Auth, WebhookSettings
+from libs.common.runtime.webhook_settings import DEFAULT_WEBHOOK, Auth, WebhookSettings
 from libs.common.runtime.webhooks import declared_webhook, fresh_salt
 
 if TYPE_CHECKING:

@@ -8,13 +8,9 @@ import click
 from cli.output import note, write
 from cli.webhook_place import Place
 from cli.webhook_url import TOKEN, hook_url, url_warnings
-from libs.common.domain.errors import AdmissionError
-from libs.common.domain.instruction import beyond_plain
 from libs.common.policy.webhook import Demand, Webhook
 from libs.common.wire.dialects.catalogue import BY_NAME
 from libs.common.wire.dialects.dialect import PLACEHOLDER, Dialect
-from libs.common.wire.dialects.recognition import recognise
-from libs.common.wire.dialects.sample import Sample, sample_body
 
 DEFAULT_DIALECT: Final = "bascule"
 LONGEST_MESSAGE: Final = 4_000
@@ -99,10 +95,6 @@ def _warnings(webhook: Webhook, place: Place, dialect: Dialect, message: str) ->
         )
     if webhook.dialect not in {None, dialect.name}:
         found.append(f"webhook {webhook.name} takes the dialect {webhook.dialect} alone, not {dialect.name}")
-    if beyond := _beyond(dialect, webhook):
-        found.append(
-            f"alerts of this message end REJECTED: this version executes market orders of so many units, not {beyond}"
-        )
     if PLACEHOLDER in message and Demand.SECRET not in webhook.demands:
         found.append(f"webhook {webhook.name} asks for no secret: put anything in place of {PLACEHOLDER}")
     if dialect.is_signed:
@@ -118,13 +110,3 @@ def _warnings(webhook: Webhook, place: Place, dialect: Dialect, message: str) ->
             f"the message has {len(message)} characters: TradingView's dialog takes {LONGEST_MESSAGE}, alert() more"
         )
     return found
-
-
-def _beyond(dialect: Dialect, webhook: Webhook) -> str:
-    """Return in words what alerts of a template ask for that is not executed; empty where there is nothing, or no telling."""
-    sample = Sample(symbol="BTCUSDT", action="buy", price="1", quantity="1", order_id="a", at_ms=0)
-    try:
-        body = sample_body(dialect, sample, "a-secret")
-        return ", ".join(beyond_plain(recognise(body.encode(), "", dialect.name, webhook.options).read()))
-    except AdmissionError:  # it takes options of the webhook
-        return ""

@@ -15,7 +15,8 @@ from libs.common.runtime.ops import ops_server
 from libs.common.runtime.redis_check import check_when_up, keep_checking
 from libs.common.runtime.secrets import read_secret
 from libs.common.runtime.service import Service, run_service
-from libs.common.runtime.settings import DEFAULT_WEBHOOK, Settings, WebhookSettings
+from libs.common.runtime.settings import Settings
+from libs.common.runtime.webhook_settings import DEFAULT_WEBHOOK, WebhookSettings
 from libs.common.runtime.webhooks import declared_webhook
 from libs.common.store.client import connect
 from libs.common.store.flight_time import FlightTime

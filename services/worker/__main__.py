@@ -14,30 +14,40 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
 from libs.common.domain.ids import AccountName, Holder, Market
 from libs.common.policy.limits import Limit
+from libs.common.runtime.account_settings import OnDrift
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.redis_check import check_when_up
 from libs.common.runtime.service import Service, run_service
-from libs.common.runtime.settings import Settings
+from libs.common.runtime.settings import BreakerExits, Settings
 from libs.common.store.client import connect
+from libs.common.store.following import FollowedOrders
+from libs.common.store.halts import Halts
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
 from libs.common.store.markets import MarketStore
 from libs.common.store.orders import NO_LIMIT, Orders, Retention
+from libs.common.store.published import Published
+from libs.common.store.reconciliation import Reconciliation
 from libs.common.store.tables import TableStore
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.web.health import Check, Degraded, Health, Healthy
 from services.worker.account import Account, MarketLimits
+from services.worker.attempts import Attempts
 from services.worker.breakers import Breakers
 from services.worker.brokers.port import Broker
 from services.worker.brokers.registry import build_brokers
 from services.worker.consumer import BLOCK_MS, Consumer
 from services.worker.executor import Executor
+from services.worker.follower import FollowedAccount, Follower
 from services.worker.heartbeat import Heartbeat
+from services.worker.instruments import Instruments
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
 from services.worker.mapping import MappingCheck
 from services.worker.markets import MarketLists
+from services.worker.planning import Planner
+from services.worker.reconciler import ReconciledAccount, Reconciler
 from services.worker.resolver import Resolver
 from services.worker.slots import Slots
 from services.worker.solo import Solo
@@ -62,8 +72,36 @@ def accounts_of(settings: Settings, brokers: Mapping[AccountName, Broker]) -> di
             limits_of=_limits_of(settings, name),
             mode=account.symbols,
             rules=frozenset(account.symbol_rules),
+            risk=account.risk.book(),
+            fill_wait_ms=account.fill_wait_ms,
+            on_unknown=account.on_unknown,
+            exits_pass_breaker=settings.breaker.exits is BreakerExits.PASS,
+            is_reconciled=account.reconcile_every_ms is not None,
         )
         for name, account in settings.accounts.items()
+    }
+
+
+def followed_accounts(
+    settings: Settings, brokers: Mapping[AccountName, Broker]
+) -> dict[AccountName, FollowedAccount]:
+    """Return what the follower knows of each account."""
+    return {
+        name: FollowedAccount(
+            brokers[name], account.order_time_limit_ms, counts_fills=account.reconcile_every_ms is not None
+        )
+        for name, account in settings.accounts.items()
+    }
+
+
+def reconciled_accounts(
+    settings: Settings, brokers: Mapping[AccountName, Broker]
+) -> dict[AccountName, ReconciledAccount]:
+    """Return the accounts that are compared with their venues."""
+    return {
+        name: ReconciledAccount(brokers[name], every_ms, account.reconcile.on_drift is OnDrift.HALT)
+        for name, account in settings.accounts.items()
+        if (every_ms := account.reconcile_every_ms) is not None
     }
 
 
@@ -98,18 +136,38 @@ async def main(service: Service) -> None:
     lanes, orders = Lanes(client, keys, holder), Orders(client, keys, holder, retention)
     leases, solo = Leases(clock, worker.lease_ms), Solo()
     mapping = MappingCheck(TableStore(client, keys), [one.entry() for one in settings.symbols])
+    published = Published(client, keys)
     lists = MarketLists(brokers, MarketStore(client, keys), clock)
-    executor = Executor(
-        accounts=accounts_of(settings, brokers),
+    followed = FollowedOrders(client, keys, holder, retention)
+    reconciler = Reconciler(
+        reconciled_accounts(settings, brokers),
+        store=Reconciliation(client, keys, holder),
+        orders=followed,
+        published=published,
+        halts=Halts(client, keys),
+        clock=clock,
+        metrics=metrics,
+    )
+    follower = Follower(followed_accounts(settings, brokers), followed, clock, metrics, reconciler.publish)
+    attempts = Attempts(
         lanes=lanes,
         orders=orders,
         resolver=Resolver(orders),
         breakers=Breakers(settings.breaker, clock, orders.report),
-        mapping=mapping,
         clock=clock,
         metrics=metrics,
         lease_ms=worker.lease_ms,
         probe_ms=worker.lease_ms,
+        poison_limit=worker.poison_limit,
+    )
+    executor = Executor(
+        accounts=accounts_of(settings, brokers),
+        lanes=lanes,
+        orders=orders,
+        attempts=attempts,
+        planner=Planner(mapping, Instruments(clock), published, clock),
+        clock=clock,
+        metrics=metrics,
         poison_limit=worker.poison_limit,
     )
     runner = LaneRunner(lanes=lanes, executor=executor, solo=solo, clock=clock, metrics=metrics)
@@ -137,7 +195,9 @@ async def main(service: Service) -> None:
         await ops.start()
         service.started(ops_port=ops.port, holder=holder)
         await check_when_up(client, settings.redis.durability, service.stopping)
-        background += [asyncio.create_task(loop.run(ended)) for loop in (mapping, lists)]
+        background += [
+            asyncio.create_task(loop.run(ended)) for loop in (mapping, lists, follower, reconciler)
+        ]
         await _execute(service.stopping, lanes, leases, consumer, heartbeat, drain_ms=worker.drain_ms)
     finally:
         ended.set()

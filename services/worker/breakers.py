@@ -1,4 +1,4 @@
-"""One circuit breaker for each (account, market), around the broker call.
+"""Circuit breakers around the broker call: one for each (account, market), and one above them for each account.
 
 pybreaker keeps the states and counts the streak; whether calls may pass is decided in `begin`, for all workers at
 once, so what happens here is counting and reporting. pybreaker's own guards do not work on coroutines.
@@ -13,9 +13,10 @@ import pybreaker
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
+from libs.common.domain.ids import AccountName, Market
 from libs.common.policy.failure_rate import FailureRate
 from libs.common.runtime.settings import BreakerSettings
-from libs.common.store.orders import BreakerReport, Go
+from libs.common.store.orders import BreakerReport, Go, Permit, account_scope, market_scope
 from libs.common.telemetry.logs import get_logger
 
 MOST: Final = 10_000
@@ -23,6 +24,9 @@ MOST: Final = 10_000
 
 RATE_NEEDS: Final = 10
 """Calls within the window below which the failure rate says nothing."""
+
+MARKETS_NEEDED: Final = 2
+"""Markets that must fail before a whole account counts as failing: one that hangs must not stop the others."""
 
 log = get_logger()
 
@@ -47,43 +51,51 @@ class Breakers:
         self._send = send
         self._breakers: OrderedDict[str, _Breaker] = OrderedDict()
 
-    async def succeeded(self, scope: str, go: Go) -> None:
+    async def succeeded(self, account: AccountName, market: Market, go: Go) -> None:
         """Count a call that the venue answered."""
-        breaker = self._of(scope, go)
-        if breaker is None:
-            return
-        if breaker.is_open:  # nobody was told, and the venue has recovered by itself
-            breaker.close()
-        breaker.count(self._clock.monotonic_ms(), is_failure=False)
-        if go.is_probe:
-            await self._report(scope, go, opens=False)
+        for scope, permit, _ in _both(account, market, go):
+            breaker = self._of(scope, permit)
+            if breaker is None:
+                continue
+            if breaker.is_open:  # nobody was told, and the venue has recovered by itself
+                breaker.close()
+            breaker.succeeded(self._clock.monotonic_ms())
+            if permit.is_probe:
+                await self._report(scope, permit, opens=False)
 
-    async def failed(self, scope: str, go: Go) -> None:
+    async def refused(self, account: AccountName, market: Market, go: Go) -> None:
+        """Note that the venue refused an order: neither a success nor a failure, but it answers."""
+        if go.market_breaker.is_probe or go.account_breaker.is_probe:
+            await self.succeeded(account, market, go)
+
+    async def failed(self, account: AccountName, market: Market, go: Go) -> None:
         """Count a call that the venue did not answer, or could not serve. A refusal of an order is no failure."""
-        breaker = self._of(scope, go)
-        if breaker is None:
-            return
-        breaker.count(self._clock.monotonic_ms(), is_failure=True)
-        if (go.is_probe or breaker.is_open) and await self._report(scope, go, opens=True):
-            breaker.close()
+        for scope, permit, needs in _both(account, market, go):
+            breaker = self._of(scope, permit)
+            if breaker is None:
+                continue
+            breaker.failed(self._clock.monotonic_ms(), market)
+            opens = permit.is_probe or (breaker.is_open and breaker.failing_markets >= needs)
+            if opens and await self._report(scope, permit, opens=True):
+                breaker.close()
 
-    def _of(self, scope: str, go: Go) -> "_Breaker | None":
+    def _of(self, scope: str, permit: Permit) -> "_Breaker | None":
         breaker = self._breakers.get(scope)
         if breaker is None:
-            breaker = self._breakers[scope] = _Breaker(self._settings, go.breaker_generation)
+            breaker = self._breakers[scope] = _Breaker(self._settings, permit.generation)
             if len(self._breakers) > MOST:
                 self._breakers.popitem(last=False)
         self._breakers.move_to_end(scope)
-        if go.breaker_generation < breaker.generation:
+        if permit.generation < breaker.generation:
             return None  # a call made before the breaker last moved says nothing about now
-        if go.breaker_generation > breaker.generation:
-            breaker.generation = go.breaker_generation
+        if permit.generation > breaker.generation:
+            breaker.generation = permit.generation
             breaker.close()
         return breaker
 
-    async def _report(self, scope: str, go: Go, *, opens: bool) -> bool:
+    async def _report(self, scope: str, permit: Permit, *, opens: bool) -> bool:
         """Tell all workers; tells whether they know now."""
-        report = BreakerReport(scope, go.breaker_generation, opens=opens, reset_ms=self._settings.reset_ms)
+        report = BreakerReport(scope, permit.generation, opens=opens, reset_ms=self._settings.reset_ms)
         try:
             has_moved = await self._send(report)
         except BridgeError as error:
@@ -95,6 +107,14 @@ class Breakers:
         return True
 
 
+def _both(account: AccountName, market: Market, go: Go) -> tuple[tuple[str, Permit, int], ...]:
+    """Return the scopes of a call, what let it through there, and of how many markets failures must come."""
+    return (
+        (market_scope(account, market), go.market_breaker, 1),
+        (account_scope(account), go.account_breaker, MARKETS_NEEDED),
+    )
+
+
 class _Breaker:
     def __init__(self, settings: BreakerSettings, generation: int) -> None:
         self.generation = generation
@@ -102,14 +122,30 @@ class _Breaker:
             fail_max=settings.failures, reset_timeout=settings.reset_ms / 1_000
         )
         self._rate = FailureRate(share=settings.rate, at_least=RATE_NEEDS, window_ms=settings.window_ms)
+        self._window_ms = settings.window_ms
+        self._failed_at_ms: dict[Market, int] = {}
 
-    def count(self, at_ms: int, *, is_failure: bool) -> None:
-        self._rate.add(at_ms, is_failure=is_failure)
+    def succeeded(self, at_ms: int) -> None:
+        self._rate.add(at_ms, is_failure=False)
+        with suppress(pybreaker.CircuitBreakerError), self._streak.calling():
+            pass
+
+    def failed(self, at_ms: int, market: Market) -> None:
+        self._rate.add(at_ms, is_failure=True)
+        self._failed_at_ms[market] = at_ms
+        if len(self._failed_at_ms) > MARKETS_NEEDED:
+            since_ms = at_ms - self._window_ms
+            self._failed_at_ms = {one: when for one, when in self._failed_at_ms.items() if when > since_ms}
         with suppress(_CallFailed, pybreaker.CircuitBreakerError), self._streak.calling():
-            if is_failure:
-                raise _CallFailed
-        if is_failure and self._rate.is_too_high:
+            raise _CallFailed
+        if self._rate.is_too_high:
             self._streak.open()
+
+    @property
+    def failing_markets(self) -> int:
+        """How many markets have failed of late."""
+        newest_ms = max(self._failed_at_ms.values(), default=0)
+        return sum(when > newest_ms - self._window_ms for when in self._failed_at_ms.values())
 
     @property
     def is_open(self) -> bool:
@@ -118,3 +154,4 @@ class _Breaker:
     def close(self) -> None:
         self._streak.close()
         self._rate.clear()
+        self._failed_at_ms.clear()

@@ -12,10 +12,11 @@ from libs.common.store.head import Closed, Head, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes, Parking
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
-from services.worker.executor import Executor, Step
+from services.worker.executor import Executor
 from services.worker.leases import Lease
 from services.worker.persistence import persist
 from services.worker.solo import Solo
+from services.worker.work import Step
 
 HAND_BACK_AFTER: Final = 32
 """Instructions after which a lane is handed back, so that other lanes and new workers get their share."""

@@ -36,8 +36,11 @@ class MappingCheck:
         """Of the table that we know; None before the first look."""
 
     def is_moot(self, instruction: Instruction, account: Account) -> bool:
-        """Tell whether nothing could say otherwise: the table is empty, and the account trades symbols as sent."""
-        return (
+        """Tell whether nothing could say otherwise.
+
+        The market was named itself; or the table is empty, and the account trades symbols as sent.
+        """
+        return instruction.names_market or (
             self._is_empty
             and self._revision is not None
             and account.mode is SymbolMode.AS_SENT

@@ -31,6 +31,9 @@ EXPIRY_MARGIN_MS: Final = 500
 HOLD_MS: Final = 30_000
 """How often a held order is looked up again, at most."""
 
+SILENT_MS: Final = 30_000
+"""A venue that has not answered look-ups for this long may need an operator."""
+
 BACKOFF_BASE_MS: Final = 500
 """Upper bound of the wait after a look-up that was not answered; it doubles with the time it is needed for."""
 
@@ -61,6 +64,8 @@ class NotYet:
     """It cannot be told now: ask again after the wait."""
 
     wait_ms: int
+    is_held: bool = False
+    """Whether waiting alone is not likely to tell: an operator should decide."""
 
 
 Resolution = Adopted | NeverExecuted | NotYet | Moved | Stale
@@ -102,7 +107,8 @@ class Resolver:
                 report: OrderReport | None = await _LOOKING_UP.copy()(broker.find, client_order_id, market)
             except LookUpUnavailable as error:
                 log.warning("look_up_failed", client_order_id=client_order_id, error=str(error))
-                return NotYet(LONGEST_WAIT_IN_PLACE_MS + _backoff(unknown_for_ms))
+                wait_ms = LONGEST_WAIT_IN_PLACE_MS + _backoff(unknown_for_ms)
+                return NotYet(wait_ms, is_held=unknown_for_ms >= SILENT_MS)
             if report is not None:
                 return Adopted(report)
             noted = await self._note(lease, client_order_id, attempt, None, margin_ms)
@@ -117,9 +123,7 @@ class Resolver:
             if misses < MISSES_NEEDED:
                 await asyncio.sleep(MISS_GAP_MS * 2 ** (misses - 1) / 1_000)
         if not _may_send_again(broker):
-            # A guess could trade twice: the lane is held until the venue knows the order or an operator decides.
-            log.error("order_held", client_order_id=client_order_id)
-            return NotYet(HOLD_MS)
+            return NotYet(HOLD_MS, is_held=True)
         noted = await self._note(lease, client_order_id, attempt, OrderState.NOT_EXECUTED, margin_ms)
         if isinstance(noted, TooEarly):
             return NotYet(noted.wait_ms)

@@ -12,12 +12,15 @@ import pytest_asyncio
 from libs.common.domain.errors import BrokerUnavailable, LookUpUnavailable, OrderOutcomeUnknown
 from libs.common.domain.ids import ClientOrderId
 from libs.common.domain.lifecycle import OrderState
+from libs.common.domain.order import OrderType, Side
+from libs.common.domain.venue import Balance, Instrument
 from libs.common.runtime.secrets import Secret
 from libs.common.runtime.system_clock import SystemClock
 from services.worker.brokers.http import HttpBroker
 from services.worker.brokers.port import Broker
 from tests.contract.broker_contract import Bench, BrokerContract
-from tests.contract.orders import order, ours
+from tests.contract.orders import MARKET, order, ours
+from tests.contract.scripted_venue import ScriptedVenue, drops
 from tests.support.venue import Venue
 
 _: type[Broker] = HttpBroker
@@ -27,7 +30,20 @@ pytestmark = pytest.mark.contract
 SECRET = "a-shared-secret"
 
 
+STEPS = {
+    "quantity_step": "0.00000001",
+    "price_step": "0.0000000000000001",
+    "min_value": "5",
+    "max_quantity": None,
+}
+
+
 class HttpBench(Bench[HttpBroker]):
+    rests = True
+    tells_price = True
+    equity = Decimal("123456789012.345678")
+    instrument = Instrument(quantity_step=Decimal("1E-8"), price_step=Decimal("1E-16"), min_value=Decimal(5))
+
     def __init__(self, broker: HttpBroker, venue: Venue) -> None:
         super().__init__(broker)
         self.venue = venue
@@ -45,6 +61,9 @@ class HttpBench(Bench[HttpBroker]):
             None,
         )
 
+    async def fill(self, client_order_id: ClientOrderId) -> None:
+        self.venue.fill(client_order_id)
+
 
 @pytest.fixture(scope="module")
 def signing_venue() -> Iterator[Venue]:
@@ -55,6 +74,7 @@ def signing_venue() -> Iterator[Venue]:
 @pytest_asyncio.fixture
 async def bench(signing_venue: Venue, request: pytest.FixtureRequest) -> AsyncIterator[HttpBench]:
     signing_venue.control(reset=True)
+    signing_venue.tell(account={"equity": str(HttpBench.equity)}, instruments={MARKET: STEPS})
     # A book of its own for each test; the path is signed with it.
     prefix = request.node.name.partition("[")[0]
     broker = HttpBroker(
@@ -143,6 +163,76 @@ async def test_a_partial_fill_is_reported_with_its_share(bench: HttpBench) -> No
     bench.venue.control(order_status="partially_filled", fill="0.25")
     report = await bench.broker.place(order(quantity=Decimal(10)), ours)
     assert (report.state, report.filled_quantity) == (OrderState.PARTIAL, Decimal("2.5"))
+
+
+async def test_what_is_filled_of_a_resting_order_is_found_and_its_rest_still_cancelled(
+    bench: HttpBench,
+) -> None:
+    request = bench.resting_order(Decimal(10))
+    report = await bench.broker.place(request, ours)
+    bench.venue.fill(request.client_order_id, Decimal("2.5"))
+    found = await bench.broker.find(request.client_order_id, MARKET)
+    assert found is not None
+    assert (found.state, found.filled_quantity) == (OrderState.PARTIAL, Decimal("2.5"))
+    assert (await bench.listed())[request.client_order_id].filled_quantity == Decimal("2.5")
+    await bench.broker.cancel_open(MARKET, [report.order_id], ours)
+    found = await bench.broker.find(request.client_order_id, MARKET)
+    assert found is not None
+    assert (found.state, found.filled_quantity) == (OrderState.CANCELED, Decimal("2.5"))
+    assert await bench.broker.position(MARKET) == Decimal("2.5")
+
+
+async def test_a_stop_order_is_listed_as_one(bench: HttpBench) -> None:
+    request = order(Side.SELL, type=OrderType.STOP, stop_price=Decimal("90.5"))
+    await bench.broker.place(request, ours)
+    listed = (await bench.listed())[request.client_order_id]
+    assert (listed.side, listed.type, listed.stop_price) == (Side.SELL, OrderType.STOP, Decimal("90.5"))
+    assert listed.limit_price is None
+
+
+async def test_the_accounts_profit_and_currency_are_told_where_the_venue_does(bench: HttpBench) -> None:
+    bench.venue.tell(account={"equity": 1000.25, "day_pnl": "-0.000000001", "currency": "EUR"})
+    assert await bench.broker.account() == Balance(
+        equity=Decimal("1000.25"), day_pnl=Decimal("-0.000000001"), currency="EUR"
+    )
+
+
+async def test_a_cancellation_whose_answer_is_lost_is_unknown_and_has_taken_effect(bench: HttpBench) -> None:
+    request = bench.resting_order()
+    report = await bench.broker.place(request, ours)
+    bench.venue.control(cancel_drop=1.0)
+    with pytest.raises(OrderOutcomeUnknown):
+        await bench.broker.cancel_open(MARKET, [report.order_id], ours)
+    assert await bench.listed() == {}
+
+
+async def test_every_field_of_a_rich_order_is_on_the_wire(bench: HttpBench) -> None:
+    async with ScriptedVenue(drops) as venue:
+        broker = HttpBroker(venue.url, Secret(SECRET), SystemClock(), timeout_ms=2_000, connections=1)
+        request = order(
+            Side.SELL,
+            Decimal("0.5"),
+            type=OrderType.STOP_LIMIT,
+            limit_price=Decimal("99.123456789012345678"),
+            stop_price=Decimal("1E+2"),
+            take_profit=Decimal("1E-8"),
+            stop_loss=Decimal("120.50"),
+            reduce_only=True,
+            time_in_force="gtc",
+        )
+        with pytest.raises(OrderOutcomeUnknown):
+            await broker.place(request, ours)
+        await broker.aclose()
+    sent = json.loads(venue.bodies[0])
+    assert {name: sent[name] for name in ("side", "type", "quantity", "reduce_only", "time_in_force")} == {
+        "side": "sell",
+        "type": "stop_limit",
+        "quantity": "0.5",
+        "reduce_only": True,
+        "time_in_force": "gtc",
+    }
+    prices = [sent[name] for name in ("limit_price", "stop_price", "take_profit", "stop_loss")]
+    assert prices == ["99.123456789012345678", "100", "0.00000001", "120.50"]
 
 
 async def test_every_field_is_on_the_wire_and_numbers_are_strings() -> None:

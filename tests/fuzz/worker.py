@@ -39,6 +39,8 @@ RESET_MS: Final = 40
 PROBE_MS: Final = 30
 RETENTION: Final = Retention(alerts_ms=86_400_000, dead_letters_ms=2 * 86_400_000)
 KILLER: Final = b"kills whoever executes it"
+FLIP: Final = b"closes, and then opens"
+"""An instruction of two legs."""
 
 Call = Callable[[], Awaitable[Any]]
 
@@ -88,6 +90,7 @@ class Task:
         self.held = held
         self.steps = self._run()
         self.wakes_at_ms = 0
+        self.leg = 0
         self.unsent: Request | None = None
         """A request that has its Go and may leave at any step."""
         self.reply: Any = None
@@ -113,8 +116,7 @@ class Task:
             yield Pause(self.world.now_ms + self.rng.randint(0, 20))
 
     def _execute(self, head: Head) -> Steps:
-        order = head.orders[0] if head.orders else None
-        is_ambiguous = order is not None and order.state in AMBIGUOUS
+        is_ambiguous = any(order.state in AMBIGUOUS for order in head.orders)
         verdict = treatment(head.lost_holders, limit=POISON_LIMIT, is_order_ambiguous=is_ambiguous)
         if verdict is Treatment.GIVE_UP:
             return (yield from self._settle(head, InstructionState.DEAD, Reason.POISON))
@@ -122,13 +124,18 @@ class Task:
             raise Killed
         if self.rng.random() < 0.01:
             return (yield from self._park(self.rng.randint(0, 30), Reason.FAILED, is_to_blame=True))
+        self.leg = 0
+        return (yield from self._go_on(head))
+
+    def _go_on(self, head: Head) -> Steps:
+        order = next((one for one in head.orders if one.client_order_id == self._order_id(head)), None)
         if order is None:
             return (yield from self._attempt(head, 1))
-        if is_ambiguous:
+        if order.state in AMBIGUOUS:
             return (yield from self._resolve(head, order.attempt))
         if order.state is OrderState.NOT_EXECUTED:
             return (yield from self._attempt(head, order.attempt + 1))
-        return (yield from self._end(head, order.attempt, order.state))
+        return (yield from self._end(head, order.attempt, order.state, is_recorded=True))
 
     def _attempt(self, head: Head, attempt: int) -> Steps:
         nonce = Nonce(f"n{self.rng.getrandbits(48)}")
@@ -139,14 +146,13 @@ class Task:
             entry_id=head.entry_id,
             account=head.account,
             market=self.world.market_of(self.held.lane),
-            client_order_id=_order_id(head),
+            client_order_id=self._order_id(head),
             attempt=attempt,
             nonce=nonce,
             window_ms=self.rng.randint(*self.world.windows_ms),
             plan=b"plan",
             symbol_limit=symbol,
             account_limit=account,
-            breaker_scope=scope,
             probe_ms=PROBE_MS,
         )
         while True:
@@ -161,7 +167,7 @@ class Task:
                 return (yield from self._park_until(begun.until_ms, begun.reason))
             yield Pause(begun.until_ms)
         self.unsent = Request(
-            order_id=_order_id(head),
+            order_id=self._order_id(head),
             lane=self.held.lane,
             position=self.world.positions.get((head.alert_id, head.account), 0),
             expires_at_ms=begun.expires_at_ms,
@@ -189,7 +195,7 @@ class Task:
             return (yield from self._end(head, attempt, OrderState.REJECTED))
         if fate < 0.75:
             if venue.arrive(request, now_ms):
-                if go.is_probe:
+                if go.market_breaker.is_probe:
                     yield from self._report(scope, go, opens=False)
                 if self.rng.random() < 0.85:
                     return (yield from self._end(head, attempt, OrderState.FILLED))
@@ -208,7 +214,7 @@ class Task:
     def _resolve(self, head: Head, attempt: int) -> Steps:
         misses = 0
         while misses < MISSES_NEEDED:
-            is_known = self.world.venue.knows(_order_id(head))
+            is_known = self.world.venue.knows(self._order_id(head))
             if self.rng.random() < 0.5:
                 yield Pause(self.world.now_ms + self.rng.randint(0, 15))
             if is_known:
@@ -231,8 +237,17 @@ class Task:
             return (yield from self._park(noted.wait_ms, Reason.RESOLVING))
         return (yield from self._attempt(head, attempt + 1))
 
-    def _end(self, head: Head, attempt: int, order: OrderState) -> Steps:
-        outcome = OrderOutcome(_order_id(head), attempt, order, b"report")
+    def _end(self, head: Head, attempt: int, order: OrderState, *, is_recorded: bool = False) -> Steps:
+        if self.leg == 0 and head.body == FLIP and order is OrderState.FILLED:
+            if not is_recorded:
+                order_id = self._order_id(head)
+                finding = Finding(self.held, order_id, attempt, order, None, margin_ms=0, answer=b"report")
+                noted = yield from self._ask(lambda: self.process.orders.resolve.submit(finding))
+                if isinstance(noted, Moved | Stale):
+                    return noted
+            self.leg = 1
+            return (yield from self._go_on(head))
+        outcome = OrderOutcome(self._order_id(head), attempt, order, b"report")
         if order is OrderState.FILLED:
             return (yield from self._settle(head, InstructionState.EXECUTED, Reason.FILLED, outcome))
         return (yield from self._settle(head, InstructionState.REJECTED, Reason.VENUE_REJECTED, outcome))
@@ -252,7 +267,7 @@ class Task:
         return (yield from self._ask(lambda: self.process.lanes.park.submit(parking)))
 
     def _report(self, scope: str, go: Go, *, opens: bool) -> Steps:
-        report = BreakerReport(scope, go.breaker_generation, opens, RESET_MS)
+        report = BreakerReport(scope, go.market_breaker.generation, opens, RESET_MS)
         try:
             yield lambda: self.process.orders.report(report)
         except StoreUnavailable:
@@ -261,8 +276,7 @@ class Task:
     def _finding(
         self, head: Head, attempt: int, state: OrderState | None, nonce: Nonce | None = None
     ) -> Finding:
-        return Finding(self.held, _order_id(head), attempt, state, nonce, margin_ms=0)
+        return Finding(self.held, self._order_id(head), attempt, state, nonce, margin_ms=0)
 
-
-def _order_id(head: Head) -> ClientOrderId:
-    return client_order_id(head.account, head.alert_id, 0)
+    def _order_id(self, head: Head) -> ClientOrderId:
+        return client_order_id(head.account, head.alert_id, self.leg)

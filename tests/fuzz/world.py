@@ -33,7 +33,7 @@ from libs.common.store.orders import NO_LIMIT
 from libs.common.store.upkeep import Upkeep
 from tests.fuzz.faults import Network
 from tests.fuzz.venue import Request, Venue
-from tests.fuzz.worker import KILLER, POISON_LIMIT, RETENTION, Dropped, Killed, Pause, Process, Task
+from tests.fuzz.worker import FLIP, KILLER, POISON_LIMIT, RETENTION, Dropped, Killed, Pause, Process, Task
 from tests.support.stray_keys import find_stray_keys
 
 START_MS: Final = 1_780_000_000_000
@@ -92,6 +92,8 @@ class World:
         self.processes: list[Process] = []
         self.positions: dict[tuple[AlertId, AccountName], int] = {}
         """Where each instruction stands in the order in which they were queued."""
+        self.flips: set[tuple[AlertId, AccountName]] = set()
+        """Instructions of two legs."""
         self.replays: Counter[tuple[AlertId, AccountName]] = Counter()
         self._posts: list[Post] = []
         self._acknowledged: set[AlertId] = set()
@@ -157,7 +159,7 @@ class World:
                 accounts=accounts,
                 sender_id=f"s{self.rng.getrandbits(48)}",
                 max_age_ms=self.rng.choice((60, 400, 3_000, 3_000, 3_000)),
-                body=KILLER if self.rng.random() < 0.03 else b"body",
+                body=self.rng.choices((KILLER, FLIP, b"body"), (0.03, 0.3, 0.67))[0],
             )
         await self._post(post)
 
@@ -422,18 +424,21 @@ class World:
         for answer in reply[1:]:
             alert, count = AlertId(args[a]), int(args[a + 11])
             accounts = [AccountName(args[a + 12 + 6 * n]) for n in range(count)]
+            bodies = [args[a + 15 + 6 * n] for n in range(count)]
             known = self._admitted.setdefault(keys[k + 1], set())
             if answer[0] == b"ADMITTED" and alert not in known:
                 known.add(alert)
                 if len(known) > 1:
                     self.report("ADMITTED TWICE", known)
-                for account in accounts:
+                for account, body in zip(accounts, bodies, strict=True):
                     self._queued((alert, account))
+                    if body == FLIP:
+                        self.flips.add((alert, account))
             k, a = k + 2 + 2 * count, a + 12 + 6 * count
 
     def _saw_begins(self, args: Sequence[Any], reply: Any) -> None:
         for n, answer in enumerate(reply):
-            one = args[1 + 16 * n : 17 + 16 * n]
+            one = args[3 + 20 * n : 23 + 20 * n]
             if answer[0] == b"GO":
                 account, market = one[0].split(":")[:2]
                 attempt = (str(one[4]), str(one[5]), str(one[6]))
@@ -441,7 +446,7 @@ class World:
 
     def _saw_findings(self, args: Sequence[Any], reply: Any) -> None:
         for n, answer in enumerate(reply):
-            one = args[1 + 9 * n : 10 + 9 * n]
+            one = args[1 + 12 * n : 13 + 12 * n]
             if answer[0] != b"OK" or one[5] != "NOT_EXECUTED":
                 continue
             order, nonce = one[3], one[6]
@@ -529,7 +534,11 @@ class World:
             return None
         state = InstructionState(record["state"])
         self.counts[state] += 1
-        if self.venue.knows(client_order_id(account, alert, 0)) != (state is InstructionState.EXECUTED):
+        executed = [self.venue.knows(client_order_id(account, alert, leg)) for leg in (0, 1)]
+        is_flip = (alert, account) in self.flips
+        if executed[1] and not (executed[0] and is_flip):
+            self.report("OPENED BEFORE IT CLOSED", (key, record))
+        if executed[1 if is_flip else 0] != (state is InstructionState.EXECUTED):
             self.report(
                 "PHANTOM" if state is InstructionState.EXECUTED else "EXECUTED UNNOTICED", (key, record)
             )

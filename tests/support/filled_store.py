@@ -182,7 +182,6 @@ class FilledStore:
             plan=codec.ORDER_PLAN.encode(plan),
             symbol_limit=NO_LIMIT,
             account_limit=NO_LIMIT,
-            breaker_scope=f"{head.account}:{instruction.market}",
             probe_ms=1_000,
         )
         assert isinstance(await self._orders.begin.submit(intent), Go)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -11,6 +11,7 @@ from libs.common.domain.errors import BrokerUnavailable, LookUpUnavailable, Orde
 from libs.common.domain.ids import ClientOrderId, Market
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport, OrderRequest
+from libs.common.domain.venue import Balance, Instrument, OpenOrder
 from services.worker.brokers.port import Broker, Capabilities, Deduplication, LookUp, StillOurs
 
 Step = Callable[["ScriptedBroker", OrderRequest], Awaitable[OrderReport]]
@@ -109,6 +110,12 @@ class ScriptedBroker:
         executed: One entry per execution: the venue never deduplicates.
         looked_up: One entry per look-up.
         known: What the venue tells of its orders.
+        positions: What is open, by market; nothing where it says nothing.
+        prices: The last price of each market.
+        balance: The account's money.
+        instruments: How finely each market can be traded.
+        resting: What rests, in every market; None: the venue does not tell.
+        cancelled: One entry per call to `cancel_open` that reached the venue: the market and the ids.
         before_sending: Called right before the lease is asked; a stalled process goes here.
     """
 
@@ -120,6 +127,12 @@ class ScriptedBroker:
         self.executed: list[ClientOrderId] = []
         self.looked_up: list[ClientOrderId] = []
         self.known: dict[ClientOrderId, OrderReport] = {}
+        self.positions: dict[Market, Decimal] = {}
+        self.prices: dict[Market, Decimal] = {}
+        self.balance: Balance | None = None
+        self.instruments: dict[Market, Instrument] = {}
+        self.resting: list[OpenOrder] | None = []
+        self.cancelled: list[tuple[Market, tuple[str, ...]]] = []
         self.before_sending: Callable[[], Awaitable[None]] | None = None
         self._clock = clock
         self._steps: deque[Step] = deque()
@@ -177,10 +190,30 @@ class ScriptedBroker:
         return self.known.get(client_order_id)
 
     async def position(self, symbol: Market) -> Decimal:
-        return Decimal(0)
+        return self.positions.get(symbol, Decimal(0))
 
     async def price(self, symbol: Market) -> Decimal | None:
-        return None
+        return self.prices.get(symbol)
+
+    async def account(self) -> Balance | None:
+        return self.balance
+
+    async def instrument(self, symbol: Market) -> Instrument | None:
+        return self.instruments.get(symbol)
+
+    async def open_orders(self, symbol: Market | None = None) -> Sequence[OpenOrder] | None:
+        if self.resting is None:
+            return None
+        return [order for order in self.resting if symbol in {None, order.symbol}]
+
+    async def cancel_open(self, symbol: Market, order_ids: Sequence[str], still_ours: StillOurs) -> None:
+        if self.before_sending is not None:
+            await self.before_sending()
+        if not still_ours():
+            raise BrokerUnavailable("the lane is no longer ours: nothing was cancelled")
+        self.cancelled.append((symbol, tuple(order_ids)))
+        if self.resting is not None:
+            self.resting = [order for order in self.resting if order.order_id not in order_ids]
 
     async def markets(self) -> None:
         pass

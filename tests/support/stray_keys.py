@@ -26,7 +26,9 @@ def find_stray_keys(client: redis.Redis, *, allow_open: bool = False) -> list[st
     lasting = [
         key for key, expiry in zip(keys, expiries, strict=True) if expiry == -1 and not is_permanent(key)
     ]
-    return [key for key in lasting if not (allow_open and _is_open(client, key))]
+    return [
+        key for key in lasting if not _is_followed(client, key) and not (allow_open and _is_open(client, key))
+    ]
 
 
 def assert_no_stray_keys(client: redis.Redis, *, allow_open: bool = False) -> None:
@@ -34,6 +36,12 @@ def assert_no_stray_keys(client: redis.Redis, *, allow_open: bool = False) -> No
     stray = find_stray_keys(client, allow_open=allow_open)
     shown = "\n  ".join(stray[:20])
     assert not stray, f"{len(stray)} keys neither expire nor are declared permanent:\n  {shown}"
+
+
+def _is_followed(client: redis.Redis, key: str) -> bool:
+    """Tell whether it is the record of an order that rests at its venue; it gets its expiry when that ends."""
+    prefix, kind, order = key.rpartition("order:")
+    return kind != "" and client.zscore(f"{prefix}following", order) is not None
 
 
 def _is_open(client: redis.Redis, key: str) -> bool:
@@ -47,5 +55,12 @@ def _is_open(client: redis.Redis, key: str) -> bool:
         prefix, _, alert = key.rpartition(":")[0].rpartition("instruction:")
         record = f"{prefix}alert:{alert}"
         if client.type(record) == "hash" and int(client.hget(record, "open") or 0) > 0:
+            return True
+    if kind == "order":
+        # The first order of an instruction that has not ended may have.
+        alert, account = client.hmget(key, "alert", "account")
+        prefix = key.partition("order:")[0]
+        record = f"{prefix}instruction:{alert}:{account}"
+        if client.type(record) == "hash" and client.hget(record, "state") in OPEN_STATES["instruction"]:
             return True
     return client.hget(key, "state") in OPEN_STATES.get(kind, frozenset())

@@ -1,10 +1,11 @@
 """A test venue behind Bascule's `http` wire: it executes whatever arrives, never deduplicates, and keeps a ledger.
 
 `python -m tests.support.venue --directory DIR` runs it and prints `{"url", "pid", "ledger", "refused"}` on stdout.
-Started again on the same directory it remembers what it has executed.
+Started again on the same directory it remembers what it has executed and what rests.
 
-A path may begin with a prefix, which stands for a book of its own (`http://127.0.0.1:1234/desk-a/orders`); positions
-are kept per prefix and symbol.
+An order with a limit or stop price rests until a test says `fill` or moves the `price` there; what it then does not
+say of itself (money, steps) it answers with 404 until it is told. A path may begin with a prefix, which stands for a
+book of its own (`http://127.0.0.1:1234/desk-a/orders`); positions and orders are kept per prefix and symbol.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httptools
 import msgspec
@@ -37,6 +38,7 @@ import uvloop
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
 from tests.support.ports import free_port
+from tests.support.venue_book import Arrival, Book, Order, read_lines
 from tests.support.venue_modes import Faults, Modes
 
 REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
@@ -129,22 +131,52 @@ class Venue:
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return every execution, in order. The same `client_order_id` twice is two entries."""
-        return _read_lines(self.directory / "ledger.jsonl")
+        return read_lines(self.directory / "ledger.jsonl")
 
     def refused(self) -> list[dict[str, Any]]:
         """Return every order refused as expired, in order."""
-        return _read_lines(self.directory / "refused.jsonl")
+        return read_lines(self.directory / "refused.jsonl")
+
+    def changes(self) -> list[dict[str, Any]]:
+        """Return everything that became of orders after they were placed, in order: fills, cancellations, ends."""
+        return read_lines(self.directory / "changes.jsonl")
 
     def control(self, **modes: Any) -> None:
         """Change how it behaves from the next request on: see `Modes.change` and `Faults`."""
-        status, answer = self._request("POST", "/control", orjson.dumps(modes))
-        assert status == 200, answer
+        self._command("", modes)
+
+    def fill(
+        self, client_order_id: str, quantity: Decimal | None = None, *, price: Decimal | None = None
+    ) -> None:
+        """Execute so much of a resting order (None: the rest), at its own price where none is given."""
+        self._command("/fill", {"client_order_id": client_order_id, "quantity": quantity, "price": price})
+
+    def end(self, client_order_id: str, status: str = "canceled") -> None:
+        """Let a resting order end without our doing: `canceled` or `expired`."""
+        self._command("/end", {"client_order_id": client_order_id, "status": status})
+
+    def price(self, symbol: str, price: Decimal) -> None:
+        """Move the last price, which executes the resting orders that it reaches, in every book."""
+        self._command("/price", {"symbol": symbol, "price": price})
+
+    def tell(
+        self,
+        *,
+        account: Mapping[str, Any] | None = None,
+        instruments: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Say what it answers about its money and its markets, in every book; None: nothing."""
+        self._command("/tell", {"account": account, "instruments": instruments})
 
     def stats(self) -> dict[str, int]:
         """Return its counters: see `Book.counts`; what never happened is 0."""
         status, answer = self._request("GET", "/control/stats", None)
         assert status == 200, answer
         return Counter(answer)
+
+    def _command(self, name: str, document: Mapping[str, Any]) -> None:
+        status, answer = self._request("POST", f"/control{name}", orjson.dumps(document, default=str))
+        assert status == 200, answer
 
     def _request(self, method: str, path: str, body: bytes | None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -163,145 +195,25 @@ class Venue:
         return (self.directory / "ready.json").read_bytes().endswith(b"\n")
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    # A line that is being written has no end yet.
-    return [
-        orjson.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")
-    ]
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# The book
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-class Order(msgspec.Struct, kw_only=True):
-    """The body of `POST /orders`, as far as the venue needs it. Unknown keys are let through."""
-
-    client_order_id: str
-    symbol: str
-    side: str
-    quantity: str
-    type: str = "market"
-    account: str | None = None
-    alert_id: str | None = None
-    strategy: str | None = None
-    limit_price: str | None = None
-    stop_price: str | None = None
-    reduce_only: bool = False
-    expires_at_ms: int
-
-
-_decode_order: Final = msgspec.json.Decoder(Order).decode
-
-
-class Book:
-    """What the venue has executed, in memory and in the append-only ledger."""
-
-    def __init__(self, directory: Path) -> None:
-        self.ledger_path = directory / "ledger.jsonl"
-        self.refused_path = directory / "refused.jsonl"
-        self._by_id: dict[str, tuple[dict[str, Any], int]] = {}
-        self._positions: dict[tuple[str, str], Decimal] = {}
-        self._sequence = 0
-        self.counts: Counter[str] = Counter()
-        for entry in _read_lines(self.ledger_path):
-            self._remember(entry)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        self._ledger = os.open(self.ledger_path, flags, 0o600)
-        self._refused = os.open(self.refused_path, flags, 0o600)
-
-    def execute(self, order: Order, arrival: "Arrival", faults: Faults) -> dict[str, Any] | None:
-        """Execute an order and return its answer; None if it has expired. Nothing is ever deduplicated."""
-        now_ms = time.time_ns() // 1_000_000
-        entry: dict[str, Any] = {
-            "seq": self._sequence + 1,
-            "received_at_ms": arrival.received_at_us // 1_000,
-            "received_at_us": arrival.received_at_us,
-            "executed_at_ms": now_ms,
-            "client_order_id": order.client_order_id,
-            "alert_id": order.alert_id,
-            "account": order.account,
-            "symbol": order.symbol,
-            "strategy": order.strategy,
-            "side": order.side,
-            "type": order.type,
-            "quantity": order.quantity,
-            "expires_at_ms": order.expires_at_ms,
-            "idempotency_key": arrival.headers.get("idempotency-key"),
-            "traceparent": arrival.headers.get("traceparent"),
-            "book": arrival.book,
-        }
-        if now_ms >= order.expires_at_ms:
-            os.write(self._refused, orjson.dumps({**entry, "seq": None}) + b"\n")
-            self.counts["refused_expired"] += 1
-            return None
-        is_resting = order.limit_price is not None or order.stop_price is not None or order.type != "market"
-        status = faults.order_status or ("accepted" if is_resting else "filled")
-        is_filled = status in {"filled", "partial", "partially_filled"}
-        filled = Decimal(order.quantity) * Decimal(faults.fill) if is_filled else Decimal(0)
-        entry["answer"] = {
-            "order_id": f"v-{self._sequence + 1}",
-            "client_order_id": order.client_order_id,
-            "status": status,
-            "filled_quantity": format(filled, "f"),
-            "average_price": (order.limit_price or faults.price) if filled else None,
-        }
-        os.write(self._ledger, orjson.dumps(entry) + b"\n")
-        self._remember(entry)
-        self.counts["executed"] += 1
-        return dict(entry["answer"])
-
-    def find(self, client_order_id: str, modes: Modes) -> tuple[Faults, dict[str, Any] | None]:
-        """Return an executed order's answer once a look-up may see it, and the faults for its symbol."""
-        known = self._by_id.get(client_order_id)
-        if known is None:
-            return modes.of_lookup(None), None
-        entry, executed_at_ms = known
-        faults = modes.of_lookup(entry["symbol"])
-        is_visible = time.time_ns() // 1_000_000 >= executed_at_ms + faults.lookup_lag_ms
-        return faults, dict(entry["answer"]) if is_visible else None
-
-    def position(self, book: str, symbol: str) -> Decimal:
-        """Return the net quantity, signed."""
-        return self._positions.get((book, symbol), Decimal(0))
-
-    def _remember(self, entry: dict[str, Any]) -> None:
-        self._sequence = entry["seq"]
-        self._by_id[entry["client_order_id"]] = (entry, entry["executed_at_ms"])
-        place = (entry["book"], entry["symbol"])
-        filled = Decimal(entry["answer"]["filled_quantity"])
-        signed = filled if entry["side"] == "buy" else -filled
-        self._positions[place] = self._positions.get(place, Decimal(0)) + signed
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 # The wire
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Arrival:
-    """One request as it came."""
+RESOURCES: Final = frozenset({"orders", "positions", "prices", "account", "instruments", "control"})
 
-    method: str
-    target: str
-    received_at_us: int
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    book: str = ""
 
-    def split(self) -> list[str]:
-        """Return the decoded parts of the path from the first known one on; what is before names the book."""
-        parts = [unquote(part) for part in urlsplit(self.target).path.split("/") if part]
-        for index, part in enumerate(parts):
-            if part in {"orders", "positions", "control"}:
-                self.book = "/".join(parts[:index])
-                return parts[index:]
-        return parts
+def split(arrival: Arrival) -> list[str]:
+    """Return the decoded parts of the path from the first known one on; what is before names the book."""
+    parts = [unquote(part) for part in urlsplit(arrival.target).path.split("/") if part]
+    for index, part in enumerate(parts):
+        if part in RESOURCES:
+            arrival.book = "/".join(parts[:index])
+            return parts[index:]
+    return parts
 
+
+_decode_order: Final = msgspec.json.Decoder(Order).decode
 
 DROP: Final = object()
 """In place of an answer: close the connection."""
@@ -312,7 +224,7 @@ class Answer:
     """A status and a document; `raw` and `announced` bend the body for the garbage modes."""
 
     status: int
-    document: Mapping[str, Any] | None = None
+    document: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     raw: bytes | None = None
     announced: int | None = None
@@ -333,10 +245,12 @@ class Desk:
         self.secret = secret
         self.counts = book.counts
         self.in_flight = 0
+        self._account: dict[str, Any] | None = None
+        self._instruments: dict[str, dict[str, Any]] | None = None
 
     def answer_at_once(self, arrival: Arrival) -> Answer | object | None:
         """Return the answer to what needs no waiting; None if it must go through `answer`."""
-        parts = arrival.split()
+        parts = split(arrival)
         if parts[:1] == ["control"]:
             return self._control(arrival, parts)
         return None
@@ -350,15 +264,15 @@ class Desk:
             if not self._is_signed(arrival):
                 self.counts["bad_signature"] += 1
                 return refusal(401, "bad_signature", "X-Signature does not fit")
-            match arrival.method, arrival.split():
+            match arrival.method, split(arrival):
                 case "POST", ["orders"]:
                     return await self._place(arrival)
                 case "GET", ["orders", client_order_id]:
                     return await self._find(client_order_id)
-                case "GET", ["positions", symbol]:
-                    self.counts["positions"] += 1
-                    quantity = self.book.position(arrival.book, symbol)
-                    return Answer(200, {"quantity": format(quantity, "f")})
+                case "DELETE", ["orders"]:
+                    return await self._cancel(arrival)
+                case "GET", parts:
+                    return await self._tell(arrival, parts)
                 case _:
                     return refusal(404, "not_found", "no such resource")
         finally:
@@ -381,7 +295,7 @@ class Desk:
         has_status = faults.status != 0 and strikes(faults.status_rate)
         if has_status and not faults.status_executes:
             self.counts[f"status_{faults.status}"] += 1
-            return self._status(faults)
+            return self._status(faults, faults.status)
         if faults.reject and strikes(faults.reject_rate):
             self.counts["rejected"] += 1
             return refusal(422, faults.reject, "as the test asked for")
@@ -392,7 +306,7 @@ class Desk:
             await asyncio.sleep(faults.delay_ms / 1_000)
         if has_status:
             self.counts[f"status_{faults.status}"] += 1
-            return self._status(faults)
+            return self._status(faults, faults.status)
         if strikes(faults.drop_after):
             self.counts["dropped_after"] += 1
             return DROP
@@ -415,20 +329,81 @@ class Desk:
         self.counts["found"] += 1
         return Answer(200, found)
 
+    async def _cancel(self, arrival: Arrival) -> Answer | object:
+        self.counts["cancels"] += 1
+        query = parse_qs(urlsplit(arrival.target).query)
+        symbol, order_ids = query.get("symbol", [""])[0], query.get("order_id", [])
+        faults = self.modes.of_lookup(symbol)
+        if not order_ids:
+            return refusal(400, "malformed", "no order_id: this venue never cancels all")
+        if faults.cancel_status and not faults.cancel_executes:
+            return self._status(faults, faults.cancel_status)
+        cancelled = self.book.cancel(arrival.book, symbol, order_ids)
+        if self.modes.strikes(faults.cancel_drop):
+            return DROP
+        if faults.cancel_status:
+            return self._status(faults, faults.cancel_status)
+        return Answer(200, {"cancelled": cancelled})
+
+    async def _tell(self, arrival: Arrival, parts: list[str]) -> Answer | object:
+        self.counts[parts[0] if parts else ""] += 1
+        faults = self.modes.of_lookup(parts[1] if len(parts) == 2 else None)
+        if faults.facts_delay_ms:
+            await asyncio.sleep(faults.facts_delay_ms / 1_000)
+        if self.modes.strikes(faults.facts_drop):
+            return DROP
+        if faults.facts_status:
+            return self._status(faults, faults.facts_status)
+        document: Any = None
+        match parts:
+            case ["orders"]:
+                wanted = parse_qs(urlsplit(arrival.target).query).get("symbol")
+                resting = self.book.resting(arrival.book)
+                document = [order.listed() for order in resting if wanted is None or order.symbol in wanted]
+            case ["positions", symbol]:
+                document = {"quantity": format(self.book.position(arrival.book, symbol), "f")}
+            case ["prices", symbol]:
+                price = self.book.price(symbol)
+                document = None if price is None else {"price": format(price, "f")}
+            case ["account"]:
+                document = self._account
+            case ["instruments"]:
+                document = None if self._instruments is None else {"symbols": list(self._instruments)}
+            case ["instruments", symbol]:
+                document = (self._instruments or {}).get(symbol)
+        return refusal(404, "not_found", "no such resource") if document is None else Answer(200, document)
+
     def _control(self, arrival: Arrival, parts: list[str]) -> Answer:
         if arrival.method == "GET" and parts == ["control", "stats"]:
             return Answer(200, {**self.counts, "in_flight": self.in_flight})
         try:
-            self.modes.change(orjson.loads(arrival.body))
-        except (orjson.JSONDecodeError, msgspec.ValidationError) as error:
-            return refusal(400, "malformed", str(error))
-        return Answer(200, {"ok": True})
+            is_done = self._command(parts[1:], orjson.loads(arrival.body))
+        except (orjson.JSONDecodeError, msgspec.ValidationError, InvalidOperation, KeyError) as error:
+            return refusal(400, "malformed", repr(error))
+        return Answer(200, {"ok": True}) if is_done else refusal(404, "not_found", "no such resting order")
 
-    def _status(self, faults: Faults) -> Answer:
+    def _command(self, names: list[str], wanted: dict[str, Any]) -> bool:
+        match names:
+            case []:
+                self.modes.change(wanted)
+            case ["fill"]:
+                quantity, price = _decimal(wanted["quantity"]), _decimal(wanted["price"])
+                return self.book.fill(wanted["client_order_id"], quantity, price)
+            case ["end"]:
+                return self.book.end(wanted["client_order_id"], wanted["status"])
+            case ["price"]:
+                self.book.move(wanted["symbol"], Decimal(wanted["price"]))
+            case ["tell"]:
+                self._account, self._instruments = wanted["account"], wanted["instruments"]
+            case _:
+                return False
+        return True
+
+    def _status(self, faults: Faults, status: int) -> Answer:
         headers = {"Retry-After": faults.retry_after_s} if faults.retry_after_s else {}
-        if faults.status not in {429, 503}:
+        if status not in {429, 503}:
             headers = {}
-        return refusal(faults.status, "as_asked", "as the test asked for", **headers)
+        return refusal(status, "as_asked", "as the test asked for", **headers)
 
     def _is_signed(self, arrival: Arrival) -> bool:
         if self.secret is None:
@@ -437,6 +412,10 @@ class Desk:
         if arrival.method in {"GET", "DELETE"}:
             message = f"{arrival.method}\n{arrival.target}\n{arrival.headers.get('x-timestamp', '')}".encode()
         return hmac.compare_digest(signature(self.secret, message), arrival.headers.get("x-signature", ""))
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
 
 
 def signature(secret: bytes, message: bytes) -> str:

@@ -51,6 +51,18 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How often a look-up's connection is closed without an answer."""
     lookup_delay_ms: float = 0
     """Wait before a look-up's answer."""
+    facts_status: int = 0
+    """Answer questions about money, markets, prices, positions and open orders with this status instead."""
+    facts_drop: float = 0
+    """How often such a question's connection is closed without an answer."""
+    facts_delay_ms: float = 0
+    """Wait before the answer to such a question."""
+    cancel_status: int = 0
+    """Answer a cancellation with this status: without cancelling, unless `cancel_executes`."""
+    cancel_executes: bool = False
+    """Cancel, then answer `cancel_status` all the same."""
+    cancel_drop: float = 0
+    """How often the orders are cancelled and the connection is closed without an answer."""
 
     def __post_init__(self) -> None:
         if self.garbage not in {"", "no_order_id", "truncated", "not_json", "empty"}:

@@ -133,6 +133,15 @@ class AlertContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """At least 0."""
 
 
+def is_exit(content: AlertContent) -> bool:
+    """Tell whether an alert can only ever lessen a position or take orders back, by its own words."""
+    if content.action in CLOSES or content.action is Action.CANCEL or content.reduce_only:
+        return True
+    if content.action is Action.TARGET or content.action is Action.FLIP:
+        return content.position is MarketPosition.FLAT
+    return False
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """An admitted alert, as it is stored and shown."""
 

@@ -16,8 +16,9 @@ from libs.common.domain.alert import (
 from libs.common.domain.ids import AccountName, AlertId, Market
 from libs.common.domain.order import OrderType
 
-SCHEMA_VERSION: Final = 2
-"""The newest version that this code reads. Workers leave newer instructions alone."""
+SCHEMA_VERSION: Final = 3
+"""The newest version that this code reads. Workers leave newer instructions alone. Those that know 2 read the same
+fields, but refuse whatever is beyond plain."""
 
 PLAIN_VERSION: Final = 1
 """A market order of so many units: all that the first workers knew. They would misread anything else."""
@@ -49,6 +50,8 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """As sent, where that is not the market's own name, and where the account declined the alert."""
     exchange: str | None = None
     """As sent; with the symbol what the mapping is checked again by."""
+    names_market: bool = False
+    """Whether an operator named the market itself: there is no symbol that could mean another one."""
 
 
 def beyond_plain(asked: AlertContent | Instruction) -> list[str]:

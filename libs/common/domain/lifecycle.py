@@ -124,8 +124,15 @@ ORDER_MOVES: Final[Mapping[OrderState | None, frozenset[OrderState]]] = MappingP
             }
         ),
         OrderState.NOT_EXECUTED: frozenset({OrderState.SENDING}),
+        # REJECTED: a stop order whose trigger came, and for which the venue then had no margin left.
         OrderState.ACCEPTED: frozenset(
-            {OrderState.PARTIAL, OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED}
+            {
+                OrderState.PARTIAL,
+                OrderState.FILLED,
+                OrderState.CANCELED,
+                OrderState.EXPIRED,
+                OrderState.REJECTED,
+            }
         ),
         OrderState.PARTIAL: frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.EXPIRED}),
         OrderState.FILLED: frozenset(),

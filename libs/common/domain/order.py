@@ -26,7 +26,7 @@ class OrderType(StrEnum):
 
 
 class OrderPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is to be traded for one leg; made once, at the first attempt, and kept."""
+    """What is to be traded for one leg; never changed once its first attempt was made."""
 
     side: Side
     quantity: Decimal
@@ -40,6 +40,18 @@ class OrderPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     time_in_force: str | None = None
     reference_price: Decimal | None = None
     """The alert's price: what slippage is measured against; never an order price."""
+    is_exit: bool = False
+    """Whether it can only lessen what was open when it was planned; not every venue knows `reduce_only`."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that one instruction does at the venue; made once, kept from the first attempt on."""
+
+    legs: tuple[OrderPlan, ...] = ()
+    """Orders, one after the other: each once the one before it is filled. At most two."""
+    cancels: tuple[str, ...] = ()
+    """The venue's ids of resting orders that are cancelled first: what rested when the plan was made, so that a late
+    holder cannot cancel its successor's."""
 
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):

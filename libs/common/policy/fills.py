@@ -3,11 +3,9 @@
 For every position holds, whatever was traded: `cash == realised - fees - cost`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal, localcontext
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -19,6 +17,8 @@ MOST_DECIMALS: Final = 24
 LARGEST: Final = Decimal(10) ** 24
 """The largest quantity or price."""
 
+_ZERO: Final = Decimal(0)
+_ONE: Final = Decimal(1)
 _STEP: Final = Decimal(1).scaleb(-MOST_DECIMALS)
 _WHOLE_BPS: Final = Decimal(10_000)
 
@@ -45,18 +45,20 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def average_price(self) -> Decimal | None:
         """What one unit of the open quantity cost; None where nothing is open."""
-        with _exact():
-            return tidy(self.cost / self.quantity) if self.quantity else None
+        return divide(self.cost, self.quantity) if self.quantity else None
+
+
+AnyPosition = TypeVar("AnyPosition", bound=Position)
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
-    """An order executed in full."""
+class Fill(Generic[AnyPosition]):
+    """A quantity that was traded at one price."""
 
     price: Decimal
     fee: Decimal
-    position: Position
-    """The position after it."""
+    position: AnyPosition
+    """The position after it; whatever else it carries is as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +69,15 @@ class Unfillable:
     detail: str
 
 
-def market_price(
-    reference_price: Decimal | None, position: Position, default_price: Decimal | None
-) -> Decimal | None:
-    """Return the price to fill at: the alert's, else the last seen, else the account's; None without any."""
-    if reference_price is not None:
-        return reference_price
-    return position.last_price if position.last_price is not None else default_price
-
-
 def fill(
-    position: Position,
+    position: AnyPosition,
     side: Side,
     quantity: Decimal,
     price: Decimal,
     *,
     slippage_bps: Decimal,
     fee_bps: Decimal,
-) -> Fill | Unfillable:
+) -> Fill[AnyPosition] | Unfillable:
     """Execute a market order in full.
 
     Args:
@@ -95,32 +88,94 @@ def fill(
         slippage_bps: Basis points by which the fill is worse than the market price, 0 to 10,000.
         fee_bps: Basis points of the fill's value that it costs.
     """
-    for name, number in (("quantity", quantity), ("price", price)):
-        if not _is_in_range(number):
-            return Unfillable(
-                "out_of_range",
-                f"{name} {number} is not above 0, at most {LARGEST:e} and of at most {MOST_DECIMALS} decimals",
-            )
-    with _exact():
-        slipped = _slipped(price, side, slippage_bps)
-        if slipped <= 0:
-            return Unfillable(
-                "out_of_range", f"{price} less {slippage_bps} basis points of slippage is no price"
-            )
-        fee = tidy((quantity * slipped * fee_bps / _WHOLE_BPS).quantize(_STEP))
+    if refused := out_of_range("quantity", quantity) or out_of_range("price", price):
+        return refused
+    slipped = slip(price, side, slippage_bps)
+    if isinstance(slipped, Unfillable):
+        return slipped
+    return execute(position, side, quantity, slipped, fee_bps=fee_bps, last_price=price)
+
+
+def execute(
+    position: AnyPosition,
+    side: Side,
+    quantity: Decimal,
+    price: Decimal,
+    *,
+    fee_bps: Decimal,
+    last_price: Decimal | None,
+) -> Fill[AnyPosition]:
+    """Trade a quantity at exactly this price; both are in range.
+
+    Args:
+        position: The market's position before it.
+        side: Which way it trades.
+        quantity: Base units.
+        price: What is paid or received for one.
+        fee_bps: Basis points of the value that it costs.
+        last_price: The market price, which the position keeps.
+    """
+    with localcontext(_CONTEXT):
+        fee = _plain((quantity * price * fee_bps / _WHOLE_BPS).quantize(_STEP)) if fee_bps else _ZERO
         signed = quantity if side is Side.BUY else -quantity
-        return Fill(slipped, fee, _after(position, signed, slipped, fee, price))
+        return Fill(price, fee, _after(position, signed, price, fee, last_price))
+
+
+def slip(price: Decimal, side: Side, slippage_bps: Decimal) -> Decimal | Unfillable:
+    """Return a price in range made worse: buys pay more, sells get less, rounded the same way."""
+    if not slippage_bps:
+        return _plain(price)
+    with localcontext(_CONTEXT):
+        slipped = _slipped(price, side, slippage_bps)
+    if slipped <= 0:
+        return Unfillable("out_of_range", f"{price} less {slippage_bps} basis points of slippage is no price")
+    return slipped
+
+
+def out_of_range(name: str, number: Decimal) -> Unfillable | None:
+    """Refuse a quantity or a price that sums would not stay exact with."""
+    if number.is_finite() and 0 < number <= LARGEST and _exponent(number) >= -MOST_DECIMALS:
+        return None
+    return Unfillable(
+        "out_of_range",
+        f"{name} {number} is not above 0, at most {LARGEST:e} and of at most {MOST_DECIMALS} decimals",
+    )
 
 
 def tidy(number: Decimal) -> Decimal:
     """Return the number without trailing zeros and exponent, rounded to `MOST_DECIMALS` decimals."""
-    with _exact():
-        return _plain(number.quantize(_STEP) if _exponent(number) < -MOST_DECIMALS else number)
+    return _plain(number.quantize(_STEP, context=_CONTEXT) if _exponent(number) < -MOST_DECIMALS else number)
+
+
+def add(*numbers: Decimal) -> Decimal:
+    """Return the exact sum, without trailing zeros and exponent."""
+    with localcontext(_CONTEXT):
+        return _plain(sum(numbers, _ZERO))
+
+
+def multiply(one: Decimal, other: Decimal) -> Decimal:
+    """Return the exact product, without trailing zeros and exponent."""
+    return _plain(_CONTEXT.multiply(one, other))
+
+
+def divide(one: Decimal, other: Decimal) -> Decimal:
+    """Return the quotient, rounded to `MOST_DECIMALS` decimals."""
+    return tidy(_CONTEXT.divide(one, other))
+
+
+def round_down(number: Decimal, step: Decimal) -> Decimal:
+    """Return the largest multiple of a step that is not above a number of at least 0."""
+    return multiply(_CONTEXT.divide_int(number, step), step)
+
+
+def is_multiple(number: Decimal, step: Decimal) -> bool:
+    """Tell whether a number is a whole number of steps."""
+    return not _CONTEXT.remainder(number, step)
 
 
 def _after(
-    position: Position, signed: Decimal, price: Decimal, fee: Decimal, last_price: Decimal
-) -> Position:
+    position: AnyPosition, signed: Decimal, price: Decimal, fee: Decimal, last_price: Decimal | None
+) -> AnyPosition:
     held = position.quantity
     closed = Decimal(0)  # signed as what is held
     removed = Decimal(0)  # its cost
@@ -128,7 +183,8 @@ def _after(
         closed = held if abs(signed) >= abs(held) else -signed
         removed = position.cost if closed == held else (position.cost * closed / held).quantize(_STEP)
     opened = signed + closed
-    return Position(
+    return msgspec.structs.replace(
+        position,
         quantity=_plain(held + signed),
         cost=_plain(position.cost - removed + opened * price),
         cash=_plain(position.cash - signed * price - fee),
@@ -139,7 +195,6 @@ def _after(
 
 
 def _slipped(price: Decimal, side: Side, slippage_bps: Decimal) -> Decimal:
-    """Return the price made worse: buys pay more, sells get less, rounded the same way."""
     share = slippage_bps / _WHOLE_BPS
     worse = price * (1 + share) if side is Side.BUY else price * (1 - share)
     if _exponent(worse) < -MOST_DECIMALS:
@@ -147,25 +202,15 @@ def _slipped(price: Decimal, side: Side, slippage_bps: Decimal) -> Decimal:
     return tidy(worse)
 
 
-def _is_in_range(number: Decimal) -> bool:
-    return number.is_finite() and 0 < number <= LARGEST and _exponent(number) >= -MOST_DECIMALS
-
-
 def _plain(number: Decimal) -> Decimal:
-    """Return the number without trailing zeros and exponent, unrounded; only within `_exact`."""
+    """Return the number without trailing zeros and exponent, unrounded."""
     if not number:
-        return Decimal(0)
-    number = number.normalize()
-    return number.quantize(Decimal(1)) if _exponent(number) > 0 else number
+        return _ZERO
+    number = number.normalize(_CONTEXT)
+    return number.quantize(_ONE, context=_CONTEXT) if _exponent(number) > 0 else number
 
 
 def _exponent(number: Decimal) -> int:
     exponent = number.as_tuple().exponent
     assert isinstance(exponent, int), number
     return exponent
-
-
-@contextmanager
-def _exact() -> Iterator[None]:
-    with localcontext(_CONTEXT):
-        yield

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from libs.common.domain.alert import AlertContent
+from libs.common.domain.alert import AlertContent, is_exit
 from libs.common.domain.ids import AccountName, WebhookName
 from libs.common.policy.allowance import Only
 from libs.common.policy.authentication import HashedSecret, HashedToken
@@ -69,6 +69,8 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """How many alerts are admitted, over all ingresses; None: all."""
     max_body_bytes: int = RUN_TIME_MAX_BODY
     max_age_ms: int = 60_000
+    max_age_exits_ms: int = 600_000
+    """For alerts that only ever lessen a position, or cancel."""
     clock_skew_ms: int = 5_000
     dedup: DedupWindows = DedupWindows()
     is_disabled: bool = False
@@ -77,5 +79,6 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
 
     def max_age_of(self, content: AlertContent) -> int:
         """Return how old an alert may become, ms: as old as both it and the webhook allow."""
+        longest_ms = max(self.max_age_ms, self.max_age_exits_ms) if is_exit(content) else self.max_age_ms
         own_ms = content.max_age_ms
-        return self.max_age_ms if own_ms is None else min(own_ms, self.max_age_ms)
+        return longest_ms if own_ms is None else min(own_ms, longest_ms)

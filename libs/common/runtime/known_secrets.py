@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from libs.common.domain.errors import ConfigError
+from libs.common.runtime.account_settings import CcxtAccount, HttpAccount
 from libs.common.runtime.secrets import read_secret
-from libs.common.runtime.settings import HttpAccount, Settings
+from libs.common.runtime.settings import Settings
 
 
 def known_secrets(settings: Settings, environ: Mapping[str, str]) -> set[str]:
@@ -14,12 +15,14 @@ def known_secrets(settings: Settings, environ: Mapping[str, str]) -> set[str]:
 
     One that is not set, or cannot be read, is left out: whoever needs it says so.
     """
-    accounts = [account for account in settings.accounts.values() if isinstance(account, HttpAccount)]
+    accounts = [
+        account for account in settings.accounts.values() if isinstance(account, HttpAccount | CcxtAccount)
+    ]
     found: set[str] = set()
     for name in settings.secret_names():
         with contextlib.suppress(ConfigError):
             found.add(read_secret(name, environ).reveal())
-    for url in (settings.redis.url, *(account.url for account in accounts)):
+    for url in (settings.redis.url, *(account.url or "" for account in accounts)):
         found |= _passwords(url)
     return found
 

@@ -11,20 +11,14 @@ import msgspec
 from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName
 from libs.common.policy.addresses import ANY, NAMED_SETS, AddressList
+from libs.common.runtime.account_settings import CcxtAccount, HttpAccount
 from libs.common.runtime.config_file import read_document
 from libs.common.runtime.durations import format_duration
 from libs.common.runtime.secrets import has_secret, read_secret
 from libs.common.runtime.sections import Keys, Misfit, WrongValue, read_section
-from libs.common.runtime.settings import (
-    DEFAULT_WEBHOOK,
-    REQUEST_MARGIN_MS,
-    VARIABLE,
-    VARIABLE_FORM,
-    Auth,
-    HttpAccount,
-    Settings,
-    WebhookSettings,
-)
+from libs.common.runtime.setting_values import VARIABLE, VARIABLE_FORM
+from libs.common.runtime.settings import REQUEST_MARGIN_MS, Settings
+from libs.common.runtime.webhook_settings import DEFAULT_WEBHOOK, Auth, WebhookSettings
 from libs.common.wire.masking import MASK
 
 SHORTEST_LEASE_MS: Final = 1_500
@@ -224,12 +218,17 @@ def _check_times(settings: Settings) -> None:
 
 
 def _check_venues(settings: Settings) -> None:
-    first: dict[tuple[str, str], str] = {}
+    first: dict[tuple[str, ...], str] = {}
     for name, account in settings.accounts.items():
-        if not isinstance(account, HttpAccount):
+        if isinstance(account, HttpAccount):
+            parts = urlsplit(account.url)
+            venue = (f"{parts.scheme}://{parts.netloc}{parts.path}".lower().rstrip("/"), account.secret)
+            what = "url and secret"
+        elif isinstance(account, CcxtAccount):
+            venue = (account.exchange, account.market_type, account.api_key, account.url or "")
+            what = "exchange, market_type and api_key"
+        else:
             continue
-        parts = urlsplit(account.url)
-        venue = (f"{parts.scheme}://{parts.netloc}{parts.path}".lower().rstrip("/"), account.secret)
         if (other := first.setdefault(venue, name)) != name:
-            remark = f"has the same url and secret as accounts.{other}: they would race on one position"
+            remark = f"has the same {what} as accounts.{other}: they would race on one position"
             raise Misfit(("accounts", name), remark)

@@ -7,7 +7,6 @@ import msgspec
 
 from libs.common.domain.alert import AlertContent
 from libs.common.domain.errors import AdmissionError
-from libs.common.domain.instruction import beyond_plain
 from libs.common.policy.dedup import DedupKind, body_digest, dedup_key
 from libs.common.policy.routing import Destination, Router, Share
 from libs.common.policy.webhook import Webhook
@@ -97,7 +96,7 @@ async def preview(
         content = document.read()
     except AdmissionError as error:
         return Preview(webhook, document.dialect, None, (), None, checks, error)
-    checks = (*checks, _age(webhook, content, now_ms), _execution(content))
+    checks = (*checks, _age(webhook, content, now_ms))
     digest = body_digest(masked)
     key = dedup_key(content, digest, webhook.dedup, interval_ms)
     sight = await seen.look_up(webhook.name, key.keys, digest)
@@ -136,16 +135,6 @@ def _age(webhook: Webhook, content: AlertContent, now_ms: int) -> Check:
     age_ms = max(0, now_ms - content.fired_at_ms)
     detail = f"fired {age_ms / 1_000:g} s ago; at most {limit_ms / 1_000:g} s, else it ends EXPIRED"
     return Check("age", passes=age_ms <= limit_ms, detail=detail)
-
-
-def _execution(content: AlertContent) -> Check:
-    beyond = beyond_plain(content)
-    if not beyond:
-        return Check("execution", passes=True, detail="a market order of so many units")
-    detail = (
-        f"it ends REJECTED: this version executes market orders of so many units, not {', '.join(beyond)}"
-    )
-    return Check("execution", passes=False, detail=detail)
 
 
 def _share_document(share: Share) -> Answer:

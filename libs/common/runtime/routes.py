@@ -6,7 +6,7 @@ from libs.common.domain.ids import AccountName
 from libs.common.policy.routing import Route, Router
 from libs.common.policy.symbols import SymbolMap
 from libs.common.policy.webhook import Webhook
-from libs.common.runtime.settings import AccountSettings
+from libs.common.runtime.account_settings import AccountSettings
 
 
 def router_to(

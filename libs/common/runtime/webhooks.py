@@ -9,7 +9,7 @@ from libs.common.policy.authentication import HashedToken, hash_secret, token_di
 from libs.common.policy.limits import Limit
 from libs.common.policy.webhook import DedupWindows, Demand, Webhook
 from libs.common.runtime.secrets import read_secret
-from libs.common.runtime.settings import Auth, WebhookSettings
+from libs.common.runtime.webhook_settings import Auth, WebhookSettings
 
 _SALT_BYTES: Final = 8
 
@@ -49,6 +49,7 @@ def declared_webhook(name: WebhookName, settings: WebhookSettings, environ: Mapp
         limit=None if rate.is_off else Limit(rate.interval_us, settings.burst or rate.count),
         max_body_bytes=settings.max_body,
         max_age_ms=int(settings.max_age_ms),
+        max_age_exits_ms=int(settings.max_age_exits_ms),
         clock_skew_ms=int(settings.clock_skew_ms),
         dedup=dedup,
     )

@@ -184,6 +184,8 @@ def _breakers(fields: dict[bytes, bytes], now_ms: int) -> tuple[BreakerFigures, 
             continue
         reset_at = rest.split("|")[1:2]
         reset_at_ms = int(reset_at[0]) if reset_at and reset_at[0].isdigit() else 0
+        if state == "paused" and reset_at_ms <= now_ms:
+            continue  # the venue may be asked again
         is_half_open = state == "open" and reset_at_ms <= now_ms
         found.append(BreakerFigures(scope.decode(), "half_open" if is_half_open else state, reset_at_ms))
     return tuple(sorted(found, key=lambda one: one.scope))

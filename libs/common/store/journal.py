@@ -13,8 +13,11 @@ from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 from libs.common.store.streams import Entry, pages_backwards, read_entry
 
-_ORDER_EVENTS: Final = frozenset({"SENDING", "UNKNOWN", "NOT_EXECUTED"})
+_ORDER_EVENTS: Final = frozenset({"SENDING", "UNKNOWN", "NOT_EXECUTED", "RESOLVED", "FILL"})
 """Events whose `reason` names the order."""
+
+_OF_ORDER: Final = "ORDER_"
+"""What events begin with that are a state of an order; their `reason` names it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class JournalEntry:
     """The order, for an order's events."""
     detail: str
     """Of SENDING the attempt; else a remark."""
+    note: str = ""
+    """JSON: what led to an order, or what the venue said. Empty where there is none."""
 
     @property
     def is_admission(self) -> bool:
@@ -157,7 +162,7 @@ def journal_entry(entry: Entry) -> JournalEntry:
     """Return the state change that an entry of the journal is of."""
     fields = entry.fields
     event, reason = fields.get("event", ""), fields.get("reason", "")
-    is_orders = event in _ORDER_EVENTS
+    is_orders = event in _ORDER_EVENTS or event.startswith(_OF_ORDER)
     return JournalEntry(
         entry_id=entry.entry_id,
         at_ms=entry.at_ms,
@@ -168,6 +173,7 @@ def journal_entry(entry: Entry) -> JournalEntry:
         reason="" if is_orders else reason,
         client_order_id=ClientOrderId(reason) if is_orders else None,
         detail=fields.get("detail", ""),
+        note=fields.get("note", ""),
     )
 
 

@@ -32,15 +32,20 @@ _PERMANENT: Final = frozenset(
         "workers",
         "webhooks",
         "symbols",
+        "halts",
+        "following",
     }
 )
-_PERMANENT_FAMILY: Final = re.compile(r"lane:.+|paper:[^:]+:positions")
+_PERMANENT_FAMILY: Final = re.compile(
+    r"lane:.+|paper:[^:]+:positions|(?:positions|fills|reconciled|risk):[^:]+"
+)
 
 
 def is_permanent(key: str) -> bool:
     """Tell whether a key may live without an expiry.
 
-    Lane streams are deleted when they are empty; the paper broker's positions are balances.
+    Lane streams are deleted when they are empty; the paper broker's positions are balances; published ones bear the
+    time of their reading; streams of fills are bounded by their length.
     """
     prefix, tag, name = key.partition("}:")
     if not tag or not prefix.startswith("bascule:{s"):
@@ -77,6 +82,11 @@ class Keys:
         """HASH name -> webhook, JSON: those made at run time. Written by configure."""
         self.symbols: Final = f"{self.prefix}symbols"
         """HASH `symbol|exchange|account` -> market: entries confirmed at run time. Written by configure."""
+        self.halts: Final = f"{self.prefix}halts"
+        """HASH scope -> `mode|at_ms|by|reason`: the kill switches that are set. Written by halt, read by begin."""
+        self.following: Final = f"{self.prefix}following"
+        """ZSET client order id -> when it is looked up next, ms: orders that rest at a venue. Written by settle, follow
+        and followed."""
         self.probe: Final = f"{self.prefix}probe"
         """STRING, TTL 10 s: what the health check writes to see that Redis takes writes."""
         self.fixed: Final = (
@@ -127,10 +137,48 @@ class Keys:
         """STRING, JSON `{at_ms, markets}`: what the account's venue trades; TTL 7 days. Written by workers."""
         return f"{self.prefix}markets:{account}"
 
+    def positions(self, account: AccountName) -> str:
+        """HASH market -> JSON: the account's positions as last read at its venue. Written by workers."""
+        return f"{self.prefix}positions:{account}"
+
+    def balance(self, account: AccountName) -> str:
+        """STRING, JSON: the account's money as last read at its venue; TTL 7 days. Written by workers."""
+        return f"{self.prefix}balance:{account}"
+
+    def risk(self, account: AccountName) -> str:
+        """HASH client order id -> `at|value|may rest|released at`: what account-wide risk limits hold back for it. Written by
+        begin, which forgets what was released two minutes ago, and by settle and audit.
+        """
+        return f"{self.prefix}risk:{account}"
+
+    def fills(self, account: AccountName) -> str:
+        """STREAM of market, order and signed quantity: the newest 10,000 or so fills of an account that is compared with
+        its venue. Written by settle, resolve and followed.
+        """
+        return f"{self.prefix}fills:{account}"
+
+    def reconciled(self, account: AccountName) -> str:
+        """HASH market -> JSON `{quantity, fills_id, active_at_ms}`: the venue's position when it was last compared, and
+        the last of the fills in it. Written by reconciled.
+        """
+        return f"{self.prefix}reconciled:{account}"
+
+    def reconciling(self, account: AccountName) -> str:
+        """STRING, the worker whose turn it is to compare an account with its venue; TTL of the pause between two."""
+        return f"{self.prefix}turn:reconcile:{account}"
+
+    def day(self, account: AccountName) -> str:
+        """STRING, JSON `{day, equity}`: an account's equity as its UTC day began; TTL 2 days. Written by workers."""
+        return f"{self.prefix}day:{account}"
+
+    def drift(self, account: AccountName, client_order_id: ClientOrderId) -> str:
+        """STRING, marks an order whose drift is in the journal already; TTL 7 days. Written by drifted."""
+        return f"{self.prefix}drift:{account}:{client_order_id}"
+
     def paper(self, account: AccountName, book: str) -> str:
         """One of the paper broker's shared books; see `store/paper_books.py`."""
         return f"{self.prefix}paper:{account}:{book}"
 
     def paper_order(self, account: AccountName, client_order_id: ClientOrderId) -> str:
-        """HASH of an order on paper; TTL from its fill on, longer than any replay. Written by paper_fill."""
+        """HASH of an order on paper; TTL from its last change on, longer than any replay. Written by paper_fill."""
         return f"{self.prefix}paper_order:{account}:{client_order_id}"

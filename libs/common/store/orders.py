@@ -26,6 +26,24 @@ LONGEST_WAIT_IN_PLACE_MS: Final = 250
 NO_LIMIT: Final = (0, 0)
 """Interval and burst of a limit that is off."""
 
+_FLAGS: Final = {(False, False): "", (True, False): "x", (False, True): "b", (True, True): "xb"}
+"""What `begin` is told of an order, by whether it is an exit and passes open breakers."""
+
+
+def market_scope(account: AccountName, market: Market) -> str:
+    """Name the breaker of one market of an account, as `begin` does."""
+    return f"{account}:{market}"
+
+
+def account_scope(account: AccountName) -> str:
+    """Name the breaker of a whole account, as `begin` does."""
+    return account
+
+
+def pause_scope(account: AccountName) -> str:
+    """Name the pause that an account's venue asked for, as `begin` does."""
+    return f"{account}|pause"
+
 
 class Intent(msgspec.Struct, frozen=True):
     """An attempt that is about to be made."""
@@ -41,13 +59,25 @@ class Intent(msgspec.Struct, frozen=True):
     window_ms: int
     """How long the request may execute once it has left."""
     plan: bytes
-    """Stored at the first attempt only."""
+    """Of the leg; stored at its first attempt only."""
     symbol_limit: tuple[int, int]
     """Microseconds between orders in the long run, and how many may come at once."""
     account_limit: tuple[int, int]
-    breaker_scope: str
     probe_ms: int
-    """How long a half-open breaker waits for its one probe."""
+    """How long a half-open breaker waits for its one probe; the same for all intents of a process."""
+    strategy: str | None = None
+    whole_plan: bytes = b""
+    """Of all legs, stored at the first attempt of the first; empty where there is one."""
+    is_exit: bool = False
+    """Whether it can only lessen what is open: a halt may let it through."""
+    passes_breaker: bool = False
+    """Whether an open breaker lets it through."""
+    note: bytes = b""
+    """JSON for the journal: what led to this order."""
+    budgets: bytes = b""
+    """Account-wide risk limits it counts against, JSON; empty where there are none."""
+    read_at_ms: int = 0
+    """Redis' time before the venue was asked for what the budgets are counted from."""
 
 
 class Go(msgspec.Struct, frozen=True):
@@ -55,10 +85,18 @@ class Go(msgspec.Struct, frozen=True):
 
     expires_at_ms: int
     wait_ms: int
-    breaker_generation: int
-    is_probe: bool
     left_ms: int
     """From Redis' answer until `expires_at_ms`; 0 or less where the answer came again after a long outage."""
+    market_breaker: "Permit"
+    account_breaker: "Permit"
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """What a breaker was when it let an order through."""
+
+    generation: int
+    is_probe: bool
+    """Whether it is the one trial of a half-open breaker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +106,7 @@ class Wait:
     until_ms: int
     reason: Reason
     now_ms: int
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +114,43 @@ class Expired:
     """The alert is too old to be sent."""
 
 
-Begun = Go | Wait | Expired | Moved | Stale
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """A kill switch refuses it."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class OverBudget:
+    """A risk limit of the whole account refuses it."""
+
+    rule: str
+    limit: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The plan is on disk."""
+
+
+Begun = Go | Wait | Halted | OverBudget | Expired | Moved | Stale
+
+PlanAnswer = Planned | Wait | Halted | Expired | Moved | Stale
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """A plan that begins with something else than an order."""
+
+    held: Held
+    entry_id: EntryId
+    plan: bytes
+    market: Market
+    strategy: str | None
+    note: bytes
+    """JSON for the journal: what led to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +161,17 @@ class Finding:
     client_order_id: ClientOrderId
     attempt: int
     state: OrderState | None
-    """UNKNOWN or NOT_EXECUTED; None counts one look-up that found nothing."""
+    """UNKNOWN or NOT_EXECUTED; what a leg came to, before the next one; None counts one look-up that found nothing."""
     nonce: Nonce | None
     """Its sender's, where he knows for certain that nothing was executed."""
     margin_ms: int
     """How long after its expiry a request may still show up."""
     detail: str = ""
+    answer: bytes = b""
+    """The encoded report of a leg."""
+    market: str = ""
+    filled: str = ""
+    """Signed quantity that the leg newly filled, where the account's positions are compared with its venue's."""
     look_up: str = field(default_factory=lambda: secrets.token_hex(8))
     """Names this look-up: the same finding, told again after a lost reply, counts once."""
 
@@ -121,6 +201,9 @@ class OrderOutcome(msgspec.Struct, frozen=True):
     state: OrderState
     answer: bytes
     """The encoded report."""
+    market: str = ""
+    filled: str = ""
+    """Signed quantity filled, where the account's positions are compared with its venue's; else empty."""
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -143,6 +226,14 @@ class BreakerReport:
     """As GO gave it: a report about an older one is dropped."""
     opens: bool
     reset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A venue's wish not to hear from an account for a while."""
+
+    account: AccountName
+    wait_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +267,11 @@ class Orders:
         self._holder = holder
         self._retention = retention
         self._now = "" if now_ms is None else str(now_ms)
-        self._scripts = {name: Script(name) for name in ("begin", "resolve", "settle", "report")}
+        self._scripts = {name: Script(name) for name in ("begin", "plan", "resolve", "settle", "report")}
         self.begin: Batch[Intent, Begun] = Batch(self._send_begin)
         """Submit an `Intent`. The same one again gets the same answer."""
+        self.plan: Batch[Planning, PlanAnswer] = Batch(self._send_plan)
+        """Submit a `Planning`. The same one again gets the same answer."""
         self.resolve: Batch[Finding, Resolved] = Batch(self._send_resolve)
         """Submit a `Finding`."""
         self.settle: Batch[Settlement, HandedOut] = Batch(self._send_settle)
@@ -192,13 +285,19 @@ class Orders:
             StoreCorrupt: The breaker's record cannot be used.
         """
         verdict = "OPEN" if report.opens else "CLOSE"
-        args: list[str | bytes | int] = [
-            self._now,
-            report.scope,
-            report.generation,
-            verdict,
-            int(report.reset_ms),
-        ]
+        return await self._report(report.scope, report.generation, verdict, report.reset_ms)
+
+    async def pause(self, pause: Pause) -> bool:
+        """Put off all orders of an account; tells whether that made it wait longer.
+
+        Raises:
+            StoreUnavailable: No answer.
+            StoreCorrupt: The breakers' record cannot be used.
+        """
+        return await self._report(pause_scope(pause.account), 0, "PAUSE", pause.wait_ms)
+
+    async def _report(self, scope: str, generation: int, verdict: str, wait_ms: int) -> bool:
+        args: list[str | bytes | int] = [self._now, scope, generation, verdict, int(wait_ms)]
         [answer] = await self._scripts["report"].run(self._client, self._keys.fixed, args)
         if answer[0] == b"ERROR":
             raise failure(answer)
@@ -206,7 +305,8 @@ class Orders:
 
     async def _send_begin(self, items: Sequence[Intent]) -> Sequence[Begun | BridgeError]:
         keys = [*self._keys.fixed]
-        args: list[str | bytes | int] = [self._now]
+        # Those of one worker are all the same.
+        args: list[str | bytes | int] = [self._now, LONGEST_WAIT_IN_PLACE_MS, int(items[0].probe_ms)]
         for one in items:
             keys += (
                 self._keys.lane(one.held.lane),
@@ -224,14 +324,36 @@ class Orders:
                 one.nonce,
                 int(one.window_ms),  # durations of the settings are packed slower, see `scripts`
                 one.plan,
+                one.whole_plan,
                 *one.symbol_limit,
                 *one.account_limit,
-                one.breaker_scope,
-                LONGEST_WAIT_IN_PLACE_MS,
-                int(one.probe_ms),
+                one.market,
+                one.strategy or "",
+                _FLAGS[one.is_exit, one.passes_breaker],
+                one.note,
+                one.budgets,
+                one.read_at_ms,
             )
         reply = await self._scripts["begin"].run(self._client, keys, args)
         return read_each(reply, _begun)
+
+    async def _send_plan(self, items: Sequence[Planning]) -> Sequence[PlanAnswer | BridgeError]:
+        keys = [*self._keys.fixed]
+        args: list[str | bytes | int] = [self._now]
+        for one in items:
+            keys.append(self._keys.lane(one.held.lane))
+            args += (
+                one.held.lane,
+                one.held.token,
+                self._holder,
+                one.entry_id,
+                one.plan,
+                one.market,
+                one.strategy or "",
+                one.note,
+            )
+        reply = await self._scripts["plan"].run(self._client, keys, args)
+        return read_each(reply, _planned)
 
     async def _send_resolve(self, items: Sequence[Finding]) -> Sequence[Resolved | BridgeError]:
         keys = [*self._keys.fixed]
@@ -248,6 +370,9 @@ class Orders:
                 one.look_up if one.state is None else one.nonce or "",
                 one.margin_ms,
                 one.detail,
+                one.answer,
+                one.market,
+                one.filled,
             )
         reply = await self._scripts["resolve"].run(self._client, keys, args)
         return read_each(reply, _resolved)
@@ -270,10 +395,17 @@ class Orders:
             )
             if order is None:
                 keys.append(self._keys.prefix)
-                args += ("", "", "", "")
+                args += ("", "", "", "", "", "")
             else:
                 keys.append(self._keys.order(order.client_order_id))
-                args += (order.client_order_id, order.attempt, order.state, order.answer)
+                args += (
+                    order.client_order_id,
+                    order.attempt,
+                    order.state,
+                    order.answer,
+                    order.market,
+                    order.filled,
+                )
         reply = await self._scripts["settle"].run(self._client, keys, args)
         return read_each(reply, handed_out)
 
@@ -281,9 +413,19 @@ class Orders:
 def _begun(answer: list[bytes]) -> Begun | BridgeError:
     word = answer[0]
     if word == b"GO":
-        return Go(int(answer[1]), int(answer[2]), int(answer[3]), answer[4] == b"1", int(answer[5]))
+        return Go(
+            int(answer[1]),
+            int(answer[2]),
+            int(answer[3]),
+            Permit(int(answer[4]), answer[5] == b"1"),
+            Permit(int(answer[6]), answer[7] == b"1"),
+        )
     if word == b"WAIT":
-        return Wait(int(answer[1]), Reason(answer[2].decode()), int(answer[3]))
+        return _wait(answer)
+    if word == b"HALTED":
+        return Halted(answer[1].decode())
+    if word == b"RISK":
+        return OverBudget(answer[1].decode(), answer[2].decode(), answer[3].decode())
     if word == b"EXPIRED":
         return Expired()
     if word == b"STATE":
@@ -291,6 +433,27 @@ def _begun(answer: list[bytes]) -> Begun | BridgeError:
     if word == b"STALE":
         return Stale()
     return failure(answer)
+
+
+def _planned(answer: list[bytes]) -> PlanAnswer | BridgeError:
+    word = answer[0]
+    if word == b"PLANNED":
+        return Planned()
+    if word == b"WAIT":
+        return _wait(answer)
+    if word == b"HALTED":
+        return Halted(answer[1].decode())
+    if word == b"EXPIRED":
+        return Expired()
+    if word == b"STATE":
+        return Moved()
+    if word == b"STALE":
+        return Stale()
+    return failure(answer)
+
+
+def _wait(answer: list[bytes]) -> Wait:
+    return Wait(int(answer[1]), Reason(answer[2].decode()), int(answer[3]), answer[4].decode())
 
 
 def _resolved(answer: list[bytes]) -> Resolved | BridgeError:

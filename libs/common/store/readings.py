@@ -14,11 +14,16 @@ from libs.common.policy.fills import Position
 from libs.common.store.checks import ServerFacts, read_server
 from libs.common.store.client import connect, translate
 from libs.common.store.dead_letters import DeadLetter, DeadLetters
+from libs.common.store.decisions import Decisions
+from libs.common.store.exposure import Exposure
 from libs.common.store.figures import Figures
+from libs.common.store.halts import Halts
 from libs.common.store.journal import Journal, JournalEntry, Outcome, Post, admitted_post
 from libs.common.store.keys import Keys
 from libs.common.store.markets import MarketStore
+from libs.common.store.operator_alerts import OperatorAlerts
 from libs.common.store.paper_books import PaperBooks
+from libs.common.store.published import Published
 from libs.common.store.records import AlertRecord, OrderRecord, Records
 from libs.common.store.seen import Seen
 from libs.common.store.streams import SCAN_AT_MOST
@@ -48,7 +53,7 @@ class Readings:
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
         self._keys = keys
-        self._books = PaperBooks(client, keys)
+        self.paper = PaperBooks(client, keys)
         self.records = Records(client, keys)
         self.journal = Journal(client, keys)
         self.tail = Tail(client, keys, self.records)
@@ -57,6 +62,11 @@ class Readings:
         self.tables = TableStore(client, keys)
         self.markets = MarketStore(client, keys)
         self.seen = Seen(client, keys)
+        self.halts = Halts(client, keys)
+        self.published = Published(client, keys)
+        self.decisions = Decisions(client, keys)
+        self.exposure = Exposure(client, keys)
+        self.operator_alerts = OperatorAlerts(client, keys)
 
     @classmethod
     @asynccontextmanager
@@ -93,7 +103,7 @@ class Readings:
 
     async def positions(self, account: AccountName) -> dict[Market, Position]:
         """Return what a paper account holds, by market; see `PaperBooks.positions`."""
-        return dict(await self._books.positions(account))
+        return dict(await self.paper.positions(account))
 
     async def paper_accounts(self) -> list[AccountName]:
         """Return the paper accounts that have ever traded, found by a walk through all keys.

@@ -260,7 +260,8 @@ def _order(name: ClientOrderId, fields: Hash, market: str) -> OrderRecord:
         report=codec.ORDER_REPORT.decode(answer) if answer else None,
         alert_id=AlertId(_text(fields, b"alert")),
         account=AccountName(_text(fields, b"account")),
-        market=market,
+        # A resting order outlives its instruction.
+        market=market or _text(fields, b"market"),
         signed_at_ms=_number(fields, b"signed_at"),
         expires_at_ms=_number(fields, b"expires_at"),
         ended_at_ms=_number(fields, b"ended_at") or None,

@@ -50,10 +50,52 @@ class WorkerMetrics:
             buckets=BUCKETS_S,
             registry=registry,
         )
+        self._followed = Gauge(
+            "bascule_orders_followed",
+            "Resting orders that are followed, by all workers together: the same number at each.",
+            registry=registry,
+        )
+        fills = Counter(
+            "bascule_order_fills_total", "Fills of resting orders.", ("account",), registry=registry
+        )
+        self._fills = cache(fills.labels)
+        look_ups = Counter(
+            "bascule_look_up_failures_total",
+            "Look-ups of resting orders, positions and balances that a venue did not answer.",
+            ("account",),
+            registry=registry,
+        )
+        self._look_ups = cache(look_ups.labels)
+        lost = Counter(
+            "bascule_orders_lost_total",
+            "Resting orders that their venue does not know any more.",
+            ("account",),
+            registry=registry,
+        )
+        self._lost_orders = cache(lost.labels)
+        drifts = Counter(
+            "bascule_drifts_total",
+            "Differences from a venue's positions and open orders that our own orders do not explain.",
+            ("account", "kind"),
+            registry=registry,
+        )
+        self._drifts = cache(drifts.labels)
+
+        held = Counter(
+            "bascule_orders_held_total",
+            "Times that a lane was held, since its venue cannot say what became of an order.",
+            ("account",),
+            registry=registry,
+        )
+        self._held_orders = cache(held.labels)
 
     def lanes_held(self, lanes: int) -> None:
         """Note how many lanes are run now."""
         self._held.set(lanes)
+
+    def order_held(self, account: str) -> None:
+        """Count a lane held for an order that cannot be told."""
+        self._held_orders(account).inc()
 
     def lane_lost(self) -> None:
         """Count a lane that turned out to be another's."""
@@ -78,3 +120,23 @@ class WorkerMetrics:
     def placed(self, outcome: str, took_ms: int) -> None:
         """Note a broker call: answered, rejected, unavailable or unknown."""
         self._calls(outcome).observe(took_ms / 1_000)
+
+    def orders_followed(self, orders: int) -> None:
+        """Note how many resting orders are followed now, by all workers."""
+        self._followed.set(orders)
+
+    def order_filled(self, account: str) -> None:
+        """Count a fill of a resting order."""
+        self._fills(account).inc()
+
+    def look_up_failed(self, account: str) -> None:
+        """Count a question to a venue that was not answered."""
+        self._look_ups(account).inc()
+
+    def order_lost(self, account: str) -> None:
+        """Count a resting order that its venue does not know any more."""
+        self._lost_orders(account).inc()
+
+    def drifted(self, account: str, kind: str) -> None:
+        """Count a difference from the venue: `position` or `order`."""
+        self._drifts(account, kind).inc()

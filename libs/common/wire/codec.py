@@ -8,8 +8,9 @@ import msgspec
 from libs.common.domain.alert import Alert
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.instruction import Instruction
-from libs.common.domain.order import OrderPlan, OrderReport
-from libs.common.policy.fills import Position
+from libs.common.domain.order import OrderPlan, OrderReport, Plan
+from libs.common.policy.book import Book
+from libs.common.policy.risk import Budget
 
 Record = TypeVar("Record")
 
@@ -42,5 +43,7 @@ class Codec(Generic[Record]):
 ALERT: Final = Codec(Alert, "alert")
 INSTRUCTION: Final = Codec(Instruction, "instruction")
 ORDER_PLAN: Final = Codec(OrderPlan, "order plan")
+PLAN: Final = Codec(Plan, "plan")
+BUDGETS: Final = Codec(tuple[Budget, ...], "budgets")
 ORDER_REPORT: Final = Codec(OrderReport, "order report")
-POSITION: Final = Codec(Position, "position")
+BOOK: Final = Codec(Book, "book")

@@ -1,26 +1,26 @@
 """Orders to an execution layer of the user's own, over signed HTTP.
 
 Whether a failed call may have traded is told by one fact and not by the kind of exception: whether the body had been
-handed to the network. Headers alone trade nothing.
+handed to the network, and for a request without one, whether its head had been. The head of an order trades nothing.
 """
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Final, NoReturn
-from urllib.parse import quote
+from typing import Any, Final, NoReturn
+from urllib.parse import quote, urlencode
 
 import httpx
-import orjson
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BrokerUnavailable, LookUpUnavailable, OrderOutcomeUnknown
 from libs.common.domain.ids import ClientOrderId, Market
 from libs.common.domain.order import OrderReport, OrderRequest
+from libs.common.domain.venue import Balance, Instrument, OpenOrder
 from libs.common.runtime.secrets import Secret
 from libs.common.wire.signing import is_signed, sign_body, sign_request
-from services.worker.brokers import http_answers
+from services.worker.brokers import http_facts, http_orders
 from services.worker.brokers.connections import Connections
 from services.worker.brokers.http_answers import Answer
 from services.worker.brokers.port import Capabilities, Deduplication, LookUp, StillOurs
@@ -29,9 +29,12 @@ LONGEST_ANSWER: Final = 65_536
 """Bytes; a longer answer counts as broken."""
 
 LONGEST_LIST: Final = 1_048_576
-"""The same for the list of all markets: tens of thousands of names."""
+"""The same for the lists of all markets and of open orders: tens of thousands of names, thousands of orders."""
 
-_NOT_OURS: Final = "the lane is no longer ours: no order was sent"
+CANCELLED_AT_ONCE: Final = 50
+"""Ids in one request: with 50 of 36 characters its address stays within every common server's 8 KiB."""
+
+_NOT_OURS: Final = "the lane is no longer ours: nothing was sent"
 
 _FAILURES: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
@@ -90,7 +93,7 @@ class HttpBroker:
         """Post one order."""
         if not still_ours():
             raise BrokerUnavailable(_NOT_OURS)
-        encoded = _encode(request)
+        encoded = http_orders.encode(request)
         body = _Body(encoded, still_ours)
         headers = [
             *self._headers,
@@ -102,51 +105,95 @@ class HttpBroker:
         try:
             answer = await self._exchange(httpx.Request("POST", self._orders, headers=headers, stream=body))
         except (*_FAILURES, TimeoutError, _TooLongError) as error:
-            body.refuse(_words(error), error)
+            _fail(body.has_left, _words(error), error)
         if not body.has_left:
-            body.refuse(f"answered before the order was sent: {answer}", None)
+            _fail(False, f"answered before the order was sent: {answer}", None)
         if not self._is_trusted(answer):
             raise OrderOutcomeUnknown(f"the answer's signature does not fit: {answer}")
-        return http_answers.placed(
+        return http_orders.placed(
             answer, request.client_order_id, request.plan.quantity, now_ms=self._clock.now_ms()
         )
 
     async def find(self, client_order_id: ClientOrderId, symbol: Market) -> OrderReport | None:  # noqa: ARG002
         """Ask for one order."""
-        return http_answers.found(await self._get(f"/orders/{quote(client_order_id)}"), client_order_id)
+        return http_orders.found(await self._get(f"/orders/{quote(client_order_id)}"), client_order_id)
 
     async def position(self, symbol: Market) -> Decimal:
         """Ask for one position."""
-        return http_answers.position(await self._get(f"/positions/{quote(symbol, safe='')}"))
+        return http_facts.position(await self._get(f"/positions/{_quoted(symbol)}"))
 
     async def price(self, symbol: Market) -> Decimal | None:
         """Ask for the last price."""
-        return http_answers.price(await self._get(f"/prices/{quote(symbol, safe='')}"))
+        return http_facts.price(await self._get(f"/prices/{_quoted(symbol)}"))
+
+    async def account(self) -> Balance | None:
+        """Ask for the account's money."""
+        return http_facts.account(await self._get("/account"))
+
+    async def instrument(self, symbol: Market) -> Instrument | None:
+        """Ask for the steps and limits of one market."""
+        return http_facts.instrument(await self._get(f"/instruments/{_quoted(symbol)}"))
+
+    async def open_orders(self, symbol: Market | None = None) -> Sequence[OpenOrder] | None:
+        """Ask for what rests."""
+        query = "" if symbol is None else f"?symbol={_quoted(symbol)}"
+        return http_orders.open_orders(await self._get(f"/orders{query}", longest=LONGEST_LIST), symbol)
+
+    async def cancel_open(self, symbol: Market, order_ids: Sequence[str], still_ours: StillOurs) -> None:
+        """Delete single orders; without ids nothing is sent, for that could be read as "all of them"."""
+        for first in range(0, len(order_ids), CANCELLED_AT_ONCE):
+            try:
+                await self._cancel(symbol, order_ids[first : first + CANCELLED_AT_ONCE], still_ours)
+            except BrokerUnavailable as error:
+                if first == 0:
+                    raise
+                raise OrderOutcomeUnknown(f"{first} orders were cancelled, then: {error}") from error
 
     async def markets(self) -> Sequence[Market] | None:
         """Ask for the list of markets."""
-        return http_answers.markets(await self._get("/instruments", longest=LONGEST_LIST))
+        return http_facts.markets(await self._get("/instruments", longest=LONGEST_LIST))
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self._connections.aclose()
 
     async def _get(self, path: str, *, longest: int = LONGEST_ANSWER) -> Answer:
-        url = httpx.URL(f"{self._base}{path}")
-        at_ms = self._clock.now_ms()
-        signature = sign_request(self._key, "GET", url.raw_path.decode(), at_ms)
-        headers = [
-            *self._headers,
-            (b"X-Timestamp", b"%d" % at_ms),
-            (b"X-Signature", signature.encode()),
-        ]
         try:
-            answer = await self._exchange(httpx.Request("GET", url, headers=headers), longest)
+            answer = await self._exchange(self._without_body("GET", path), longest)
         except (*_FAILURES, TimeoutError, _TooLongError) as error:
             raise LookUpUnavailable(f"no answer from the venue: {_words(error)}") from error
         if not self._is_trusted(answer):
             raise LookUpUnavailable(f"the answer's signature does not fit: {answer}")
         return answer
+
+    async def _cancel(self, symbol: Market, order_ids: Sequence[str], still_ours: StillOurs) -> None:
+        if not still_ours():
+            raise BrokerUnavailable(_NOT_OURS)
+        query = urlencode(
+            [("symbol", symbol), *(("order_id", each) for each in order_ids)], quote_via=quote, safe=""
+        )
+        head = _Head(still_ours)
+        request = self._without_body("DELETE", f"/orders?{query}", {"trace": head.watch})
+        try:
+            answer = await self._exchange(request)
+        except (*_FAILURES, TimeoutError, _TooLongError) as error:
+            _fail(head.has_left, _words(error), error)
+        if not self._is_trusted(answer):
+            raise OrderOutcomeUnknown(f"the answer's signature does not fit: {answer}")
+        http_orders.check_cancelled(answer, now_ms=self._clock.now_ms())
+
+    def _without_body(
+        self, method: str, path: str, extensions: Mapping[str, Any] | None = None
+    ) -> httpx.Request:
+        url = httpx.URL(f"{self._base}{path}")
+        at_ms = self._clock.now_ms()
+        signature = sign_request(self._key, method, url.raw_path.decode(), at_ms)
+        headers = [
+            *self._headers,
+            (b"X-Timestamp", b"%d" % at_ms),
+            (b"X-Signature", signature.encode()),
+        ]
+        return httpx.Request(method, url, headers=headers, extensions=dict(extensions or {}))
 
     async def _exchange(self, request: httpx.Request, longest: int = LONGEST_ANSWER) -> Answer:
         # One deadline over all: httpx's own run per step, so a venue that drips bytes would never meet one.
@@ -188,40 +235,31 @@ class _Body(httpx.AsyncByteStream):
         self.has_left = True
         yield self._encoded
 
-    def refuse(self, words: str, cause: BaseException | None) -> NoReturn:
-        """Raise what a call without an answer means."""
-        if self.has_left:
-            raise OrderOutcomeUnknown(f"no answer from the venue: {words}") from cause
-        raise BrokerUnavailable(f"no order was sent: {words}") from cause
+
+class _Head:
+    """The head of a request that is all of it. The transport tells when it is about to send it."""
+
+    def __init__(self, still_ours: StillOurs) -> None:
+        self._still_ours = still_ours
+        self.has_left = False
+
+    async def watch(self, event: str, _: Mapping[str, Any]) -> None:
+        if event == "http11.send_request_headers.started":
+            # Making a connection may have taken longer than the lease.
+            if not self._still_ours():
+                raise BrokerUnavailable(_NOT_OURS)
+            self.has_left = True
 
 
-def _encode(request: OrderRequest) -> bytes:
-    """Return the body: every field is there, null where it holds nothing."""
-    plan = request.plan
-    return orjson.dumps(
-        {
-            "client_order_id": request.client_order_id,
-            "account": request.account,
-            "symbol": request.symbol,
-            "side": plan.side,
-            "type": plan.type,
-            "quantity": _text(plan.quantity),
-            "limit_price": _text(plan.limit_price),
-            "stop_price": _text(plan.stop_price),
-            "take_profit": _text(plan.take_profit),
-            "stop_loss": _text(plan.stop_loss),
-            "reduce_only": plan.reduce_only,
-            "time_in_force": plan.time_in_force,
-            "alert_id": request.alert_id,
-            "strategy": request.strategy,
-            "expires_at_ms": request.expires_at_ms,
-        }
-    )
+def _fail(has_left: bool, words: str, cause: BaseException | None) -> NoReturn:
+    """Raise what a call without an answer means."""
+    if has_left:
+        raise OrderOutcomeUnknown(f"no answer from the venue: {words}") from cause
+    raise BrokerUnavailable(f"nothing was sent: {words}") from cause
 
 
-def _text(number: Decimal | None) -> str | None:
-    # Without an exponent: not every reader takes 1E-8.
-    return None if number is None else format(number, "f")
+def _quoted(symbol: Market) -> str:
+    return quote(symbol, safe="")
 
 
 def _tls(url: httpx.URL) -> ssl.SSLContext:

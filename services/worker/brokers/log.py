@@ -1,5 +1,6 @@
 """The dry run: orders go to the log and nowhere else."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -20,7 +21,7 @@ class LogBroker:
     """
 
     capabilities: Final = Capabilities(
-        Deduplication.LIFETIME, honours_expiry=False, look_up=LookUp.AUTHORITATIVE
+        Deduplication.LIFETIME, honours_expiry=False, look_up=LookUp.AUTHORITATIVE, has_positions=False
     )
 
     def __init__(self) -> None:
@@ -59,6 +60,18 @@ class LogBroker:
     async def price(self, symbol: Market) -> Decimal | None:  # noqa: ARG002
         """Know no price."""
         return None
+
+    async def account(self) -> None:
+        """Have no money."""
+
+    async def instrument(self, symbol: Market) -> None:
+        """Take any quantity at any price."""
+
+    async def open_orders(self, symbol: Market | None = None) -> None:
+        """Let nothing rest."""
+
+    async def cancel_open(self, symbol: Market, order_ids: Sequence[str], still_ours: StillOurs) -> None:
+        """Have nothing to cancel."""
 
     async def markets(self) -> None:
         """Take any name."""

@@ -1,11 +1,15 @@
-"""Trading on paper: every market order fills at once, on books that all workers share."""
+"""Trading on paper: a simulated exchange, whose books all workers share."""
 
 import asyncio
+import random
 from collections import defaultdict
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, assert_never
 
+from libs.common.domain.clock import Clock
 from libs.common.domain.errors import (
+    BrokerThrottled,
     BrokerUnavailable,
     LookUpUnavailable,
     OrderOutcomeUnknown,
@@ -14,99 +18,251 @@ from libs.common.domain.errors import (
     StoreUnavailable,
 )
 from libs.common.domain.ids import AccountName, ClientOrderId, Market
-from libs.common.domain.lifecycle import OrderState
-from libs.common.domain.order import OrderPlan, OrderReport, OrderRequest, OrderType
-from libs.common.policy.fills import Unfillable, fill, market_price
+from libs.common.domain.order import OrderReport, OrderRequest
+from libs.common.domain.venue import Balance, Instrument, OpenOrder, OrderAbilities
+from libs.common.policy import exchange
+from libs.common.policy.book import OPEN_STATES, Book
+from libs.common.policy.exchange import Ticket
+from libs.common.policy.faults import Fault, Faults, Latency
+from libs.common.policy.fills import Unfillable, add
+from libs.common.policy.order_checks import TIMES_IN_FORCE
+from libs.common.runtime.paper_exchange import PaperExchange
 from libs.common.store.paper_books import (
+    MOST_TRIES,
     NEVER_TRADED,
+    Amended,
     Answer,
     Booked,
     Booking,
     Changed,
     Counted,
     PaperBooks,
+    PlacedOrder,
     TooLate,
     Withheld,
+    step_aside,
 )
 from services.worker.brokers.port import Capabilities, Deduplication, LookUp, StillOurs
 
-MOST_TRIES: Final = 100
-"""Fills of the same market by other processes that may come first before an attempt gives up. None is the rule: only
-an account with `lane_by: strategy` trades one market from several lanes."""
+WITHHELD: Final = "the lane is no longer ours: nothing was sent"
 
 
 class PaperBroker:
-    """Fills at the alert's price, else the last seen, else the account's; buys pay slippage on top, sells below.
+    """One account at a simulated exchange; `policy/exchange.py` says how it trades, `policy/faults.py` how it fails.
 
-    It models neither depth nor latency, margin, funding or trading hours, and takes market orders only.
+    What one order tells of the price, the alert's, is what the others of its market meet. Redis holds the books, so a
+    fault is played, not suffered: an order whose answer is lost was booked, or was not, as the fault says.
     """
 
-    capabilities: Final = Capabilities(
-        Deduplication.LIFETIME, honours_expiry=True, look_up=LookUp.AUTHORITATIVE
-    )
-
-    def __init__(
-        self,
-        account: AccountName,
-        books: PaperBooks,
-        *,
-        default_price: Decimal | None,
-        slippage_bps: Decimal,
-        fee_bps: Decimal,
-    ) -> None:
+    def __init__(self, account: AccountName, books: PaperBooks, paper: PaperExchange, clock: Clock) -> None:
         """Args:
         account: Whose books.
         books: Shared by all paper accounts of the process, so that they share round trips.
-        default_price: Where neither the alert nor an earlier fill gives one; None rejects such an order.
-        slippage_bps: Basis points by which every fill is worse than its market price.
-        fee_bps: Basis points of a fill's value that it costs.
+        paper: How its exchange behaves.
+        clock: For days, times in force and the pace of partial fills; requests expire by Redis' time.
         """
         self._account = account
         self._books = books
-        self._default_price = default_price
-        self._slippage_bps = slippage_bps
-        self._fee_bps = fee_bps
+        self._paper = paper
+        self._clock = clock
+        self._is_smooth = paper.faults == Faults() and paper.latency == Latency()
+        self._uniform = random.Random(f"{paper.seed}:{account}").uniform  # noqa: S311 - a game, no secret
         self._seen: dict[Market, Counted] = {}
         """What the last answer said, to count from; the books say so where it is out of date."""
         self._turns: defaultdict[Market, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Orders of one market count one after the other: side by side, all but one would count in vain."""
+        self._late: set[asyncio.Task[None]] = set()
+        """Orders that are accepted after their answer was lost."""
+        lag_ms = paper.faults.look_up_lag_ms
+        self.capabilities: Final = Capabilities(
+            Deduplication.LIFETIME,
+            honours_expiry=True,
+            look_up=LookUp.LAGGING if lag_ms else LookUp.AUTHORITATIVE,
+            look_up_lag_ms=lag_ms,
+            orders=OrderAbilities(times_in_force=TIMES_IN_FORCE),
+        )
 
     async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
-        """Fill an order, or answer as the first time where the books know its id."""
-        _check_supported(request.plan)
-        async with self._turns[request.symbol]:
-            return await self._fill(request, still_ours)
+        """Take an order in, or answer as the first time where the books know its id."""
+        if not self._is_smooth:
+            return await self._place_roughly(request, still_ours)
+        return await self._book_in_turn(request, still_ours)
 
-    async def find(self, client_order_id: ClientOrderId, symbol: Market) -> OrderReport | None:  # noqa: ARG002
-        """Return the fill of an order."""
-        try:
-            return await self._books.order(self._account, client_order_id)
-        except (StoreUnavailable, StoreCorrupt) as error:
-            raise LookUpUnavailable(str(error)) from error
+    async def find(self, client_order_id: ClientOrderId, symbol: Market) -> OrderReport | None:
+        """Return an order as it stands now."""
+        self._may_fail_look_up()
+        known = await self._order(client_order_id)
+        if known is None:
+            # Its record may have expired while it rested.
+            order = (await self._current(symbol)).book.order_of(client_order_id)
+            return None if order is None else order.report()
+        lag_ms = self._paper.faults.look_up_lag_ms
+        if lag_ms and self._clock.now_ms() < known.placed_at_ms + lag_ms:
+            return None
+        if known.report.state not in OPEN_STATES:
+            return known.report
+        await self._current(symbol)
+        known = await self._order(client_order_id) or known
+        return known.report
 
     async def position(self, symbol: Market) -> Decimal:
         """Return the signed position."""
-        return (await self._look_up(symbol)).position.quantity
+        self._may_fail_look_up()
+        return (await self._current(symbol)).book.quantity
 
     async def price(self, symbol: Market) -> Decimal | None:
         """Return the price that an order without one would fill at."""
-        return market_price(None, (await self._look_up(symbol)).position, self._default_price)
+        self._may_fail_look_up()
+        book = (await self._read(symbol)).book
+        return self._paper.price_for(book, None) or book.last_price
+
+    async def account(self) -> Balance:
+        """Return what the account is worth at the last prices, and what this day, UTC, has added to it."""
+        self._may_fail_look_up()
+        books = (await self._all()).values()
+        now_ms = self._clock.now_ms()
+        return Balance(
+            equity=add(self._paper.cash, *(book.worth for book in books)),
+            day_pnl=add(*(book.day_pnl(now_ms) for book in books)),
+            currency=self._paper.currency,
+        )
+
+    async def instrument(self, symbol: Market) -> Instrument:  # noqa: ARG002 - all markets are alike
+        """Return how finely the account's markets trade."""
+        self._may_fail_look_up()
+        return self._paper.rules.instrument
+
+    async def open_orders(self, symbol: Market | None = None) -> Sequence[OpenOrder]:
+        """Return what rests, exits that came with an order too."""
+        self._may_fail_look_up()
+        if symbol is None:
+            markets = [market for market, book in (await self._all()).items() if book.orders]
+        else:
+            markets = [symbol]
+        return [
+            order.as_open(market) for market in markets for order in (await self._current(market)).book.orders
+        ]
+
+    async def cancel_open(self, symbol: Market, order_ids: Sequence[str], still_ours: StillOurs) -> None:
+        """Take resting orders back."""
+        if not self._is_smooth:
+            await asyncio.sleep(self._paper.latency.draw_ms(self._uniform) / 1_000)
+            self._may_fail_cancel(still_ours)
+        now_ms = self._clock.now_ms()
+        wanted = frozenset(order_ids)
+        async with self._turns[symbol]:
+            try:
+                before = await self._books.read(self._account, symbol)
+            except (StoreUnavailable, StoreCorrupt) as error:
+                raise BrokerUnavailable(str(error)) from error
+            try:
+                after = await self._books.amend(
+                    self._account,
+                    symbol,
+                    lambda book: exchange.cancel(book, wanted, at_ms=now_ms),
+                    before=before,
+                    may_go=still_ours,
+                )
+            except (StoreUnavailable, StoreCorrupt) as error:
+                raise OrderOutcomeUnknown(str(error)) from error
+            if isinstance(after, Withheld):
+                raise BrokerUnavailable(WITHHELD)
+            self._seen[symbol] = after
 
     async def markets(self) -> None:
         """Take any name."""
 
     async def aclose(self) -> None:
         """Wait until what was submitted has its answer; the connection is the caller's."""
+        for task in self._late:
+            task.cancel()
+        await asyncio.gather(*self._late, return_exceptions=True)
         await self._books.book.drain()
 
-    async def _fill(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
+    # Faults
+
+    async def _place_roughly(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
+        """Take an order in as far as latency and the dice let it."""
+        fault = self._paper.faults.draw(self._uniform)
+        await asyncio.sleep(self._paper.latency.draw_ms(self._uniform) / 1_000)
+        if fault is None:
+            return await self._book_in_turn(request, still_ours)
+        if not still_ours():
+            raise BrokerUnavailable(WITHHELD)
+        match fault:
+            case Fault.THROTTLED | Fault.MAINTENANCE:
+                raise self._unavailable(fault)
+            case Fault.REFUSED:
+                raise OrderRejected("refused", "refused by the dice")
+            case Fault.LATE_ACCEPT:
+                late = asyncio.create_task(self._book_late(request))
+                self._late.add(late)
+                late.add_done_callback(self._late.discard)
+            case Fault.TIMEOUT_AFTER | Fault.SERVER_ERROR_AFTER:
+                await self._book_unheard(request, still_ours)
+            case Fault.TIMEOUT_BEFORE | Fault.SERVER_ERROR:
+                pass
+            case _ as never:
+                assert_never(never)
+        # Nothing in it tells whether the order was accepted: nobody may act on that.
+        is_error = fault in {Fault.SERVER_ERROR, Fault.SERVER_ERROR_AFTER}
+        raise OrderOutcomeUnknown("500, on purpose" if is_error else "no answer in time, on purpose")
+
+    async def _book_unheard(self, request: OrderRequest, still_ours: StillOurs) -> None:
+        """Take an order in, and keep the answer."""
+        try:
+            await self._book_in_turn(request, still_ours)
+        except (OrderRejected, OrderOutcomeUnknown):
+            return
+
+    async def _book_late(self, request: OrderRequest) -> None:
+        """Take an order in some time after it was sent; it has left, so a lane that is lost meanwhile keeps nothing back.
+
+        It is refused where it has expired by then. A worker that ends sooner takes it along.
+        """
+        await asyncio.sleep(self._paper.faults.late_by_ms / 1_000)
+        try:
+            await self._book_in_turn(request, lambda: True)
+        except (OrderRejected, OrderOutcomeUnknown, BrokerUnavailable):
+            return
+
+    def _unavailable(self, fault: Fault) -> BrokerUnavailable:
+        if fault is Fault.THROTTLED:
+            wait_ms = self._paper.faults.retry_after_ms
+            return BrokerThrottled("too many requests, on purpose", retry_after_ms=wait_ms)
+        return BrokerUnavailable("maintenance, on purpose")
+
+    def _may_fail_look_up(self) -> None:
+        if self._is_smooth:
+            return
+        fault = self._paper.faults.draw_for_look_up(self._uniform)
+        if fault is not None:
+            raise LookUpUnavailable(f"{fault}, on purpose")
+
+    def _may_fail_cancel(self, still_ours: StillOurs) -> None:
+        if not still_ours():
+            raise BrokerUnavailable(WITHHELD)
+        fault = self._paper.faults.draw_for_look_up(self._uniform)
+        if fault is Fault.SERVER_ERROR:
+            raise OrderOutcomeUnknown("500, on purpose")
+        if fault is not None:
+            raise self._unavailable(fault)
+
+    # Orders
+
+    async def _book_in_turn(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
+        async with self._turns[request.symbol]:
+            return await self._book_in(request, still_ours)
+
+    async def _book_in(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
         before = self._seen.get(request.symbol, NEVER_TRADED)
-        for _ in range(MOST_TRIES):
+        for attempt in range(MOST_TRIES):
+            await step_aside(attempt)
             booking = self._count(request, before, still_ours)
             if isinstance(booking, Unfillable):
-                known, now = await self._read(request)
+                known, now = await self._look_again(request)
                 if known is not None:
-                    return known
+                    return known.report
                 if now.encoded == before.encoded:
                     raise OrderRejected(booking.code, booking.detail)
                 before = now
@@ -121,10 +277,12 @@ class PaperBroker:
                 case TooLate(now_ms):
                     raise OrderRejected("expired", f"expired at {request.expires_at_ms}, it is {now_ms}")
                 case Withheld():
-                    raise BrokerUnavailable("the lane is no longer ours: nothing was sent")
+                    raise BrokerUnavailable(WITHHELD)
+                case Amended():
+                    raise OrderOutcomeUnknown("the books answered as if there were no order")
                 case _ as never:
                     assert_never(never)
-        raise BrokerUnavailable(f"{MOST_TRIES} other fills of {request.symbol} came first")
+        raise BrokerUnavailable(f"{MOST_TRIES} other changes of {request.symbol} came first")
 
     async def _write(self, booking: Booking) -> Answer:
         try:
@@ -137,71 +295,89 @@ class PaperBroker:
             raise OrderOutcomeUnknown(str(error)) from error
         return answer
 
-    async def _read(self, request: OrderRequest) -> tuple[OrderReport | None, Counted]:
-        """Return what the books have of the order and its market; nothing of this attempt has been sent."""
-        try:
-            known = await self._books.order(self._account, request.client_order_id)
-            return known, await self._books.position(self._account, request.symbol)
-        except (StoreUnavailable, StoreCorrupt) as error:
-            raise BrokerUnavailable(str(error)) from error
-
-    async def _look_up(self, symbol: Market) -> Counted:
-        try:
-            return await self._books.position(self._account, symbol)
-        except (StoreUnavailable, StoreCorrupt) as error:
-            raise LookUpUnavailable(str(error)) from error
-
     def _count(self, request: OrderRequest, before: Counted, still_ours: StillOurs) -> Booking | Unfillable:
         plan = request.plan
-        price = market_price(plan.reference_price, before.position, self._default_price)
-        if price is None:
-            return Unfillable(
-                "no_price", f"neither the alert nor an earlier fill nor default_price prices {request.symbol}"
-            )
-        filled = fill(
-            before.position,
-            plan.side,
-            plan.quantity,
-            price,
-            slippage_bps=self._slippage_bps,
-            fee_bps=self._fee_bps,
+        price = self._paper.price_for(before.book, plan.reference_price)
+        step = exchange.submit(
+            before.book,
+            Ticket(f"paper-{request.client_order_id}", request.client_order_id, plan),
+            price=price,
+            at_ms=self._clock.now_ms(),
+            rules=self._paper.rules,
+            uniform=self._paper.dice(self._account, request.client_order_id),
         )
-        if isinstance(filled, Unfillable):
-            return filled
-        report = OrderReport(
-            order_id=f"paper-{request.client_order_id}",
-            state=OrderState.FILLED,
-            filled_quantity=plan.quantity,
-            average_price=filled.price,
-            fee=filled.fee,
-        )
+        if isinstance(step, Unfillable):
+            if step.code == "no_price":
+                detail = f"neither the alert nor an earlier fill nor default_price prices {request.symbol}"
+                return Unfillable(step.code, detail)
+            return step
+        own, *others = step.orders
         return Booking(
             account=self._account,
             market=request.symbol,
             client_order_id=request.client_order_id,
             alert_id=request.alert_id,
             before=before,
-            after=Counted.of(filled.position),
-            report=report,
+            after=Counted.of(step.book),
+            report=own.report(),
             expires_at_ms=request.expires_at_ms,
             may_go=still_ours,
+            others=[
+                (order.client_order_id, order.report())
+                for order in others
+                if order.client_order_id is not None
+            ],
         )
 
+    # Look-ups
 
-def _check_supported(plan: OrderPlan) -> None:
-    """Refuse what would have to be ignored.
+    async def _look_again(self, request: OrderRequest) -> tuple[PlacedOrder | None, Counted]:
+        """Return what the books have of the order and its market; nothing of this attempt has been sent."""
+        try:
+            known = await self._books.order(self._account, request.client_order_id)
+            return known, await self._books.read(self._account, request.symbol)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise BrokerUnavailable(str(error)) from error
 
-    Raises:
-        OrderRejected: It asks for more than a market order.
-    """
-    asked = {
-        "limit_price": plan.limit_price,
-        "stop_price": plan.stop_price,
-        "take_profit": plan.take_profit,
-        "stop_loss": plan.stop_loss,
-        "reduce_only": plan.reduce_only or None,
-    }
-    names = [name for name, value in asked.items() if value is not None]
-    if plan.type is not OrderType.MARKET or names:
-        what = ", ".join([f"type {plan.type}", *names])
-        raise OrderRejected("unsupported", f"paper fills plain market orders only; asked for {what}")
+    async def _order(self, client_order_id: ClientOrderId) -> PlacedOrder | None:
+        try:
+            return await self._books.order(self._account, client_order_id)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise LookUpUnavailable(str(error)) from error
+
+    async def _read(self, symbol: Market) -> Counted:
+        try:
+            return await self._books.read(self._account, symbol)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise LookUpUnavailable(str(error)) from error
+
+    async def _all(self) -> dict[Market, Book]:
+        try:
+            return dict(await self._books.positions(self._account))
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise LookUpUnavailable(str(error)) from error
+
+    async def _current(self, symbol: Market) -> Counted:
+        """Return a market's book once the time that has passed has done its work on what rests there."""
+        now = await self._read(symbol)
+        if not now.book.orders:
+            return now
+        now_ms = self._clock.now_ms()
+        async with self._turns[symbol]:
+            try:
+                after = await self._books.amend(
+                    self._account,
+                    symbol,
+                    lambda book: exchange.advance(
+                        book,
+                        at_ms=now_ms,
+                        rules=self._paper.rules,
+                        uniform=self._paper.dice(self._account, symbol, now_ms),
+                    ),
+                    before=now,
+                )
+            except (StoreUnavailable, StoreCorrupt) as error:
+                raise LookUpUnavailable(str(error)) from error
+            assert not isinstance(after, Withheld), "nothing holds it back"
+            self._seen[symbol] = after
+        return after

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from libs.common.domain.ids import ClientOrderId, Market
 from libs.common.domain.order import OrderReport, OrderRequest
+from libs.common.domain.venue import EVERYTHING, Balance, Instrument, OpenOrder, OrderAbilities
 
 StillOurs = Callable[[], bool]
 """Tells whether the lane may still be traded; asked at the last moment before anything leaves."""
@@ -45,6 +46,10 @@ class Capabilities:
     look_up: LookUp
     look_up_lag_ms: int = 0
     """How long after it executed an order the venue may still say that it does not know it."""
+    orders: OrderAbilities = EVERYTHING
+    """What an order can carry."""
+    has_positions: bool = True
+    """Whether `position` says what is open. A dry run holds nothing."""
 
 
 class Broker(Protocol):
@@ -89,6 +94,42 @@ class Broker(Protocol):
 
         Raises:
             LookUpUnavailable: The venue did not say.
+        """
+        ...
+
+    async def account(self) -> Balance | None:
+        """Return the account's money; None where the venue does not tell.
+
+        Raises:
+            LookUpUnavailable: The venue did not say.
+        """
+        ...
+
+    async def instrument(self, symbol: Market) -> Instrument | None:
+        """Return how finely a market can be traded; None where the venue does not tell.
+
+        Raises:
+            LookUpUnavailable: The venue did not say.
+        """
+        ...
+
+    async def open_orders(self, symbol: Market | None = None) -> Sequence[OpenOrder] | None:
+        """Return what rests, in one market or in all; None where the venue does not tell.
+
+        Raises:
+            LookUpUnavailable: The venue did not say.
+        """
+        ...
+
+    async def cancel_open(self, symbol: Market, order_ids: Sequence[str], still_ours: StillOurs) -> None:
+        """Cancel resting orders by the venue's own ids. One that rests no longer is no error; others stay.
+
+        Calling it again with the same ids is harmless.
+
+        Raises:
+            BrokerUnavailable: Nothing was cancelled; `BrokerThrottled` where the venue said when to come back.
+            OrderRejected: It does not cancel them, or cannot cancel single orders.
+            OrderOutcomeUnknown: Anything else; `open_orders` tells.
         """
         ...
 

@@ -1,17 +1,21 @@
 """Builds the broker of each account."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Final, assert_never
 
 from redis.asyncio import Redis
 
 from libs.common.domain.clock import Clock
+from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName
+from libs.common.runtime.account_settings import CcxtAccount, HttpAccount, LogAccount, PaperAccount
+from libs.common.runtime.paper_exchange import paper_exchange
 from libs.common.runtime.secrets import read_secret
-from libs.common.runtime.settings import HttpAccount, LogAccount, PaperAccount, Settings
+from libs.common.runtime.settings import Settings
 from libs.common.store.keys import Keys
 from libs.common.store.paper_books import ORDERS_KEPT_MS, PaperBooks
+from services.worker.brokers.ccxt_broker import CcxtBroker
+from services.worker.brokers.ccxt_exchange import Credentials
 from services.worker.brokers.http import HttpBroker
 from services.worker.brokers.log import LogBroker
 from services.worker.brokers.paper import PaperBroker
@@ -33,7 +37,7 @@ def build_brokers(
         environ: Where secrets come from.
 
     Raises:
-        ConfigError: A secret is missing.
+        ConfigError: A secret is missing, or ccxt, or it cannot trade what an account says.
     """
     retention = settings.retention
     books = PaperBooks(
@@ -45,13 +49,7 @@ def build_brokers(
     for name, account in settings.accounts.items():
         match account:
             case PaperAccount():
-                brokers[name] = PaperBroker(
-                    name,
-                    books,
-                    default_price=account.default_price,
-                    slippage_bps=_exact(account.slippage_bps),
-                    fee_bps=_exact(account.fee_bps),
-                )
+                brokers[name] = PaperBroker(name, books, paper_exchange(account), clock)
             case LogAccount():
                 brokers[name] = LogBroker()
             case HttpAccount():
@@ -64,11 +62,22 @@ def build_brokers(
                     look_up_lag_ms=account.look_up_lag_ms,
                     verify_answers=account.verify_answers,
                 )
+            case CcxtAccount():
+                brokers[name] = _ccxt_broker(name, account, clock, environ, settings.worker.concurrency + 8)
             case _:
                 assert_never(account)
     return brokers
 
 
-def _exact(basis_points: float) -> Decimal:
-    """Return the number as it was written: 2.5, not the binary fraction next to it."""
-    return Decimal(repr(basis_points))
+def _ccxt_broker(
+    name: AccountName, account: CcxtAccount, clock: Clock, environ: Mapping[str, str], connections: int
+) -> CcxtBroker:
+    credentials = Credentials(
+        read_secret(account.api_key, environ),
+        read_secret(account.secret, environ),
+        None if account.password is None else read_secret(account.password, environ),
+    )
+    try:
+        return CcxtBroker(account, credentials, clock, connections=connections)
+    except ConfigError as error:
+        raise ConfigError(f"accounts.{name}.{error}") from error

@@ -8,8 +8,9 @@ import pytest
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, Market
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport
-from libs.common.policy.fills import Position
+from libs.common.policy.book import Book
 from libs.common.store.paper_books import NEVER_TRADED, Booked, Booking, Counted, PaperBooks
+from libs.common.store.published import Published, PublishedBalance, PublishedPosition
 from tests.integration.cli.conftest import CommandLine
 from tests.support.filled_store import FilledStore
 
@@ -33,7 +34,7 @@ async def two_orders(store: FilledStore) -> list[AlertId]:
     return ids
 
 
-async def hold(store: FilledStore, market: str, position: Position) -> None:
+async def hold(store: FilledStore, market: str, position: Book) -> None:
     booking = Booking(
         account=AccountName("paper"),
         market=Market(market),
@@ -49,7 +50,7 @@ async def hold(store: FilledStore, market: str, position: Position) -> None:
 
 
 async def two_positions(store: FilledStore) -> None:
-    open_ = Position(
+    open_ = Book(
         quantity=Decimal(2),
         cost=Decimal(200),
         cash=Decimal(-201),
@@ -60,7 +61,7 @@ async def two_positions(store: FilledStore) -> None:
     await hold(
         store,
         "ETHUSDT",
-        Position(cash=Decimal(49), realised=Decimal(50), fees=Decimal(1), last_price=Decimal(9)),
+        Book(cash=Decimal(49), realised=Decimal(50), fees=Decimal(1), last_price=Decimal(9)),
     )
 
 
@@ -132,6 +133,10 @@ def test_open_positions_are_listed_with_what_they_earn(bascule: CommandLine, con
         "realised": "0",
         "fees": "1",
         "account_cash": "848",
+        "account_equity": None,
+        "expected": None,
+        "drift": None,
+        "read_at_ms": None,
     }
 
 
@@ -161,6 +166,73 @@ def test_positions_are_found_without_a_configuration(bascule: CommandLine) -> No
     assert (document["account"], document["account_cash"]) == ("paper", None)
 
 
-def test_an_account_that_trades_elsewhere_is_refused(bascule: CommandLine, config: Path) -> None:
-    assert bascule("positions", "--account", "desk").code == 1
+async def read_at_the_venue(store: FilledStore) -> None:
+    published = Published(store.client, store.keys)
+    desk = AccountName("desk")
+    open_ = PublishedPosition(
+        quantity=Decimal("-1.5"),
+        at_ms=5,
+        average_price=Decimal(100),
+        last_price=Decimal(90),
+        unrealised=Decimal(15),
+        expected=Decimal(-2),
+    )
+    await published.publish_position(desk, Market("BTC"), open_)
+    await published.publish_position(desk, Market("ETH"), PublishedPosition(quantity=Decimal(0), at_ms=5))
+    missing = PublishedPosition(quantity=Decimal(0), at_ms=5, expected=Decimal(1))
+    await published.publish_position(desk, Market("SOL"), missing)
+    balance = PublishedBalance(equity=Decimal(1_000), at_ms=5, day_pnl=Decimal("-3.5"), currency="USDT")
+    await published.publish_balance(desk, balance)
+
+
+def test_positions_at_a_venue_are_those_that_were_read_with_their_drift(
+    bascule: CommandLine, config: Path
+) -> None:
+    bascule.fill(read_at_the_venue)
+
+    found, missing = bascule("positions", "--account", "desk", "--json").json
+
+    assert found == {
+        "account": "desk",
+        "symbol": "BTC",
+        "quantity": "-1.5",
+        "average_price": "100",
+        "last_price": "90",
+        "unrealised": "15",
+        "realised": None,
+        "fees": None,
+        "account_cash": None,
+        "account_equity": "1000",
+        "expected": "-2",
+        "drift": "0.5",
+        "read_at_ms": 5,
+    }
+    assert (missing["symbol"], missing["quantity"], missing["drift"]) == ("SOL", "0", "-1")
+    assert len(bascule("positions", "--account", "desk", "--json", "--all").json) == 3
+
+
+def test_people_see_how_old_a_reading_is(bascule: CommandLine, config: Path) -> None:
+    bascule.fill(read_at_the_venue)
+
+    outcome = bascule("positions", "--account", "desk")
+
+    assert "d ago" in outcome.out.splitlines()[1]
+    assert "desk: 1000 USDT of equity, -3.5 today" in outcome.err
+
+
+def test_published_positions_are_found_without_a_configuration(bascule: CommandLine) -> None:
+    bascule.fill(two_positions)
+    bascule.fill(read_at_the_venue)
+
+    assert [one["account"] for one in bascule("positions", "--json").json] == ["paper", "desk", "desk"]
+
+
+def test_an_account_of_which_nothing_was_read_is_said_so(bascule: CommandLine, config: Path) -> None:
+    outcome = bascule("positions", "--account", "desk")
+
+    assert outcome.code == 0
+    assert "no worker has read its positions yet" in outcome.err
+
+
+def test_an_account_that_is_not_configured_has_no_positions(bascule: CommandLine, config: Path) -> None:
     assert bascule("positions", "--account", "nobody").code == 1

@@ -3,8 +3,8 @@
 -- Atomic because between any check and the intent another holder, a new deadline or another lane's order could
 -- slip in; and because an intent written though nothing will be sent would have to be looked up.
 --
--- Checks in order: fence, head, state of the order, age, breaker, limits. A call re-sent after a lost reply
--- (same attempt, same nonce) gets the same GO and is not charged again.
+-- Checks in order: fence, head, state of the order, kill switches, age, breakers, rate limits, account-wide risk
+-- limits. A call re-sent after a lost reply (same attempt, same nonce) gets the same GO and is not charged again.
 --
 -- Limits are reserved, not refused: a lane that must wait is told until when, and that slot stays its own
 -- (`slot` of the instruction: attempt|symbol due|account due|kept at|is late, microseconds). A lane that comes late
@@ -12,19 +12,34 @@
 -- same rate, which answers a short wait with GO, and a longer one with WAIT and a slot among those that came late:
 -- without one, all that were late together would ask again together.
 --
+-- Account-wide risk limits (`budgets`, JSON) are held against what the worker read at the venue plus all that other
+-- orders of the account reserved and that its reading cannot have seen: so many lanes at one instant do not each see
+-- the same free budget. The reservation is released when the instruction ends.
+--
 -- KEYS[9..]  per item: lane stream, order HASH, symbol's bucket, account's bucket
--- ARGV[2..]  per item: lane, token, holder, entry id, client order id, attempt, nonce, window ms, encoded plan,
---            symbol interval us or 0 (no limit), symbol burst, account interval us or 0, account burst,
---            breaker scope, longest wait in place ms, probe ms
+-- ARGV[2]    longest wait in place, ms
+-- ARGV[3]    probe ms
+-- ARGV[4..]  per item: lane, token, holder, entry id, client order id, attempt, nonce, window ms, plan of the leg,
+--            plan of all legs or '' where it is the only one, symbol interval us or 0 (no limit), symbol burst,
+--            account interval us or 0, account burst, market, strategy, flags (x: an exit, b: passes open breakers),
+--            note for the journal, budgets, read at ms
 --
 -- Returns per item:
---   {'GO', expires at ms, wait ms, breaker generation, is probe 1|0, ms left until it expires}   the intent is on disk
---   {'WAIT', until ms, reason, now ms}       nothing was written but reservations
+--   {'GO', expires at ms, wait ms, ms left until it expires, generation of the market's breaker, is its probe 1|0,
+--    generation of the account's breaker, is its probe 1|0}                 the intent is on disk
+--   {'WAIT', until ms, reason, now ms, detail}   nothing was written but reservations of the rate limit
+--   {'HALTED', words}                        a kill switch refuses it
+--   {'RISK', rule, limit, value}             a risk limit of the account refuses it
 --   {'EXPIRED'}                              past its deadline
 --   {'STATE'}                                not the head, or the order moved on: open again
 --   {'STALE'} | {'ERROR', text}
 
 write_even_when_full()
+
+local LONGEST_WAIT_US, PROBE_MS = tonumber(ARGV[2]) * 1000, tonumber(ARGV[3])
+
+-- How often a paused lane asks again: a resumed account goes on within this.
+local HALTED_MS = 2000
 
 -- A bucket is `tat|gate|late|seen`: theoretical arrival time of the reservations, of what left, and of what is to
 -- leave late, and the last time it was written, all microseconds.
@@ -73,27 +88,70 @@ local function count_in(bucket, time, leaves_at)
   save_bucket(bucket)
 end
 
--- Asks the breaker: nil to go on, else the time to wait for, ms. Grants the one probe of a half-open breaker.
-local function ask_breaker(scope, probe_ms)
-  local known = redis.call('HGET', BREAKERS, scope)
+-- Asks a breaker by its record: nil to go on, else the time to wait for, ms. Grants the one probe where it is half open.
+local function ask_breaker(known, may_pass)
   if not known then return nil, '0', '0' end
   local state, generation, reset_at, probe_until = string.match(known, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)$')
-  if state ~= 'open' then return nil, generation or '0', '0' end
+  if state ~= 'open' or may_pass then return nil, generation or '0', '0' end
   if NOW < tonumber(reset_at) then return tonumber(reset_at) end
   if NOW < tonumber(probe_until) then return tonumber(probe_until) end
-  return nil, generation, '1', 'open|' .. generation .. '|' .. reset_at .. '|' .. text(NOW + probe_ms)
+  return nil, generation, '1', 'open|' .. generation .. '|' .. reset_at .. '|' .. text(NOW + PROBE_MS)
+end
+
+-- A venue that said when to come back is obeyed by all lanes of the account: until when, or nil.
+local function paused_until(known)
+  local until_ms = tonumber(string.match(known or '', '^paused|%d+|(%d+)|') or '')
+  return until_ms and NOW < until_ms and until_ms or nil
+end
+
+-- How long the released reservations are remembered: no reading is older, and the orders of a minute are counted.
+local REMEMBERED_MS = 120000
+
+-- Holds budgets against reservations: nil where all fit, else the one that does not; reserves where they do.
+local function reserve_budgets(account, order, budgets, read_at)
+  local key = PREFIX .. 'risk:' .. account
+  local held = {orders = 0, value = 0, minute = 0}
+  local all = redis.call('HGETALL', key)
+  for n = 1, #all, 2 do
+    local at, value, may_rest, released = string.match(all[n + 1], '^(%d+)|([^|]*)|([01])|(%d+)$')
+    at, released = tonumber(at) or 0, tonumber(released) or 0
+    if released > 0 and released < NOW - REMEMBERED_MS then
+      redis.call('HDEL', key, all[n])
+    elseif all[n] ~= order then
+      if at > NOW - 60000 then held.minute = held.minute + 1 end
+      if released == 0 or released >= read_at then
+        if may_rest == '1' then held.orders = held.orders + 1 end
+        held.value = held.value + (tonumber(value) or 0)
+      end
+    end
+  end
+  local adds, may_rest = '0', '0'
+  for _, budget in ipairs(budgets) do
+    local value = tonumber(budget.base) + held[budget.measure] + tonumber(budget.add)
+    -- Sums of money in Lua's numbers: what fits exactly must not fail by their last digit.
+    if value > tonumber(budget.limit) * (1 + 1e-12) then
+      return {'RISK', budget.rule, tostring(budget.limit), string.format('%.12g', value)}
+    end
+    if budget.measure == 'value' then adds = tostring(budget.add) end
+    -- Only what may rest is a resting order in the end: market orders under way are none.
+    if budget.measure == 'orders' then may_rest = '1' end
+  end
+  redis.call('HSET', key, order, text(NOW) .. '|' .. adds .. '|' .. may_rest .. '|0')
+  return nil
 end
 
 return answer_each((#KEYS - 8) / 4, function(i)
-  local k, a = 9 + (i - 1) * 4, 2 + (i - 1) * 16
+  local k, a = 9 + (i - 1) * 4, 4 + (i - 1) * 20
   local lane, token, holder, entry = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local order, attempt, nonce, window = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6], tonumber(ARGV[a + 7])
-  local plan, scope = ARGV[a + 8], ARGV[a + 13]
-  local longest_wait, probe_ms = tonumber(ARGV[a + 14]) * 1000, tonumber(ARGV[a + 15])
+  local plan, whole_plan = ARGV[a + 8], ARGV[a + 9]
   local limits = {
-    {interval = tonumber(ARGV[a + 9]), burst = tonumber(ARGV[a + 10]), key = KEYS[k + 2]},
-    {interval = tonumber(ARGV[a + 11]), burst = tonumber(ARGV[a + 12]), key = KEYS[k + 3]},
+    {interval = tonumber(ARGV[a + 10]), burst = tonumber(ARGV[a + 11]), key = KEYS[k + 2]},
+    {interval = tonumber(ARGV[a + 12]), burst = tonumber(ARGV[a + 13]), key = KEYS[k + 3]},
   }
+  local market, strategy, flags = ARGV[a + 14], ARGV[a + 15], ARGV[a + 16]
+  local note, budgets, read_at = ARGV[a + 17], ARGV[a + 18], tonumber(ARGV[a + 19])
+  local is_exit, may_pass = string.find(flags, 'x', 1, true), string.find(flags, 'b', 1, true)
   local lane_key, order_key = KEYS[k], KEYS[k + 1]
 
   if not is_held(lane, token, holder) then return {'STALE'} end
@@ -101,32 +159,46 @@ return answer_each((#KEYS - 8) / 4, function(i)
   if head ~= entry then return {'STATE'} end
   local known = redis.call('HMGET', order_key, 'state', 'attempt', 'nonce', 'expires_at', 'granted')
   if known[1] == 'SENDING' and known[2] == attempt and known[3] == nonce then
-    local wait, generation, is_probe = string.match(known[5], '^([^|]*)|([^|]*)|([^|]*)$')
     renew_lease(token, holder)
-    return {'GO', known[4], wait, generation, is_probe, text(tonumber(known[4]) - NOW)}
+    local go = {'GO', known[4], '0', text(tonumber(known[4]) - NOW), '0', '0', '0', '0'}
+    local at = {3, 5, 6, 7, 8}
+    -- One word less where an older worker wrote it, who knew no breaker of an account.
+    for word in string.gmatch(known[5] or '', '[^|]+') do go[table.remove(at, 1)] = word end
+    return go
   end
   local may_send = (not known[1] or known[1] == 'NOT_EXECUTED') and (tonumber(known[2]) or 0) == tonumber(attempt) - 1
   if not may_send then return {'STATE'} end
   local deadline = tonumber(fields.deadline)
+  local halt, words = halted(fields.account, strategy, market, is_exit)
+  if halt == 'reject' then return {'HALTED', words} end
   if NOW >= deadline then return {'EXPIRED'} end
 
   local key = instruction_key(fields.alert, fields.account)
-  local function wait_until(at_ms, reason)
+  local function wait_until(at_ms, reason, detail)
     redis.call('HSET', key, 'running', '')
-    return {'WAIT', text(math.min(at_ms, deadline)), reason, text(NOW)}
+    return {'WAIT', text(math.min(at_ms, deadline)), reason, text(NOW), detail or ''}
   end
+  if halt then return wait_until(NOW + HALTED_MS, 'halted', words) end
 
-  local reset_at, generation, is_probe, granted = ask_breaker(scope, probe_ms)
+  local scope, account_scope = fields.account .. ':' .. market, fields.account
+  local breakers = redis.call('HMGET', BREAKERS, scope, account_scope, account_scope .. '|pause')
+  local paused = paused_until(breakers[3])
+  if paused then return wait_until(paused, 'throttled') end
+  local reset_at, generation, is_probe, granted = ask_breaker(breakers[1], may_pass)
   if reset_at then return wait_until(reset_at, 'breaker_open') end
+  local account_reset_at, account_generation, is_account_probe, account_granted = ask_breaker(breakers[2], may_pass)
+  if account_reset_at then return wait_until(account_reset_at, 'breaker_open', 'of the whole account') end
 
+  -- A slot is one leg's, and one attempt's.
+  local slot_of = attempt .. '@' .. order
   local slot_attempt, symbol_due, account_due, kept_at, late = string.match(
     redis.call('HGET', key, 'slot') or '', '^([^|]*)|([^|]*)|([^|]*)|(%d+)|([01])$')
   -- A slot from before the clock stepped back would be due far too late.
-  local is_reserved = slot_attempt == attempt and tonumber(kept_at) <= NOW_US
+  local is_reserved = slot_attempt == slot_of and tonumber(kept_at) <= NOW_US
   local is_late = is_reserved and late == '1'
   local due = is_reserved and {tonumber(symbol_due), tonumber(account_due)} or {}
   local function keep_slot(is_late_now)
-    redis.call('HSET', key, 'slot', attempt .. '|' .. text(due[1] or 0) .. '|' .. (due[2] and text(due[2]) or '')
+    redis.call('HSET', key, 'slot', slot_of .. '|' .. text(due[1] or 0) .. '|' .. (due[2] and text(due[2]) or '')
       .. '|' .. text(NOW_US) .. '|' .. (is_late_now and '1' or '0'))
   end
   local buckets = {}
@@ -148,7 +220,7 @@ return answer_each((#KEYS - 8) / 4, function(i)
     end
   end
   local leaves_in = gate_wait(buckets, is_late)
-  local is_too_late = leaves_in > longest_wait
+  local is_too_late = leaves_in > LONGEST_WAIT_US
   if is_too_late then leaves_in = gate_wait(buckets, false) end
   local wait = math.ceil(leaves_in / 1000)
   local leaves_at = NOW_US + wait * 1000
@@ -161,21 +233,32 @@ return answer_each((#KEYS - 8) / 4, function(i)
     keep_slot(true)
     return wait_until(math.ceil(leaves_at / 1000), 'rate_limit')
   end
+  if budgets ~= '' then
+    local refused = reserve_budgets(fields.account, order, cjson.decode(budgets), read_at)
+    if refused then return refused end
+  end
   for _, bucket in pairs(buckets) do count_in(bucket, 'gate', leaves_at) end
   if granted then redis.call('HSET', BREAKERS, scope, granted) end
+  if account_granted then redis.call('HSET', BREAKERS, account_scope, account_granted) end
 
   local expires_at = text(math.min(NOW + wait + window, deadline))
   redis.call('HSET', order_key, 'state', 'SENDING', 'attempt', attempt, 'nonce', nonce, 'signed_at', text(NOW),
     'expires_at', expires_at, 'misses', '0', 'alert', fields.alert, 'account', fields.account, 'lane', lane,
-    'granted', text(wait) .. '|' .. generation .. '|' .. is_probe)
+    'market', market, 'granted', text(wait) .. '|' .. generation .. '|' .. is_probe .. '|' .. account_generation
+      .. '|' .. is_account_probe)
   redis.call('PERSIST', order_key)
   local extra = {'attempts', attempt, 'running', token}
   if not known[1] then
     redis.call('HSET', order_key, 'plan', plan)
     local orders = redis.call('HGET', key, 'orders')
-    extra = {'attempts', attempt, 'running', token, 'plan', plan, 'orders', orders and (orders .. ' ' .. order) or order}
+    extra = {'attempts', attempt, 'running', token, 'orders', orders and (orders .. ' ' .. order) or order}
+    if not orders then
+      extra[#extra + 1], extra[#extra + 2] = 'plan', whole_plan ~= '' and whole_plan or plan
+    end
   end
-  record(key, 'SENDING', fields.alert, fields.account, lane, order, attempt, extra)
+  if budgets ~= '' then extra[#extra + 1], extra[#extra + 2] = 'reserved', '1' end
+  record(key, 'SENDING', fields.alert, fields.account, lane, order, attempt, extra, note)
   renew_lease(token, holder)
-  return {'GO', expires_at, text(wait), generation, is_probe, text(tonumber(expires_at) - NOW)}
+  return {'GO', expires_at, text(wait), text(tonumber(expires_at) - NOW), generation, is_probe, account_generation,
+    is_account_probe}
 end)

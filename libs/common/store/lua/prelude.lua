@@ -69,9 +69,11 @@ local function has_group()
   return redis.call('EXISTS', READY) == 1 and not redis.pcall('XPENDING', READY, GROUP).err
 end
 
-local function write_journal(event, alert, account, lane, reason, detail)
+-- `note` is JSON that a dispute may need: what led to an order, or what the venue said; nil or '' for none.
+local function write_journal(event, alert, account, lane, reason, detail, note)
+  local more = (note and note ~= '') and {'note', note} or {}
   return redis.call('XADD', JOURNAL, '*', 'event', event, 'alert', alert, 'account', account,
-    'lane', lane, 'reason', reason, 'detail', detail)
+    'lane', lane, 'reason', reason, 'detail', detail, unpack(more))
 end
 
 -- Keeps a post that was not admitted for operators, in a stream that is bounded by bytes: whoever floods the door
@@ -101,10 +103,42 @@ local function instruction_key(alert, account) return PREFIX .. 'instruction:' .
 
 -- Adds one journal entry and remembers its id in the instruction, so that an alert's history is read without
 -- a search. `extra` are further fields to set.
-local function record(key, event, alert, account, lane, reason, detail, extra)
-  local id = write_journal(event, alert, account, lane, reason, detail)
+local function record(key, event, alert, account, lane, reason, detail, extra, note)
+  local id = write_journal(event, alert, account, lane, reason, detail, note)
   local past = redis.call('HGET', key, 'journal')
   redis.call('HSET', key, 'journal', past and (past .. ' ' .. id) or id, unpack(extra))
+end
+
+local HAS_HALTS
+
+-- Which kill switch stops what is about to be sent: nil, or 'reject' | 'pause', and which it is, in words. An exit
+-- passes close-only. Of several the strictest rules: a refusal is final, a pause only puts off.
+local function halted(account, strategy, market, is_exit)
+  local key = PREFIX .. 'halts'
+  if HAS_HALTS == nil then HAS_HALTS = redis.call('EXISTS', key) == 1 end
+  if not HAS_HALTS then return nil end
+  local scopes = {}
+  for _, a in ipairs({'*', account}) do
+    for _, s in ipairs({'*', strategy}) do
+      for _, m in ipairs({'*', market}) do
+        scopes[#scopes + 1] = 'account=' .. a .. ';strategy=' .. s .. ';symbol=' .. m
+      end
+    end
+  end
+  local pause
+  for n, halt in ipairs(redis.call('HMGET', key, unpack(scopes))) do
+    local mode, reason = string.match(halt or '', '^([^|]*)|[^|]*|[^|]*|(.*)$')
+    if mode == 'pause' then
+      pause = 'pause of ' .. scopes[n] .. ': ' .. reason
+    elseif mode == 'close-only' and is_exit then
+      -- It goes on.
+    elseif halt then
+      -- What cannot be read was meant to stop something.
+      return 'reject', (mode or halt) .. ' of ' .. scopes[n] .. ': ' .. (reason or '')
+    end
+  end
+  if pause then return 'pause', pause end
+  return nil
 end
 
 local function fields_of(entry)
@@ -143,19 +177,37 @@ local function worst_of(ended)
   return worst
 end
 
+-- What an account's risk limits hold back for one order, as `begin` reserved it: `at|value|may rest 1|0|released at or
+-- 0`. It still counts against readings that were taken before its release.
+local function release_reservations(account, orders)
+  local key = PREFIX .. 'risk:' .. account
+  for order in string.gmatch(orders, '%S+') do
+    local held = string.match(redis.call('HGET', key, order) or '', '^(%d+|[^|]*|[01])|0$')
+    if held then redis.call('HSET', key, order, held .. '|' .. text(NOW)) end
+  end
+end
+
+-- Notes what was newly filled, for the comparison with the venue's positions. '' is nothing, or not compared.
+local function note_fill(account, market, order, quantity)
+  if quantity == '' then return end
+  redis.call('XADD', PREFIX .. 'fills:' .. account, 'MAXLEN', '~', '10000', '*', 'market', market, 'order', order,
+    'quantity', quantity)
+end
+
 -- Ends one instruction: its state, its alert's once all have ended, its dead letter, its expiry.
 -- keep: ms that ended records stay; keep_dead: the same where a dead letter may be replayed.
-local function finish(lane, lane_key, entry_id, fields, state, reason, detail, keep, keep_dead)
+local function finish(lane, lane_key, entry_id, fields, state, reason, detail, keep, keep_dead, note)
   local key = instruction_key(fields.alert, fields.account)
   local alert_key = PREFIX .. 'alert:' .. fields.alert
   -- Every read comes first: a key of a wrong type fails here, before anything is written.
-  local known = redis.call('HMGET', key, 'orders', 'attempts')
+  local known = redis.call('HMGET', key, 'orders', 'attempts', 'reserved')
   local ended = redis.call('HGET', alert_key, 'ended')
   ended = (ended and ended .. ' ' or '') .. fields.account .. '=' .. state
   local accounts = redis.call('HGET', alert_key, 'accounts') or fields.account
   local leaves_letter = SEVERITY[state] > SEVERITY.SKIPPED
   record(key, state, fields.alert, fields.account, lane, reason, detail,
-    {'state', state, 'reason', reason, 'detail', detail, 'ended_at', text(NOW), 'running', ''})
+    {'state', state, 'reason', reason, 'detail', detail, 'ended_at', text(NOW), 'running', ''}, note)
+  if known[3] then release_reservations(fields.account, known[1] or '') end
   -- An order record outlives every dead letter that could send it again.
   for order in string.gmatch(known[1] or '', '%S+') do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep_dead) end
   local open = redis.call('HINCRBY', alert_key, 'open', -1)

@@ -16,9 +16,9 @@ if step > 0 then
   for _, lane in ipairs(all) do redis.call('ZINCRBY', PARKED, -step, lane) end
   local breakers = redis.call('HGETALL', BREAKERS)
   for i = 1, #breakers, 2 do
-    local generation, reset_at, probe_until = string.match(breakers[i + 1], '^open|(%d+)|(%d+)|(%d+)$')
-    if generation then
-      redis.call('HSET', BREAKERS, breakers[i], 'open|' .. generation .. '|' .. text(math.max(0, reset_at - step))
+    local state, generation, reset_at, probe_until = string.match(breakers[i + 1], '^(%a+)|(%d+)|(%d+)|(%d+)$')
+    if state and state ~= 'closed' then
+      redis.call('HSET', BREAKERS, breakers[i], state .. '|' .. generation .. '|' .. text(math.max(0, reset_at - step))
         .. '|' .. text(math.max(0, probe_until - step)))
     end
   end

@@ -3,7 +3,9 @@
 -- Atomic compare-and-set on its generation, so that a late report of a call made before cannot open it again
 -- or keep it open longer.
 --
--- ARGV[2..]  per item: scope, generation at GO, verdict OPEN|CLOSE, reset ms
+-- PAUSE puts off all orders of an account, as its venue asked; the longer of two holds.
+--
+-- ARGV[2..]  per item: scope, generation at GO, verdict OPEN|CLOSE|PAUSE, reset ms
 --
 -- Returns per item: {'OK', generation} | {'LATE'} | {'ERROR', text}
 
@@ -12,6 +14,13 @@ write_even_when_full()
 return answer_each((#ARGV - 1) / 4, function(i)
   local a = 2 + (i - 1) * 4
   local scope, seen, verdict, reset = ARGV[a], ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
+  if verdict == 'PAUSE' then
+    local until_ms = tonumber(string.match(redis.call('HGET', BREAKERS, scope) or '', '^paused|%d+|(%d+)|') or '0')
+    if until_ms >= NOW + reset then return {'LATE'} end
+    redis.call('HSET', BREAKERS, scope, 'paused|0|' .. text(NOW + reset) .. '|0')
+    write_journal('BREAKER', '', '', scope, 'pause', text(reset))
+    return {'OK', '0'}
+  end
   local _, generation = string.match(redis.call('HGET', BREAKERS, scope) or '', '^([^|]*)|([^|]*)|')
   generation = generation or '0'
   if generation ~= seen then return {'LATE'} end

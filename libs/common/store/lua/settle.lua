@@ -4,13 +4,16 @@
 -- between the removal and closing the lane would leave a lane with work and no token.
 --
 -- Re-sent after a lost reply, the entry is no longer the head: nothing is written and the current head is handed
--- out, as the first time. Never ends an instruction whose order may still execute.
+-- out, as the first time. Never ends an instruction whose order may still execute, but where its account would rather
+-- lose sight of an order than hold a lane (DEAD as outcome_unknown): that order stays UNKNOWN.
+--
+-- Orders that rest at the venue are followed from here on, outside the lane.
 --
 -- KEYS[9..]  per item: lane stream, order HASH (or the prefix, where there is no order)
 -- ARGV[2]    ms that ended records stay
 -- ARGV[3]    ms that they stay where a dead letter may be replayed
 -- ARGV[4..]  per item: lane, token, holder, entry id, state, reason, detail, client order id or '', attempt,
---            order's new state or '', order's answer
+--            order's new state or '', order's answer, market, signed quantity filled or ''
 --
 -- Returns per item: {'HEAD', ...} as `hand_out` answers | {'CLOSED'} | {'STATE'} | {'STALE'} | {'ERROR', text}
 
@@ -19,10 +22,11 @@ write_even_when_full()
 local KEEP, KEEP_DEAD = ARGV[2], ARGV[3]
 
 return answer_each((#KEYS - 8) / 2, function(i)
-  local k, a = 9 + (i - 1) * 2, 4 + (i - 1) * 11
+  local k, a = 9 + (i - 1) * 2, 4 + (i - 1) * 13
   local lane, token, holder, entry = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local state, reason, detail = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
   local order, attempt, order_state, answer = ARGV[a + 7], ARGV[a + 8], ARGV[a + 9], ARGV[a + 10]
+  local market, filled = ARGV[a + 11], ARGV[a + 12]
   local lane_key, order_key = KEYS[k], KEYS[k + 1]
   if not is_held(lane, token, holder) then return {'STALE'} end
   local head, fields = head_of(lane, lane_key)
@@ -34,14 +38,24 @@ return answer_each((#KEYS - 8) / 2, function(i)
     ends_order = known[1] == 'SENDING' or known[1] == 'UNKNOWN'
     if not ends_order and known[1] ~= order_state then return {'STATE'} end
   end
+  local is_given_up = state == 'DEAD' and reason == 'outcome_unknown'
   local orders = redis.call('HGET', instruction_key(fields.alert, fields.account), 'orders')
+  local resting = {}
   for one in string.gmatch(orders or '', '%S+') do
-    if one ~= order or order_state == '' then
-      local other = redis.call('HGET', PREFIX .. 'order:' .. one, 'state')
-      if other == 'SENDING' or other == 'UNKNOWN' then return {'STATE'} end
-    end
+    local found = order_state
+    if one ~= order or order_state == '' then found = redis.call('HGET', PREFIX .. 'order:' .. one, 'state') end
+    if (found == 'SENDING' or found == 'UNKNOWN') and not is_given_up then return {'STATE'} end
+    if found == 'ACCEPTED' or found == 'PARTIAL' then resting[#resting + 1] = one end
   end
-  finish(lane, lane_key, entry, fields, state, reason, detail, KEEP, KEEP_DEAD)
-  if ends_order then redis.call('HSET', order_key, 'state', order_state, 'answer', answer, 'ended_at', text(NOW)) end
+  finish(lane, lane_key, entry, fields, state, reason, detail, KEEP, KEEP_DEAD, answer)
+  if ends_order then
+    redis.call('HSET', order_key, 'state', order_state, 'answer', answer)
+    if order_state ~= 'ACCEPTED' and order_state ~= 'PARTIAL' then redis.call('HSET', order_key, 'ended_at', text(NOW)) end
+    note_fill(fields.account, market, order, filled)
+  end
+  for _, one in ipairs(resting) do
+    redis.call('PERSIST', PREFIX .. 'order:' .. one)
+    redis.call('ZADD', PREFIX .. 'following', text(NOW), one)
+  end
   return hand_out(lane, lane_key, token)
 end)

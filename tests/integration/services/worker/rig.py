@@ -40,23 +40,29 @@ from libs.common.store.intake import Admission, Intake, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
 from libs.common.store.orders import NO_LIMIT, Orders, Retention
+from libs.common.store.published import Published
 from libs.common.store.tables import TableStore
 from libs.common.store.upkeep import Upkeep
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
+from services.worker import attempts as attempts_module
 from services.worker import consumer as consumer_module
 from services.worker import executor as executor_module
+from services.worker import fill_wait as fill_wait_module
 from services.worker import lane as lane_module
 from services.worker import persistence as persistence_module
 from services.worker import resolver as resolver_module
 from services.worker.account import Account, MarketLimits
+from services.worker.attempts import Attempts
 from services.worker.breakers import Breakers
 from services.worker.consumer import Consumer
 from services.worker.executor import Executor
 from services.worker.heartbeat import Heartbeat
+from services.worker.instruments import Instruments
 from services.worker.lane import LaneRunner
 from services.worker.leases import Lease, Leases
 from services.worker.mapping import MappingCheck
+from services.worker.planning import Planner
 from services.worker.resolver import Resolver
 from services.worker.slots import Slots
 from services.worker.solo import Solo
@@ -108,17 +114,26 @@ class Worker:
         self.solo = Solo()
         self.breakers = Breakers(rig.breaker, rig.clock, self.orders.report)
         self.mapping = MappingCheck(TableStore(self.client, rig.keys), rig.symbols)
-        self.executor = Executor(
-            accounts=rig.accounts,
+        self.attempts = Attempts(
             lanes=self.lanes,
             orders=self.orders,
             resolver=Resolver(self.orders),
             breakers=self.breakers,
-            mapping=self.mapping,
             clock=rig.clock,
             metrics=self.metrics,
             lease_ms=LEASE_MS,
             probe_ms=LEASE_MS,
+            poison_limit=POISON_LIMIT,
+        )
+        self.published = Published(self.client, rig.keys)
+        self.executor = Executor(
+            accounts=rig.accounts,
+            lanes=self.lanes,
+            orders=self.orders,
+            attempts=self.attempts,
+            planner=Planner(self.mapping, Instruments(rig.clock), self.published, rig.clock),
+            clock=rig.clock,
+            metrics=self.metrics,
             poison_limit=POISON_LIMIT,
         )
         self.runner = LaneRunner(
@@ -238,9 +253,9 @@ class WorkerRig:
         await self.upkeep.reclaim(lease_ms=LEASE_MS)
         in_test_time: Any = SimpleNamespace(sleep=self.sleep)
         certain: Any = SimpleNamespace(uniform=lambda low, high: low + (high - low) * self.jitter)
-        for module in (executor_module, resolver_module):
+        for module in (attempts_module, fill_wait_module, resolver_module):
             monkeypatch.setattr(module, "asyncio", in_test_time)
-        for module in (executor_module, resolver_module, lane_module):
+        for module in (attempts_module, executor_module, resolver_module, lane_module):
             monkeypatch.setattr(module, "random", certain)
         monkeypatch.setattr(consumer_module, "BLOCK_MS", 50)
         monkeypatch.setattr(consumer_module, "RETRY_S", 0.01)
@@ -306,6 +321,7 @@ class WorkerRig:
         action: Action = Action.BUY,
         max_age_ms: int = 60_000,
         body: bytes | None = None,
+        **asked: Any,
     ) -> AlertId:
         self._alerts += 1
         alert = AlertId(f"alert{self._alerts:05d}")
@@ -318,6 +334,7 @@ class WorkerRig:
             quantity=None if quantity is None else Decimal(quantity),
             symbol=symbol,
             exchange=exchange,
+            **asked,
         )
         encoded = codec.INSTRUCTION.encode(instruction) if body is None else body
         admission = Admission(

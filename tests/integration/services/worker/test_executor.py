@@ -11,6 +11,7 @@ from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport
 from libs.common.wire import codec
+from services.worker.attempts import THROTTLED_MS
 from services.worker.executor import FOR_OTHERS_MS, HELD_MS
 from tests.integration.services.worker.rig import (
     DESK,
@@ -171,16 +172,19 @@ async def test_a_venue_that_throttles_for_longer_than_the_alert_lives_lets_it_ex
     assert await rig.until_due() == 20_000
     await worker.run_lane()
     assert rig.ended(alert) == ("EXPIRED", "too_old")
-    assert rig.ended(behind) == ("EXECUTED", "filled")
+    assert await rig.until_due() == 10_000
+    await worker.run_lane()
+    assert rig.ended(behind) == ("EXPIRED", "too_old")
+    assert len(broker.requests) == 1
 
 
-async def test_a_venue_that_throttles_without_a_time_is_backed_off_from_as_ever(
+async def test_a_venue_that_throttles_without_a_time_is_left_alone_for_a_second(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker
 ):
     broker.then(fails(BrokerThrottled("429", retry_after_ms=None)))
     await rig.admit()
     await worker.run_lane()
-    assert rig.slept_ms == [100]
+    assert rig.parked() == {"desk:BTC": THROTTLED_MS}
 
 
 async def test_a_request_that_came_too_late_is_sent_again_while_the_alert_is_young(

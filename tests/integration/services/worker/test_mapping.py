@@ -94,6 +94,17 @@ async def test_an_account_that_has_become_strict_trades_no_symbol_that_its_table
     assert rig.ended(alert) == ("REJECTED", "unknown_symbol")
 
 
+async def test_a_market_that_an_operator_named_is_traded_whatever_the_table_says(
+    rig: WorkerRig, broker: ScriptedBroker
+):
+    rig.accounts[DESK] = rig.account(mode=SymbolMode.STRICT)
+    rig.symbols.append(entry("BTCUSDT", "BTC/USDT:USDT"))
+    alert = await rig.admit("BTCUSDT", names_market=True)
+    await rig.worker("b").run_lane()
+    assert [one.symbol for one in broker.requests] == ["BTCUSDT"]
+    assert rig.ended(alert) == ("EXECUTED", "filled")
+
+
 async def test_the_accounts_rules_hold_here_too(rig: WorkerRig, worker: Worker):
     rig.accounts[DESK] = rig.account(rules=frozenset({SymbolRule.STRIP_PERPETUAL}))
     alert = await rig.admit("BTCUSDT", symbol="BTCUSDT.P")
@@ -185,18 +196,6 @@ async def test_the_table_follows_changes_and_an_outage_is_told_once(
             stopped.set()
             await task
     assert [event["event"] for event in events] == ["symbols_not_read"]
-
-
-async def test_what_this_worker_cannot_execute_ends_rejected_and_is_not_misread(
-    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
-):
-    from libs.common.domain.alert import Action
-
-    alert = await rig.admit(action=Action.CLOSE_LONG)
-    await worker.run_lane()
-    assert broker.requests == []
-    assert rig.ended(alert) == ("REJECTED", "not_supported")
-    assert "close_long" in rig.letters()[0]["detail"]
 
 
 async def test_a_symbol_whose_market_has_the_same_name_is_looked_up_again_too(

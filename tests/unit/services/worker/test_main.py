@@ -9,7 +9,14 @@ from libs.common.policy.symbols import SymbolMode, SymbolRule
 from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.settings import Settings
 from libs.common.store.orders import NO_LIMIT
-from services.worker.__main__ import accounts_of, slots_per_account
+from services.worker.__main__ import (
+    accounts_of,
+    followed_accounts,
+    reconciled_accounts,
+    slots_per_account,
+)
+from services.worker.follower import FollowedAccount
+from services.worker.reconciler import ReconciledAccount
 from tests.support.clock import ManualClock
 from tests.support.scripted_broker import ScriptedBroker
 
@@ -62,3 +69,21 @@ def test_an_account_knows_what_becomes_of_symbols(load: Load, clock: ManualClock
     text = ONE.replace("  desk:\n", "  desk:\n    symbols: strict\n    symbol_rules: [strip-perpetual]\n")
     account = accounts_of(load(text), {DESK: ScriptedBroker(clock)})[DESK]
     assert (account.mode, account.rules) == (SymbolMode.STRICT, {SymbolRule.STRIP_PERPETUAL})
+
+
+def test_resting_orders_of_every_account_are_followed_and_accounts_elsewhere_compared(load: Load):
+    more = "\n    order_time_limit: 4h\n    reconcile: {every: 5min, on_drift: halt}\nlimits:"
+    settings = load(
+        ONE.replace("accounts:\n", "accounts:\n  dry: {broker: log}\n").replace("\nlimits:", more)
+    )
+    broker = ScriptedBroker(ManualClock())
+    brokers = {DESK: broker, AccountName("dry"): broker}
+    assert followed_accounts(settings, brokers) == {
+        DESK: FollowedAccount(broker, 14_400_000, counts_fills=True),
+        AccountName("dry"): FollowedAccount(broker, None, counts_fills=False),
+    }
+    assert reconciled_accounts(settings, brokers) == {
+        DESK: ReconciledAccount(broker, 300_000, halts_on_drift=True)
+    }
+    accounts = accounts_of(settings, brokers)
+    assert {name: account.is_reconciled for name, account in accounts.items()} == {"desk": True, "dry": False}

@@ -16,7 +16,8 @@ from libs.common.policy.fills import (
     Position,
     Unfillable,
     fill,
-    market_price,
+    is_multiple,
+    round_down,
     tidy,
 )
 
@@ -47,7 +48,7 @@ def trade(
     price: str | Decimal,
     slippage: str | Decimal = "0",
     fee: str | Decimal = "0",
-) -> Fill:
+) -> Fill[Position]:
     filled = fill(
         position,
         side,
@@ -245,16 +246,13 @@ def test_a_sale_that_would_slip_to_nothing_is_refused() -> None:
     assert isinstance(refused, Unfillable)
 
 
-@pytest.mark.parametrize(
-    ("reference", "last", "default", "expected"),
-    [("1", "2", "3", "1"), (None, "2", "3", "2"), (None, None, "3", "3"), (None, None, None, None)],
-)
-def test_the_price_is_the_alerts_else_the_last_else_the_accounts(
-    reference: str | None, last: str | None, default: str | None, expected: str | None
-) -> None:
-    def decimal(text: str | None) -> Decimal | None:
-        return None if text is None else Decimal(text)
+@given(numbers(), numbers())
+def test_rounding_down_gives_the_largest_multiple_that_is_not_above(number: Decimal, step: Decimal) -> None:
+    rounded = round_down(number, step)
+    assert is_multiple(rounded, step)
+    assert rounded <= number < rounded + step
 
-    assert market_price(decimal(reference), Position(last_price=decimal(last)), decimal(default)) == decimal(
-        expected
-    )
+
+def test_a_number_that_is_no_whole_number_of_steps_is_told_to_the_last_digit() -> None:
+    assert is_multiple(Decimal("1000000000000.00000003"), Decimal("1E-8"))
+    assert not is_multiple(Decimal("1000000000000.000000035"), Decimal("1E-8"))

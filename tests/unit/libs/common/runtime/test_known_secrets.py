@@ -1,8 +1,10 @@
 from pathlib import Path
 
 from libs.common.domain.ids import AccountName, WebhookName
+from libs.common.runtime.account_settings import HttpAccount, LogAccount
 from libs.common.runtime.known_secrets import known_secrets
-from libs.common.runtime.settings import HttpAccount, LogAccount, RedisSettings, Settings, WebhookSettings
+from libs.common.runtime.settings import RedisSettings, Settings
+from libs.common.runtime.webhook_settings import WebhookSettings
 
 SETTINGS = Settings(
     webhooks={WebhookName("default"): WebhookSettings(secret="HOOK", accounts=(AccountName("desk"),))},

@@ -14,18 +14,12 @@ from libs.common.policy.limits import Limit, Limits
 from libs.common.policy.routing import LaneBy
 from libs.common.policy.symbols import SymbolEntry, SymbolMode, SymbolRule
 from libs.common.runtime import settings as module
+from libs.common.runtime.account_settings import AccountLimits, AccountSettings, HttpAccount, PaperAccount
 from libs.common.runtime.durations import Rate
 from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.sections import Section
-from libs.common.runtime.settings import (
-    AccountLimits,
-    AccountSettings,
-    Auth,
-    Durability,
-    HttpAccount,
-    PaperAccount,
-    WebhookSettings,
-)
+from libs.common.runtime.settings import Durability
+from libs.common.runtime.webhook_settings import Auth, WebhookSettings
 from libs.common.wire.dialects.catalogue import BY_NAME
 from tests.unit.libs.common.runtime.conftest import BASE
 

@@ -17,6 +17,14 @@ ALL = [
     KEYS.account_bucket(AccountName("desk")),
     KEYS.paper(AccountName("desk"), "positions"),
     KEYS.markets(AccountName("desk")),
+    KEYS.following,
+    KEYS.halts,
+    KEYS.positions(AccountName("desk")),
+    KEYS.balance(AccountName("desk")),
+    KEYS.fills(AccountName("desk")),
+    KEYS.reconciling(AccountName("desk")),
+    KEYS.day(AccountName("desk")),
+    KEYS.drift(AccountName("desk"), ClientOrderId("o")),
 ]
 
 
@@ -47,14 +55,29 @@ def test_a_name_from_outside_neither_escapes_its_tag_nor_makes_a_long_key(hostil
 
 @pytest.mark.parametrize(
     "key",
-    [KEYS.ready, KEYS.lanes, KEYS.parked, KEYS.journal, KEYS.dead, KEYS.refused, KEYS.breakers, KEYS.meta],
+    [
+        KEYS.ready,
+        KEYS.lanes,
+        KEYS.parked,
+        KEYS.journal,
+        KEYS.dead,
+        KEYS.refused,
+        KEYS.breakers,
+        KEYS.meta,
+        KEYS.halts,
+    ],
 )
 def test_the_fixed_keys_live_for_ever(key: str):
     assert is_permanent(key)
 
 
 @pytest.mark.parametrize(
-    "key", [KEYS.lane(LaneName("desk:BTC")), KEYS.paper(AccountName("desk"), "positions")]
+    "key",
+    [
+        KEYS.lane(LaneName("desk:BTC")),
+        KEYS.paper(AccountName("desk"), "positions"),
+        KEYS.positions(AccountName("desk")),
+    ],
 )
 def test_lanes_and_books_live_for_ever(key: str):
     assert is_permanent(key)
@@ -71,6 +94,7 @@ def test_lanes_and_books_live_for_ever(key: str):
         KEYS.order(ClientOrderId("o")),
         KEYS.account_bucket(AccountName("d")),
         KEYS.markets(AccountName("d")),
+        KEYS.balance(AccountName("d")),
         KEYS.paper_order(AccountName("d"), ClientOrderId("o")),
         "ready",
         "other:{s0}:ready",

@@ -1,13 +1,13 @@
 """Every account of the configuration gets the broker it names."""
 
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName
-from libs.common.runtime.settings import HttpAccount, LogAccount, PaperAccount, RetentionSettings, Settings
+from libs.common.runtime.account_settings import HttpAccount, LogAccount, PaperAccount
+from libs.common.runtime.settings import RetentionSettings, Settings
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from services.worker.brokers.http import HttpBroker
@@ -53,13 +53,6 @@ async def test_a_secret_is_read_from_a_file_too(tmp_path: Path) -> None:
 async def test_a_missing_secret_keeps_the_worker_from_starting() -> None:
     with pytest.raises(ConfigError, match="DESK_SECRET"):
         await build(Settings(accounts={AccountName("c"): HTTP}))
-
-
-async def test_basis_points_are_what_was_written() -> None:
-    settings = Settings(accounts={AccountName("a"): PaperAccount(slippage_bps=2.3, fee_bps=0.1)})
-    broker = (await build(settings))[AccountName("a")]
-    assert isinstance(broker, PaperBroker)
-    assert (broker._slippage_bps, broker._fee_bps) == (Decimal("2.3"), Decimal("0.1"))
 
 
 async def test_paper_orders_outlive_whatever_could_send_them_again() -> None:

@@ -201,24 +201,24 @@ class Rig:
         window_ms: int = 5_000,
         symbol: tuple[int, int] = NO_LIMIT,
         account: tuple[int, int] = NO_LIMIT,
-        scope: str = "desk:BTC",
         probe_ms: int = 4_000,
         plan: bytes = b'{"plan":1}',
+        **more: Any,
     ) -> Intent:
         return Intent(
             held=hold.held,
             entry_id=hold.head.entry_id,
             account=hold.head.account,
             market=Market(hold.held.lane.split(":")[1]),
-            client_order_id=hold.order_id,
+            client_order_id=more.pop("client_order_id", hold.order_id),
             attempt=attempt,
             nonce=Nonce(nonce),
             window_ms=window_ms,
             plan=plan,
             symbol_limit=symbol,
             account_limit=account,
-            breaker_scope=scope,
             probe_ms=probe_ms,
+            **more,
         )
 
     async def begin(self, hold: Hold, **options: Any) -> Any:

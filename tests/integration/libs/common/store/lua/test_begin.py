@@ -12,7 +12,7 @@ async def test_go_puts_the_intent_on_disk(rig: Rig):
     hold = await rig.hold()
     rig.now_ms += 100
     go = await rig.go(hold, nonce="n", window_ms=5_000)
-    assert (go.expires_at_ms, go.wait_ms, go.breaker_generation, go.is_probe) == (
+    assert (go.expires_at_ms, go.wait_ms, go.market_breaker.generation, go.market_breaker.is_probe) == (
         START_MS + 5_100,
         0,
         0,
@@ -29,7 +29,8 @@ async def test_go_puts_the_intent_on_disk(rig: Rig):
         "alert": hold.head.alert_id,
         "account": "desk",
         "lane": "desk:BTC",
-        "granted": "0|0|0",
+        "granted": "0|0|0|0|0",
+        "market": "BTC",
         "plan": '{"plan":1}',
     }
     assert rig.redis.ttl(rig.keys.order(hold.order_id)) == -1

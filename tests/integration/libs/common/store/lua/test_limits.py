@@ -86,7 +86,7 @@ class Traffic:
         assert self.begins < 10_000, "they ask for ever"
         orders = self.rig.orders()
         futures = [
-            orders.begin.submit(self.rig.intent(hold, account=self.account, symbol=self.symbol, scope="s"))
+            orders.begin.submit(self.rig.intent(hold, account=self.account, symbol=self.symbol))
             for hold in holds
         ]
         return [await future for future in futures]

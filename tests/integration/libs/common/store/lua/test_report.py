@@ -4,7 +4,7 @@ from libs.common.domain.reasons import Reason
 from libs.common.store.orders import BreakerReport, Go, Wait
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
-SCOPE = "desk:BTC"
+SCOPE = "desk"
 RESET_MS = 10_000
 PROBE_MS = 4_000
 
@@ -20,7 +20,7 @@ def breaker(rig: Rig) -> str:
 async def begin_elsewhere(rig: Rig, market: str, holder: str) -> tuple[Hold, object]:
     """Begin an order of another lane under the same breaker."""
     hold = await rig.hold(market, holder=holder)
-    return hold, await rig.begin(hold, scope=SCOPE, probe_ms=PROBE_MS)
+    return hold, await rig.begin(hold, probe_ms=PROBE_MS)
 
 
 async def test_an_open_breaker_lets_nothing_through_until_its_reset(rig: Rig):
@@ -29,18 +29,31 @@ async def test_an_open_breaker_lets_nothing_through_until_its_reset(rig: Rig):
     assert breaker(rig) == f"open|1|{START_MS + RESET_MS}|0"
     for at_ms in (START_MS, START_MS + RESET_MS - 1):
         rig.now_ms = at_ms
-        assert await rig.begin(hold) == Wait(START_MS + RESET_MS, Reason.BREAKER_OPEN, at_ms)
+        assert await rig.begin(hold) == Wait(
+            START_MS + RESET_MS, Reason.BREAKER_OPEN, at_ms, "of the whole account"
+        )
     assert not rig.redis.exists(rig.keys.order(hold.order_id))
     rig.now_ms += 1
     go = await rig.go(hold)
-    assert (go.breaker_generation, go.is_probe) == (1, True)
+    assert (go.account_breaker.generation, go.account_breaker.is_probe) == (1, True)
     assert ("BREAKER", "open") in rig.journal()
+
+
+async def test_the_breaker_of_a_market_holds_its_own_lane_and_no_other(rig: Rig):
+    await rig.do(rig.orders().report(BreakerReport("desk:A", 0, opens=True, reset_ms=RESET_MS)))
+    one, two = await rig.hold("A"), await rig.hold("B")
+    assert await rig.begin(one) == Wait(START_MS + RESET_MS, Reason.BREAKER_OPEN, START_MS)
+    await rig.go(two)
+    rig.now_ms += RESET_MS
+    assert (await rig.go(one)).market_breaker.is_probe
 
 
 async def test_a_wait_for_the_breaker_ends_with_the_deadline_at_the_latest(rig: Rig):
     hold = await rig.hold(max_age_ms=3_000)
     await report(rig, 0, opens=True)
-    assert await rig.begin(hold) == Wait(START_MS + 3_000, Reason.BREAKER_OPEN, START_MS)
+    assert await rig.begin(hold) == Wait(
+        START_MS + 3_000, Reason.BREAKER_OPEN, START_MS, "of the whole account"
+    )
 
 
 async def test_after_the_reset_one_probe_goes_and_the_others_wait_for_it(rig: Rig):
@@ -48,9 +61,9 @@ async def test_after_the_reset_one_probe_goes_and_the_others_wait_for_it(rig: Ri
     rig.now_ms += RESET_MS
     holds = [await rig.hold(f"M{n}") for n in range(5)]
     orders = rig.orders()
-    begun = await rig.do(*[orders.begin.submit(rig.intent(h, scope=SCOPE, probe_ms=PROBE_MS)) for h in holds])
+    begun = await rig.do(*[orders.begin.submit(rig.intent(h, probe_ms=PROBE_MS)) for h in holds])
     assert [type(one) for one in begun] == [Go, Wait, Wait, Wait, Wait]
-    assert begun[0].is_probe
+    assert begun[0].account_breaker.is_probe
     assert {one.until_ms for one in begun[1:]} == {rig.now_ms + PROBE_MS}
     rig.now_ms += PROBE_MS - 1
     _, still = await begin_elsewhere(rig, "M9", "b")
@@ -61,10 +74,10 @@ async def test_the_probe_that_was_answered_closes_the_breaker(rig: Rig):
     await report(rig, 0, opens=True)
     rig.now_ms += RESET_MS
     _, probe = await begin_elsewhere(rig, "A", "a")
-    await report(rig, probe.breaker_generation, opens=False)
+    await report(rig, probe.account_breaker.generation, opens=False)
     assert breaker(rig) == "closed|2|0|0"
     _, go = await begin_elsewhere(rig, "B", "b")
-    assert (go.breaker_generation, go.is_probe) == (2, False)
+    assert (go.account_breaker.generation, go.account_breaker.is_probe) == (2, False)
 
 
 async def test_the_probe_that_failed_opens_it_again_for_a_whole_reset(rig: Rig):
@@ -72,7 +85,7 @@ async def test_the_probe_that_failed_opens_it_again_for_a_whole_reset(rig: Rig):
     rig.now_ms += RESET_MS
     _, probe = await begin_elsewhere(rig, "A", "a")
     rig.now_ms += 500
-    await report(rig, probe.breaker_generation, opens=True)
+    await report(rig, probe.account_breaker.generation, opens=True)
     assert breaker(rig) == f"open|2|{rig.now_ms + RESET_MS}|0"
 
 
@@ -82,7 +95,7 @@ async def test_a_probe_whose_worker_died_is_followed_by_another(rig: Rig):
     _, first = await begin_elsewhere(rig, "A", "a")
     rig.now_ms += PROBE_MS
     _, second = await begin_elsewhere(rig, "B", "b")
-    assert (first.is_probe, second.is_probe) == (True, True)
+    assert (first.account_breaker.is_probe, second.account_breaker.is_probe) == (True, True)
 
 
 async def test_a_probe_re_sent_is_the_same_probe(rig: Rig):
@@ -92,17 +105,20 @@ async def test_a_probe_re_sent_is_the_same_probe(rig: Rig):
     first = await rig.go(hold, probe_ms=PROBE_MS)
     rig.now_ms += 100
     again = await rig.go(hold, probe_ms=PROBE_MS)
-    assert (again.is_probe, again.breaker_generation) == (True, first.breaker_generation)
+    assert (again.account_breaker.is_probe, again.account_breaker.generation) == (
+        True,
+        first.account_breaker.generation,
+    )
     assert breaker(rig).endswith(f"|{START_MS + RESET_MS + PROBE_MS}")
 
 
 async def test_no_probe_is_granted_to_what_waits_for_its_rate_limit(rig: Rig):
     first = await rig.hold("A")
-    await rig.go(first, scope=SCOPE, account=(1_000_000, 1))
+    await rig.go(first, account=(1_000_000, 1))
     await report(rig, 0, opens=True)
     rig.redis.hset(rig.keys.breakers, SCOPE, f"open|1|{START_MS}|0")
     second = await rig.hold("B")
-    waits = await rig.begin(second, scope=SCOPE, account=(1_000_000, 1))
+    waits = await rig.begin(second, account=(1_000_000, 1))
     assert waits.reason is Reason.RATE_LIMIT
     assert breaker(rig) == f"open|1|{START_MS}|0"
 
@@ -115,9 +131,9 @@ async def test_a_breaker_that_is_open_costs_no_slot_of_the_limit(rig: Rig):
 
 
 async def test_breakers_of_other_scopes_are_not_touched(rig: Rig):
-    await report(rig, 0, opens=True)
+    await rig.do(rig.orders().report(BreakerReport("desk:BTC", 0, opens=True, reset_ms=RESET_MS)))
     hold = await rig.hold("ETH")
-    assert isinstance(await rig.begin(hold, scope="desk:ETH"), Go)
+    assert isinstance(await rig.begin(hold), Go)
 
 
 async def test_re_sent_after_a_lost_reply_it_moves_nothing_twice(rig: Rig):
@@ -135,9 +151,9 @@ async def test_a_late_report_is_dropped(rig: Rig):
         await report(rig, 0, opens=False)  # nor does it close it
     rig.now_ms += RESET_MS
     _, probe = await begin_elsewhere(rig, "A", "a")
-    await report(rig, probe.breaker_generation, opens=False)
+    await report(rig, probe.account_breaker.generation, opens=False)
     with rig.nothing_written():
-        await report(rig, probe.breaker_generation, opens=True)
+        await report(rig, probe.account_breaker.generation, opens=True)
 
 
 async def test_at_the_memory_limit_it_is_moved_all_the_same(rig: Rig):
@@ -155,12 +171,10 @@ async def test_one_bad_item_fails_alone(rig: Rig):
 
 
 async def test_junk_in_one_breaker_fails_its_item_alone_in_begin(rig: Rig):
-    rig.redis.hset(rig.keys.breakers, "bad", "open|x|y|z")
+    rig.redis.hset(rig.keys.breakers, "desk:A", "open|x|y|z")
     one, two = await rig.hold("A"), await rig.hold("B")
     orders = rig.orders()
-    bad, good = await rig.do(
-        orders.begin.submit(rig.intent(one, scope="bad")), orders.begin.submit(rig.intent(two))
-    )
+    bad, good = await rig.do(orders.begin.submit(rig.intent(one)), orders.begin.submit(rig.intent(two)))
     assert isinstance(bad, StoreCorrupt)
     assert isinstance(good, Go)
     await rig.resolve(two, OrderState.NOT_EXECUTED, nonce="nonce-1")

@@ -1,0 +1,103 @@
+"""What halts cover and do, in options, words and documents."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from cli.context import Bridge
+from cli.documents import Document
+from cli.operators import known_account
+from cli.output import Failure, ago, printable
+from libs.common.domain.ids import AccountName, Market
+from libs.common.policy.halts import Halt, HaltMode, Scope
+
+if TYPE_CHECKING:
+    from libs.common.store.halts import HaltTable
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EFFECTS: Final = MappingProxyType(
+    {
+        HaltMode.PAUSE: "no order leaves; alerts wait, and those that grow too old expire",
+        HaltMode.REJECT: "no order leaves; every alert ends REJECTED at once, exits too",
+        HaltMode.CLOSE_ONLY: "exits go through; every other alert ends REJECTED at once",
+    }
+)
+
+
+def scope_options(function: F) -> F:
+    """Add `--account`, `--strategy` and `--symbol` of a scope."""
+    for option in (
+        click.option("--symbol", help="Only this market, as the account's venue calls it."),
+        click.option("--strategy", help="Only this strategy, as its alerts name it."),
+        click.option("--account", help="Only this account."),
+    ):
+        function = option(function)
+    return function
+
+
+def read_scope(
+    bridge: Bridge,
+    account: str | None,
+    strategy: str | None,
+    symbol: str | None,
+    *,
+    may_be_gone: bool = False,
+) -> Scope:
+    """Return the scope that is asked for; without any name it is everything.
+
+    Args:
+        bridge: Whose accounts there are.
+        account: As typed.
+        strategy: As typed.
+        symbol: As typed.
+        may_be_gone: Whether the account may have left the configuration.
+
+    Raises:
+        UsageError: A name is none.
+        Failure: There is no such account.
+    """
+    named = None if account is None else AccountName(account)
+    try:
+        scope = Scope(named, strategy, None if symbol is None else Market(symbol))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if named is None:
+        return scope
+    try:
+        return replace(scope, account=known_account(bridge, named))
+    except Failure:
+        if may_be_gone:
+            return scope
+        raise
+
+
+def scope_document(scope: Scope) -> Document:
+    """Return a scope; None is any."""
+    return {"account": scope.account, "strategy": scope.strategy, "symbol": scope.symbol}
+
+
+def halt_document(halt: Halt) -> Document:
+    """Return a halt."""
+    return {
+        **scope_document(halt.scope),
+        "mode": halt.mode.value,
+        "reason": halt.reason,
+        "by": halt.by,
+        "at_ms": halt.at_ms,
+    }
+
+
+def halt_words(document: Document, now_ms: int) -> str:
+    """Return a halt's document on one line."""
+    scope = Scope(document["account"], document["strategy"], document["symbol"])
+    since = ago(now_ms - document["at_ms"])
+    return printable(f"{document['mode']} of {scope}: {document['reason']} (by {document['by']}, {since})")
+
+
+def table_words(table: "HaltTable") -> str:
+    """Return what is set, for a sentence."""
+    return ", ".join([*(f"{one.mode} of {one.scope}" for one in table.halts), *table.unreadable]) or "none"

@@ -1,0 +1,345 @@
+"""Takes one order through: begin -> broker -> classify, again and again while that is certain to be harmless."""
+
+import asyncio
+import itertools
+import random
+import secrets
+from collections.abc import Iterator
+from typing import Final, assert_never
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import (
+    BridgeError,
+    BrokerThrottled,
+    BrokerUnavailable,
+    LookUpUnavailable,
+    OrderOutcomeUnknown,
+    OrderRejected,
+)
+from libs.common.domain.ids import Nonce
+from libs.common.domain.lifecycle import InstructionState, OrderState
+from libs.common.domain.order import OrderReport, OrderRequest, OrderType
+from libs.common.domain.reasons import Reason
+from libs.common.policy.poison import Treatment, treatment
+from libs.common.policy.retry import backoff_ms
+from libs.common.runtime.account_settings import OnUnknown
+from libs.common.store.head import Moved, Stale
+from libs.common.store.lanes import Lanes, Parking, Return
+from libs.common.store.orders import (
+    LONGEST_WAIT_IN_PLACE_MS,
+    Expired,
+    Finding,
+    Go,
+    Halted,
+    Intent,
+    Orders,
+    OverBudget,
+    Pause,
+    Resolved,
+    Wait,
+)
+from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.worker_metrics import WorkerMetrics
+from libs.common.wire import codec
+from services.worker.breakers import Breakers
+from services.worker.fill_wait import await_fill
+from services.worker.leases import Lease
+from services.worker.persistence import persist
+from services.worker.resolver import Adopted, NeverExecuted, NotYet, Resolver
+from services.worker.work import Done, Ended, Leg, Step, Work
+
+TOO_LATE: Final = "expired"
+"""The code of a venue that refused a request after its `expires_at_ms`. The alert itself may still be young."""
+
+BACKOFF_BASE_MS: Final = 100
+BACKOFF_CAP_MS: Final = 5_000
+
+THROTTLED_MS: Final = 1_000
+"""How long an account pauses after "too many requests" where the venue does not say."""
+
+Outcome = Done | Ended | Step
+
+log = get_logger()
+
+
+class Attempts:
+    """Places orders; knows nothing of what an instruction consists of."""
+
+    def __init__(
+        self,
+        *,
+        lanes: Lanes,
+        orders: Orders,
+        resolver: Resolver,
+        breakers: Breakers,
+        clock: Clock,
+        metrics: WorkerMetrics,
+        lease_ms: int,
+        probe_ms: int,
+        poison_limit: int,
+    ) -> None:
+        self._lanes = lanes
+        self._orders = orders
+        self._resolver = resolver
+        self._breakers = breakers
+        self._clock = clock
+        self._metrics = metrics
+        self._lease_ms = lease_ms
+        self._probe_ms = probe_ms
+        self._poison_limit = poison_limit
+        self._nonces = _nonces()
+
+    async def run(self, work: Work, leg: Leg) -> Outcome:
+        """Go on from where an order stands, whoever brought it there."""
+        order = work.order(leg.client_order_id)
+        if order is None:
+            return await self._attempt(work, leg, 1)
+        match order.state:
+            case OrderState.SENDING | OrderState.UNKNOWN:
+                over_for_ms = max(0, work.head.now_ms - order.expires_at_ms)
+                return await self._resolve(work, leg, order.attempt, unknown_for_ms=over_for_ms)
+            case OrderState.NOT_EXECUTED:
+                return await self._attempt(work, leg, order.attempt + 1)
+            case (
+                OrderState.ACCEPTED
+                | OrderState.PARTIAL
+                | OrderState.FILLED
+                | OrderState.REJECTED
+                | OrderState.CANCELED
+                | OrderState.EXPIRED
+            ):
+                return Done(order.attempt, codec.ORDER_REPORT.decode(order.answer))
+            case _:
+                assert_never(order.state)
+
+    async def _attempt(self, work: Work, leg: Leg, attempt: int) -> Outcome:
+        """Make one attempt, and more while it is certain that nothing was executed and waits are short."""
+        nonce = next(self._nonces)
+        account, instruction = work.account, work.instruction
+        limits = account.limits_of(instruction.market)
+        intent = Intent(
+            held=work.held,
+            entry_id=work.head.entry_id,
+            account=work.head.account,
+            market=instruction.market,
+            client_order_id=leg.client_order_id,
+            attempt=attempt,
+            nonce=nonce,
+            window_ms=account.window_ms,
+            plan=codec.ORDER_PLAN.encode(leg.plan),
+            symbol_limit=limits.symbol,
+            account_limit=limits.account,
+            probe_ms=self._probe_ms,
+            strategy=instruction.strategy,
+            whole_plan=b"" if leg.whole is None else codec.PLAN.encode(leg.whole),
+            is_exit=leg.plan.is_exit,
+            passes_breaker=leg.plan.is_exit and account.exits_pass_breaker,
+            note=leg.note,
+            budgets=leg.budgets,
+            read_at_ms=leg.read_at_ms,
+        )
+        while True:
+            asked_at_ms = self._clock.monotonic_ms()
+            begun = await persist(lambda: self._orders.begin.submit(intent), work.lease)
+            match begun:
+                case Go():
+                    work.lease.extend(asked_at_ms + self._lease_ms)
+                    break
+                case Wait(until_ms, reason, now_ms, detail):
+                    self._metrics.waited(reason)
+                    if until_ms - now_ms >= LONGEST_WAIT_IN_PLACE_MS:
+                        return await self._park_until(work.lease, until_ms, reason, detail)
+                    await asyncio.sleep((until_ms - now_ms) / 1_000)
+                case Expired():
+                    return Ended(InstructionState.EXPIRED, Reason.TOO_OLD, "before it could be sent")
+                case Halted(detail):
+                    return Ended(InstructionState.REJECTED, Reason.HALTED, detail)
+                case OverBudget(rule, limit, value):
+                    detail = (
+                        f"{rule}: {value}, at most {limit}, with what other orders of the account hold back"
+                    )
+                    return Ended(InstructionState.REJECTED, Reason.RISK, detail)
+                case Moved() | Stale():
+                    return begun
+                case _:
+                    assert_never(begun)
+        if begun.wait_ms:
+            await asyncio.sleep(begun.wait_ms / 1_000)
+        return await self._place(work, leg, attempt, nonce, begun, asked_at_ms + begun.left_ms)
+
+    async def _place(
+        self, work: Work, leg: Leg, attempt: int, nonce: Nonce, go: Go, send_by_ms: int
+    ) -> Outcome:
+        """Send the order, unless the lease or the request's own time is over by then.
+
+        From `send_by_ms` on, monotonic, the venue would refuse it as too late.
+        """
+
+        def still_ours() -> bool:
+            return work.lease.is_ours() and self._clock.monotonic_ms() < send_by_ms
+
+        request = OrderRequest(
+            client_order_id=leg.client_order_id,
+            account=work.head.account,
+            symbol=work.instruction.market,
+            alert_id=work.head.alert_id,
+            strategy=work.instruction.strategy,
+            plan=leg.plan,
+            expires_at_ms=go.expires_at_ms,
+        )
+        self._metrics.sending(self._clock.now_ms() - work.head.admitted_at_ms)
+        started_ms = self._clock.monotonic_ms()
+        account, market = work.head.account, work.instruction.market
+        try:
+            report = await work.account.broker.place(request, still_ours)
+        except BrokerUnavailable as error:
+            self._metrics.placed("unavailable", self._clock.monotonic_ms() - started_ms)
+            if still_ours() and not isinstance(error, BrokerThrottled):
+                await self._breakers.failed(account, market, go)
+            return await self._not_executed(work, leg, attempt, nonce, error)
+        except OrderRejected as error:
+            self._metrics.placed("rejected", self._clock.monotonic_ms() - started_ms)
+            await self._breakers.refused(account, market, go)
+            if error.code == TOO_LATE:
+                return await self._not_executed(work, leg, attempt, nonce, BrokerUnavailable(str(error)))
+            return await self._refused(work, leg, attempt, error)
+        except OrderOutcomeUnknown as error:
+            self._metrics.placed("unknown", self._clock.monotonic_ms() - started_ms)
+            log.warning(
+                "order_unknown",
+                alert_id=work.head.alert_id,
+                client_order_id=leg.client_order_id,
+                error=str(error),
+            )
+            await self._breakers.failed(account, market, go)
+            return await self._outcome_unknown(work, leg, attempt, str(error))
+        self._metrics.placed("answered", self._clock.monotonic_ms() - started_ms)
+        await self._breakers.succeeded(account, market, go)
+        return await self._answered(work, leg, attempt, report)
+
+    async def _answered(self, work: Work, leg: Leg, attempt: int, report: OrderReport) -> Outcome:
+        """Wait for the fill of a market order that the venue has only taken so far."""
+        if leg.plan.type is OrderType.MARKET and report.state in {OrderState.ACCEPTED, OrderState.PARTIAL}:
+            report = await await_fill(
+                work.account.broker,
+                leg.client_order_id,
+                work.instruction.market,
+                report,
+                work.lease,
+                self._clock,
+                wait_ms=work.account.fill_wait_ms,
+            )
+        return Done(attempt, report)
+
+    async def _not_executed(
+        self, work: Work, leg: Leg, attempt: int, nonce: Nonce, error: BrokerUnavailable
+    ) -> Outcome:
+        """Record that the attempt certainly did nothing, and try again after a wait."""
+        noted = await self._note(work, leg, attempt, OrderState.NOT_EXECUTED, nonce, str(error))
+        if isinstance(noted, Moved | Stale):
+            return noted
+        log.info("order_not_executed", alert_id=work.head.alert_id, attempt=attempt, error=str(error))
+        if isinstance(error, BrokerThrottled) and await self._pause_account(work, error):
+            return await self._attempt(work, leg, attempt + 1)  # `begin` knows how long to wait
+        wait_ms = backoff_ms(attempt, base_ms=BACKOFF_BASE_MS, cap_ms=BACKOFF_CAP_MS, uniform=random.uniform)
+        if isinstance(error, BrokerThrottled) and error.retry_after_ms is not None:
+            # Not past its deadline: it must end then, and let the alerts behind it have their turn.
+            wait_ms = max(wait_ms, min(error.retry_after_ms, work.left_ms(self._clock)))
+        if wait_ms >= LONGEST_WAIT_IN_PLACE_MS or not work.lease.is_ours():
+            return await self._park(work.lease, wait_ms, Reason.BACK_OFF, detail=str(error))
+        await asyncio.sleep(wait_ms / 1_000)
+        return await self._attempt(work, leg, attempt + 1)
+
+    async def _pause_account(self, work: Work, error: BrokerThrottled) -> bool:
+        """Have all lanes of the account wait as long as its venue asks; tells whether they know."""
+        wait_ms = THROTTLED_MS if error.retry_after_ms is None else error.retry_after_ms
+        try:
+            await self._orders.pause(Pause(work.head.account, wait_ms))
+        except BridgeError as failed:
+            log.warning("account_not_paused", account=work.head.account, error=str(failed))
+            return False
+        log.warning("account_paused", account=work.head.account, wait_ms=wait_ms)
+        return True
+
+    async def _outcome_unknown(self, work: Work, leg: Leg, attempt: int, detail: str) -> Outcome:
+        """Record that the attempt may have been executed, and find out."""
+        noted = await self._note(work, leg, attempt, OrderState.UNKNOWN, None, detail)
+        if isinstance(noted, Moved | Stale):
+            return noted
+        return await self._resolve(work, leg, attempt, unknown_for_ms=0)
+
+    async def _refused(self, work: Work, leg: Leg, attempt: int, error: OrderRejected) -> Outcome:
+        """End as refused; but where an earlier attempt may have traded, the venue is asked first."""
+        if attempt > 1:
+            try:
+                found = await work.account.broker.find(leg.client_order_id, work.instruction.market)
+            except LookUpUnavailable:
+                return await self._outcome_unknown(work, leg, attempt, str(error))
+            if found is not None and found.state is not OrderState.REJECTED:
+                return await self._answered(work, leg, attempt, found)
+        report = OrderReport(order_id="", state=OrderState.REJECTED, detail=str(error))
+        reason = Reason.NO_PRICE if error.code == Reason.NO_PRICE else Reason.VENUE_REJECTED
+        return Done(attempt, report, refused_for=reason)
+
+    async def _resolve(self, work: Work, leg: Leg, attempt: int, *, unknown_for_ms: int) -> Outcome:
+        resolution = await self._resolver.resolve(
+            work.lease,
+            work.account.broker,
+            leg.client_order_id,
+            attempt,
+            work.instruction.market,
+            unknown_for_ms=unknown_for_ms,
+        )
+        match resolution:
+            case Adopted(report):
+                return await self._answered(work, leg, attempt, report)
+            case NeverExecuted():
+                if not self._is_harmless(work):
+                    # What looks up its order need not be alone; what sends it again must be, or not send it at all.
+                    return await persist(lambda: self._lanes.yield_.submit(work.held), work.lease)
+                return await self._attempt(work, leg, attempt + 1)
+            case NotYet(wait_ms, is_held):
+                return await self._hold(work, leg, wait_ms, is_held=is_held)
+            case Moved() | Stale():
+                return resolution
+            case _:
+                assert_never(resolution)
+
+    async def _hold(self, work: Work, leg: Leg, wait_ms: int, *, is_held: bool) -> Outcome:
+        """Park a lane whose order cannot be told; or lose sight of the order, where the account rather does that."""
+        is_over = work.left_ms(self._clock) == 0
+        if is_held and is_over and work.account.on_unknown is OnUnknown.SKIP:
+            log.error("order_given_up", alert_id=work.head.alert_id, client_order_id=leg.client_order_id)
+            detail = f"the venue cannot say what became of order {leg.client_order_id}"
+            return Ended(InstructionState.DEAD, Reason.OUTCOME_UNKNOWN, detail)
+        if is_held:
+            # A guess could trade twice: the lane is held until the venue knows the order or an operator decides.
+            log.error("order_held", alert_id=work.head.alert_id, client_order_id=leg.client_order_id)
+            self._metrics.order_held(work.head.account)
+        return await self._park(work.lease, wait_ms, Reason.RESOLVING)
+
+    def _is_harmless(self, work: Work) -> bool:
+        """Tell whether a head may be sent beside other lanes, once no order of it is ambiguous any more."""
+        found = treatment(work.head.lost_holders, limit=self._poison_limit, is_order_ambiguous=False)
+        return found is Treatment.NORMAL
+
+    async def _note(
+        self, work: Work, leg: Leg, attempt: int, state: OrderState, nonce: Nonce | None, detail: str
+    ) -> Resolved:
+        finding = Finding(work.held, leg.client_order_id, attempt, state, nonce, margin_ms=0, detail=detail)
+        return await persist(lambda: self._orders.resolve.submit(finding), work.lease)
+
+    async def _park(self, lease: Lease, wait_ms: int, reason: Reason, *, detail: str = "") -> Return:
+        parking = Parking(lease.held, wait_ms, 0, reason, detail=detail)
+        return await persist(lambda: self._lanes.park.submit(parking), lease)
+
+    async def _park_until(self, lease: Lease, due_at_ms: int, reason: Reason, detail: str) -> Return:
+        parking = Parking(lease.held, None, due_at_ms, reason, detail=detail)
+        return await persist(lambda: self._lanes.park.submit(parking), lease)
+
+
+def _nonces() -> Iterator[Nonce]:
+    """Yield names that nobody else gives; the system is asked for randomness once, since asking is dear."""
+    process = secrets.token_hex(8)
+    for call in itertools.count(1):
+        yield Nonce(f"{process}-{call}")

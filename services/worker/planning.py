@@ -1,0 +1,222 @@
+"""Plans what one instruction does at its venue: mapping -> readings -> size -> risk. Nothing is sent here."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final, TypeVar
+
+import msgspec
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import BridgeError, LookUpUnavailable
+from libs.common.domain.ids import AccountName
+from libs.common.domain.lifecycle import InstructionState
+from libs.common.domain.order import Plan
+from libs.common.domain.reasons import Reason
+from libs.common.domain.venue import Balance
+from libs.common.policy.readings import Need, Readings, needs_of
+from libs.common.policy.risk import judge, risk_needs
+from libs.common.policy.risk_rules import RiskRules
+from libs.common.policy.sizing import NothingToDo, Refused, plan_order
+from libs.common.store.published import Published
+from libs.common.wire import codec
+from services.worker.account import Account
+from services.worker.instruments import Instruments
+from services.worker.mapping import MappingCheck
+from services.worker.persistence import persist
+from services.worker.reconciler import exposure
+from services.worker.work import Ended, Work
+
+T = TypeVar("T")
+
+DAY_MS: Final = 86_400_000
+
+OLDEST_READING_MS: Final = 110_000
+"""Below the two minutes for which `begin` remembers what was reserved: older readings could not have seen it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A plan, with all that led to it."""
+
+    plan: Plan
+    mapping: str = ""
+    sizing: str = ""
+    risk: tuple[str, ...] = ()
+    """The verdict of each risk rule that was looked at."""
+    budgets: bytes = b""
+    """Account-wide risk limits, JSON; empty where there are none."""
+    read_at_ms: int = 0
+    """Redis' time before the venue was asked."""
+
+    def note(self) -> bytes:
+        """Return what led to the plan, and the plan itself, as JSON for the journal."""
+        return msgspec.json.encode(_Note(self.mapping, self.sizing, self.risk, self.plan))
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """The venue did not say what the plan depends on: ask again later."""
+
+    detail: str
+
+
+class _Note(msgspec.Struct, omit_defaults=True):
+    mapping: str
+    sizing: str
+    risk: tuple[str, ...]
+    plan: Plan
+
+
+class Planner:
+    """Asks a venue no more than a plan needs, and all of it at once."""
+
+    def __init__(
+        self, mapping: MappingCheck, instruments: Instruments, published: Published, clock: Clock
+    ) -> None:
+        self._mapping = mapping
+        self._instruments = instruments
+        self._published = published
+        self._clock = clock
+
+    async def plan(self, work: Work) -> Made | Ended | Unread:
+        """Plan an instruction.
+
+        Raises:
+            StoreUnavailable: The lane is lost.
+        """
+        instruction, account = work.instruction, work.account
+        mapped = ""
+        if not self._mapping.is_moot(instruction, account):
+            refused = await persist(lambda: self._mapping.refusal(instruction, account), work.lease)
+            if refused is not None:
+                return _refusal(refused)
+            if instruction.symbol is not None:
+                mapped = f'"{instruction.symbol}" is {instruction.market}'
+        rules = account.risk.rules_for(instruction.strategy, instruction.market)
+        needs = needs_of(instruction, account.broker.capabilities.orders)
+        if rules is not None:
+            needs |= risk_needs(rules, instruction)
+        try:
+            readings = await self._read(work, needs)
+        except LookUpUnavailable as error:
+            return Unread(str(error))
+        planned = plan_order(
+            instruction, readings, account.default_quantity, account.broker.capabilities.orders
+        )
+        match planned:
+            case Refused():
+                return _refusal(planned)
+            case NothingToDo(reason, detail):
+                return Ended(InstructionState.SKIPPED, reason, detail)
+        made = Made(planned.plan, mapped, planned.sizing, read_at_ms=readings.read_at_ms)
+        return made if rules is None else self._judge(work, rules, made, readings)
+
+    async def judge(self, work: Work, plan: Plan) -> Made | Ended | Unread:
+        """Judge a plan again that was made before, since what the risk limits are held against has moved on."""
+        rules = work.account.risk.rules_for(work.instruction.strategy, work.instruction.market)
+        if rules is None:
+            return Made(plan)
+        try:
+            readings = await self._read(work, risk_needs(rules, work.instruction))
+        except LookUpUnavailable as error:
+            return Unread(str(error))
+        return self._judge(work, rules, Made(plan, read_at_ms=readings.read_at_ms), readings)
+
+    def _judge(self, work: Work, rules: RiskRules, made: Made, readings: Readings) -> Made | Ended:
+        now_ms = work.head.now_ms + work.passed_ms(self._clock)
+        judgement = judge(rules, work.instruction, made.plan, readings, now_ms)
+        if judgement.breach is not None:
+            breach = judgement.breach
+            detail = f"{breach.rule}: {breach.value}, limit {breach.limit}"
+            return Ended(InstructionState.REJECTED, Reason.RISK, detail)
+        budgets = codec.BUDGETS.encode(judgement.budgets) if judgement.budgets else b""
+        return Made(
+            made.plan, made.mapping, made.sizing, judgement.verdicts, budgets, read_at_ms=made.read_at_ms
+        )
+
+    async def _read(self, work: Work, needs: frozenset[Need]) -> Readings:
+        """Ask the venue for all that is needed, side by side.
+
+        Raises:
+            LookUpUnavailable: It did not say.
+        """
+        # Redis' time when the head was handed out, and what has passed since: never later than it is there.
+        read_at_ms = work.head.now_ms + work.passed_ms(self._clock)
+        if not needs:
+            return Readings(read_at_ms=read_at_ms)
+        account, market = work.account, work.instruction.market
+        broker = account.broker
+        value = None
+        if Need.EXPOSURE in needs and (published := await self._exposure(account.name)) is not None:
+            value, oldest_ms = published
+            read_at_ms = min(read_at_ms, oldest_ms)
+        position, price, balance, instrument, resting, all_resting = await asyncio.gather(
+            _if(
+                Need.POSITION in needs and broker.capabilities.has_positions, lambda: broker.position(market)
+            ),
+            _if(Need.PRICE in needs, lambda: broker.price(market)),
+            _if(Need.BALANCE in needs, lambda: self._balance(account)),
+            _if(Need.INSTRUMENT in needs, lambda: self._instruments.get(account.name, broker, market)),
+            _if(Need.OPEN_ORDERS in needs, lambda: broker.open_orders(market)),
+            _if(Need.ACCOUNT_ORDERS in needs, broker.open_orders),
+        )
+        return Readings(
+            position=position,
+            price=price,
+            exposure=value,
+            balance=balance,
+            instrument=instrument,
+            open_orders=None if resting is None else tuple(resting),
+            account_orders=None if all_resting is None else tuple(all_resting),
+            read_at_ms=read_at_ms,
+        )
+
+    async def _balance(self, account: Account) -> Balance | None:
+        """Return the account's money; the day's profit from what its day began with, where the venue does not tell it.
+
+        Raises:
+            LookUpUnavailable: The venue did not say.
+        """
+        balance = await account.broker.account()
+        if balance is None or balance.day_pnl is not None:
+            return balance
+        try:
+            published = await self._published.balance(account.name)
+        except BridgeError as error:
+            raise LookUpUnavailable(f"what the account's day began with is not known: {error}") from error
+        if published is None or published.day_pnl is None or not self._is_today(published.at_ms):
+            return balance
+        began_with = published.equity - published.day_pnl
+        return msgspec.structs.replace(balance, day_pnl=balance.equity - began_with)
+
+    def _is_today(self, at_ms: int) -> bool:
+        return at_ms // DAY_MS == self._clock.now_ms() // DAY_MS
+
+    async def _exposure(self, account: AccountName) -> tuple[Decimal | None, int] | None:
+        """Return the gross value of all positions as the reconciler published them, and when the oldest was read.
+
+        None where nothing was ever published: the venue's own word counts then, if it has one.
+
+        Raises:
+            LookUpUnavailable: They are too old to be relied on.
+        """
+        try:
+            positions = await self._published.positions(account)
+        except BridgeError as error:
+            raise LookUpUnavailable(f"the positions of the account are not known: {error}") from error
+        if not positions:
+            return None
+        oldest_ms = min(one.at_ms for one in positions.values())
+        if self._clock.now_ms() - oldest_ms > OLDEST_READING_MS:
+            raise LookUpUnavailable("the positions of the account were read too long ago")
+        return exposure(positions.values()), oldest_ms
+
+
+async def _if(is_needed: bool, ask: Callable[[], Awaitable[T | None]]) -> T | None:
+    return await ask() if is_needed else None
+
+
+def _refusal(refused: Refused) -> Ended:
+    return Ended(InstructionState.REJECTED, refused.reason, refused.detail)

@@ -1,0 +1,465 @@
+"""Compares positions and open orders of accounts with their venues, and publishes what the venues say.
+
+One worker at a time compares an account. A difference counts only where it stands in two looks some seconds apart with
+nothing under way; it is journalled, and what the venue says is counted from then on.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Context, Decimal, localcontext
+from types import MappingProxyType
+from typing import Final, TypeVar, assert_never
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import BridgeError, LookUpUnavailable
+from libs.common.domain.ids import AccountName, ClientOrderId, LaneName, Market, lane_name
+from libs.common.policy.halts import HaltMode, Scope
+from libs.common.policy.reconciliation import (
+    Agreed,
+    Drifted,
+    FillEntry,
+    Look,
+    Suspected,
+    Unsettled,
+    bought_quantity,
+    expected_quantity,
+    judge,
+    next_base,
+    position_in_stream,
+    surprise,
+)
+from libs.common.runtime.waiting import wait_for_event
+from libs.common.store.following import FollowedOrders, Resting
+from libs.common.store.halts import Halts
+from libs.common.store.published import Published, PublishedBalance, PublishedPosition
+from libs.common.store.reconciliation import BEFORE_ALL, KeptBase, Reconciled, Reconciliation
+from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.worker_metrics import WorkerMetrics
+from services.worker.brokers.port import Broker
+
+AGAIN_S: Final = 5.0
+"""Between two looks at a difference."""
+
+AT_ONCE: Final = 4
+"""Markets of one account that its venue is asked about at a time."""
+
+ANSWER_WITHIN_S: Final = 5.0
+"""Bound on one call to a venue, whatever the adapter's own."""
+
+RETRY_S: Final = 5.0
+"""After Redis did not answer."""
+
+OURS: Final = re.compile(r"[a-z2-7]{26}")
+"""What our client order ids look like."""
+
+_CONTEXT: Final = Context(prec=120)
+
+T = TypeVar("T")
+
+log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciledAccount:
+    """What a reconciler knows of an account."""
+
+    broker: Broker
+    every_ms: int
+    halts_on_drift: bool
+
+
+@dataclass(slots=True)
+class _Round:
+    """One comparison of an account: what is known of it, read as it goes on."""
+
+    name: AccountName
+    account: ReconciledAccount
+    bases: dict[Market, KeptBase]
+    fills: list[FillEntry] = field(default_factory=list)
+    """Since the oldest base, in order."""
+    read_to: str = BEFORE_ALL
+    """The last of them, or the base."""
+    busy: frozenset[LaneName] = frozenset()
+    now_ms: int = 0
+    """Redis' time when all this was read last."""
+    resting: Sequence[Resting] = ()
+
+    def fills_in(self, market: Market) -> list[FillEntry]:
+        """Return what our orders filled in a market since its base."""
+        kept = self.bases.get(market)
+        after = position_in_stream(BEFORE_ALL if kept is None or kept.base is None else kept.base.fills_id)
+        return [
+            fill for fill in self.fills if fill.market == market and position_in_stream(fill.entry_id) > after
+        ]
+
+    def is_busy(self, market: Market) -> bool:
+        """Tell whether a lane of a market has work. A market named like the start of another's lane counts with it."""
+        lane = lane_name(self.name, market)
+        return any(one == lane or one.startswith(f"{lane}:") for one in self.busy)
+
+
+class Reconciler:
+    """Compares accounts with their venues, a task for each."""
+
+    def __init__(
+        self,
+        accounts: Mapping[AccountName, ReconciledAccount],
+        *,
+        store: Reconciliation,
+        orders: FollowedOrders,
+        published: Published,
+        halts: Halts,
+        clock: Clock,
+        metrics: WorkerMetrics,
+    ) -> None:
+        """Args:
+        accounts: Those that are compared.
+        store: What workers share about it.
+        orders: Those that rest.
+        published: Where what the venues say goes.
+        halts: For accounts that pause on drift.
+        clock: When a venue was asked.
+        metrics: The worker's.
+        """
+        self._accounts = accounts
+        self._store = store
+        self._orders = orders
+        self._published = published
+        self._halts = halts
+        self._clock = clock
+        self._metrics = metrics
+        self._failures: dict[AccountName, str] = {}
+        """What was logged last of those that fail now."""
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Compare every account now and again after its time, until `stopped` is set."""
+        async with asyncio.TaskGroup() as group:
+            for name in self._accounts:
+                group.create_task(self._keep(name, stopped))
+
+    async def _keep(self, name: AccountName, stopped: asyncio.Event) -> None:
+        while not stopped.is_set():
+            try:
+                wait_ms = await self._store.take_turn(name, self._accounts[name].every_ms)
+                if wait_ms == 0:
+                    await self.reconcile(name, stopped)
+                    self._worked(name)
+            except BridgeError as error:
+                self._failed(name, str(error))
+                wait_ms = int(RETRY_S * 1_000)
+            except Exception as error:  # noqa: BLE001 - an adapter's fault must end neither the loop nor the worker
+                self._failed(name, repr(error))
+                wait_ms = int(RETRY_S * 1_000)
+            await wait_for_event(stopped, wait_ms / 1_000)
+
+    async def reconcile(self, name: AccountName, stopped: asyncio.Event) -> None:
+        """Compare one account now, in two looks where the first one finds a difference.
+
+        Raises:
+            StoreUnavailable: Redis is away.
+            StoreCorrupt: A record cannot be used.
+            LookUpUnavailable: The venue did not answer all that it was asked; what it answered counts.
+        """
+        account = self._accounts[name]
+        failures: list[LookUpUnavailable] = []
+        this = _Round(name, account, await self._store.bases(name))
+        await self._begin(this)
+        markets = await self._markets(this)
+        suspects: dict[Market, Look] = {}
+        if account.broker.capabilities.has_positions:
+            suspects = await self._look(this, markets, failures)
+        surprises = await self._surprises(this, failures)
+        if suspects or surprises:
+            await self._orders.hasten(
+                [
+                    one.client_order_id
+                    for one in this.resting
+                    if one.market in suspects or one.client_order_id in surprises
+                ]
+            )
+            # What the venue tells of a resting order from now on is newer than all of this.
+            since_ms = await self._store.time_ms()
+            if await wait_for_event(stopped, AGAIN_S):
+                return
+            await self._read(this)
+            await self._look(this, suspects, failures, before=suspects, since_ms=since_ms)
+            await self._tell(this, surprises, await self._surprises(this, failures), since_ms)
+        await self._publish_balance(name, account.broker, failures)
+        if failures:
+            raise failures[0]
+
+    async def publish(self, name: AccountName, market: Market) -> None:
+        """Publish a market's position, and the balance, as the venue tells them after a fill; raises nothing."""
+        account = self._accounts.get(name)
+        if account is None or not account.broker.capabilities.has_positions:
+            return
+        failures: list[LookUpUnavailable] = []
+        try:
+            quantity = await self._ask(name, account.broker.position(market))
+            await self._publish_position(name, account.broker, market, quantity, None, failures)
+            await self._publish_balance(name, account.broker, failures)
+        except BridgeError as error:
+            self._failed(name, str(error))
+        else:
+            if failures:
+                self._failed(name, str(failures[0]))
+
+    # What is known.
+
+    async def _begin(self, this: _Round) -> None:
+        """Read our fills from the oldest base on; bases whose fills are dropped already are forgotten."""
+        oldest = await self._store.oldest_fill(this.name)
+        for market, kept in this.bases.items():
+            if (
+                oldest is not None
+                and kept.base is not None
+                and position_in_stream(kept.base.fills_id) < position_in_stream(oldest)
+            ):
+                log.warning("position_not_countable", account=this.name, market=market)
+                this.bases[market] = KeptBase(None, kept.encoded)
+        known = [kept.base.fills_id for kept in this.bases.values() if kept.base is not None]
+        this.read_to = min(known, key=position_in_stream, default=BEFORE_ALL)
+        await self._read(this)
+
+    async def _read(self, this: _Round) -> None:
+        """Read what has happened since the last reading: lanes first, so that what they just ended is in the fills."""
+        this.now_ms = await self._store.time_ms()
+        this.busy = await self._store.busy_lanes(this.name)
+        this.resting = await self._orders.resting(this.name)
+        fills = await self._store.fills(this.name, this.read_to)
+        this.fills += fills
+        if fills:
+            this.read_to = fills[-1].entry_id
+
+    async def _markets(self, this: _Round) -> list[Market]:
+        """Return the markets in which we have traded, or may have."""
+        published = await self._published.positions(this.name)
+        found = [
+            *published,
+            *this.bases,
+            *(fill.market for fill in this.fills),
+            *(one.market for one in this.resting),
+        ]
+        return sorted(dict.fromkeys(found))
+
+    # Positions.
+
+    async def _look(
+        self,
+        this: _Round,
+        markets: Iterable[Market],
+        failures: list[LookUpUnavailable],
+        *,
+        before: Mapping[Market, Look] = MappingProxyType({}),
+        since_ms: int = 0,
+    ) -> dict[Market, Look]:
+        """Compare these markets, write down what is settled, and return those that must be looked at again.
+
+        Args:
+            this: The round.
+            markets: Which.
+            failures: Where questions go that were not answered.
+            before: The looks that made us suspect a drift; none the first time.
+            since_ms: When the last of them was over.
+        """
+        suspects: dict[Market, Look] = {}
+        for some in _batches(list(markets), AT_ONCE):
+            asked_ms, read_to = this.now_ms, this.read_to
+            was_busy = {market: this.is_busy(market) for market in some}
+            answers = await asyncio.gather(*[self._position(this, market, failures) for market in some])
+            await self._read(this)
+            settled: list[Reconciled] = []
+            for market, venue in zip(some, answers, strict=True):
+                if venue is None:
+                    continue
+                fills = this.fills_in(market)
+                kept = this.bases.get(market)
+                base = None if kept is None else kept.base
+                look = Look(
+                    at_ms=asked_ms,
+                    venue=venue,
+                    expected=None if base is None else expected_quantity(base, fills),
+                    bought=bought_quantity(fills),
+                    fills_id=read_to,
+                    last_fill_ms=fills[-1].at_ms if fills else 0,
+                    is_still=not was_busy[market] and not this.is_busy(market),
+                    is_followed_up=all(
+                        one.looked_at_ms >= since_ms for one in this.resting if one.market == market
+                    ),
+                )
+                await self._publish_position(
+                    this.name, this.account.broker, market, venue, look.expected, failures
+                )
+                match judge(look, before.get(market)):
+                    case Agreed():
+                        settled.append(Reconciled(market, kept, next_base(look, base)))
+                    case Suspected():
+                        suspects[market] = look
+                    case Unsettled():
+                        pass
+                    case Drifted() as drift:
+                        await self._drifted(
+                            this, Reconciled(market, kept, next_base(look, base), drift.words)
+                        )
+                    case never:
+                        assert_never(never)
+            await self._store.settle(this.name, settled)
+        return suspects
+
+    async def _drifted(self, this: _Round, drift: Reconciled) -> None:
+        """Journal a drift, tell of it, and pause the account where it is to be."""
+        if this.account.halts_on_drift:
+            # First: a crash in between is told again.
+            await self._halt(this.name, f"drift in {drift.market}: {drift.drift}")
+        [is_ours] = await self._store.settle(this.name, [drift])
+        if is_ours:
+            self._metrics.drifted(this.name, "position")
+            log.warning("position_drifted", account=this.name, market=drift.market, drift=drift.drift)
+
+    async def _halt(self, name: AccountName, reason: str) -> None:
+        scope = Scope(account=name)
+        table = await self._halts.read()
+        # One that an operator set may be stricter, and is his to lift.
+        if all(halt.scope != scope for halt in table.halts):
+            await self._halts.set(scope, HaltMode.PAUSE, by="reconciler", reason=reason)
+            log.error("account_halted", account=name, reason=reason)
+
+    async def _position(
+        self, this: _Round, market: Market, failures: list[LookUpUnavailable]
+    ) -> Decimal | None:
+        return await self._try(this.name, this.account.broker.position(market), failures)
+
+    # Open orders.
+
+    async def _surprises(
+        self, this: _Round, failures: list[LookUpUnavailable]
+    ) -> dict[ClientOrderId, tuple[Market, str]]:
+        """Return what venue and records tell different things of: orders, their markets, and how they differ."""
+        listed = await self._try(this.name, this.account.broker.open_orders(), failures)
+        if listed is None:
+            return {}
+        ours = {
+            one.client_order_id: one.symbol
+            for one in listed
+            if one.client_order_id is not None and OURS.fullmatch(one.client_order_id)
+        }
+        # After the venue: an order that has come to rest in between is on record.
+        states = await self._store.order_states(list(ours))
+        found: dict[ClientOrderId, tuple[Market, str]] = {}
+        for (order, market), state in zip(ours.items(), states, strict=True):
+            words = surprise(order, state)
+            if words is not None:
+                found[order] = (market, words)
+        for one in this.resting:
+            if one.client_order_id not in ours:
+                words = f"order {one.client_order_id} is {one.state}, and the venue does not list it as open"
+                found[one.client_order_id] = (one.market, words)
+        return found
+
+    async def _tell(
+        self,
+        this: _Round,
+        before: Mapping[ClientOrderId, tuple[Market, str]],
+        after: Mapping[ClientOrderId, tuple[Market, str]],
+        since_ms: int,
+    ) -> None:
+        """Journal what stood in both looks, once."""
+        unseen = {one.client_order_id for one in this.resting if one.looked_at_ms < since_ms}
+        for order, (market, words) in after.items():
+            if before.get(order) != (market, words) or order in unseen:
+                continue
+            if await self._store.tell_drift(this.name, market, order, words):
+                self._metrics.drifted(this.name, "order")
+                log.warning("order_drifted", account=this.name, market=market, drift=words)
+
+    # Publication.
+
+    async def _publish_position(
+        self,
+        name: AccountName,
+        broker: Broker,
+        market: Market,
+        quantity: Decimal,
+        expected: Decimal | None,
+        failures: list[LookUpUnavailable],
+    ) -> None:
+        at_ms = self._clock.now_ms()
+        price = await self._try(name, broker.price(market), failures) if quantity else None
+        position = PublishedPosition(quantity=quantity, at_ms=at_ms, last_price=price, expected=expected)
+        await self._published.publish_position(name, market, position)
+
+    async def _publish_balance(
+        self, name: AccountName, broker: Broker, failures: list[LookUpUnavailable]
+    ) -> None:
+        at_ms = self._clock.now_ms()
+        balance = await self._try(name, broker.account(), failures)
+        if balance is None:
+            return
+        began_with = await self._store.day_began_with(name, balance.equity, at_ms)
+        with localcontext(_CONTEXT):
+            day_pnl = balance.day_pnl if balance.day_pnl is not None else balance.equity - began_with
+        told = PublishedBalance(
+            equity=balance.equity,
+            at_ms=at_ms,
+            day_pnl=day_pnl,
+            currency=balance.currency,
+            exposure=exposure((await self._published.positions(name)).values()),
+        )
+        await self._published.publish_balance(name, told)
+
+    # Asking.
+
+    async def _try(
+        self, name: AccountName, call: Awaitable[T], failures: list[LookUpUnavailable]
+    ) -> T | None:
+        """Return a venue's answer; None, and one failure more, where it gave none."""
+        try:
+            return await self._ask(name, call)
+        except LookUpUnavailable as error:
+            failures.append(error)
+            return None
+
+    async def _ask(self, name: AccountName, call: Awaitable[T]) -> T:
+        """Return a venue's answer.
+
+        Raises:
+            LookUpUnavailable: It gave none.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await call
+        except BridgeError as error:
+            words: BaseException | str = str(error)
+        except TimeoutError:
+            words = f"no answer within {ANSWER_WITHIN_S:g} s"
+        except Exception as error:  # noqa: BLE001 - an adapter's fault is no answer
+            words = repr(error)
+        self._metrics.look_up_failed(name)
+        raise LookUpUnavailable(words)
+
+    def _failed(self, name: AccountName, words: str) -> None:
+        if self._failures.get(name) != words:
+            log.warning("account_not_reconciled", account=name, error=words)
+            self._failures[name] = words
+
+    def _worked(self, name: AccountName) -> None:
+        if self._failures.pop(name, None) is not None:
+            log.info("account_reconciled", account=name)
+
+
+def exposure(positions: Iterable[PublishedPosition]) -> Decimal | None:
+    """Return the value of positions, long and short; None where an open one has no price."""
+    with localcontext(_CONTEXT):
+        total = Decimal(0)
+        for one in positions:
+            if one.quantity:
+                if one.last_price is None:
+                    return None
+                total += abs(one.quantity) * one.last_price
+        return total
+
+
+def _batches(markets: Sequence[Market], size: int) -> list[Sequence[Market]]:
+    return [markets[at : at + size] for at in range(0, len(markets), size)]

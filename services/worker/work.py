@@ -1,0 +1,83 @@
+"""One head under execution, and what a step of it may come to."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.ids import ClientOrderId
+from libs.common.domain.instruction import Instruction
+from libs.common.domain.lifecycle import AMBIGUOUS, InstructionState
+from libs.common.domain.order import OrderPlan, OrderReport, Plan
+from libs.common.domain.reasons import Reason
+from libs.common.store.head import HandedOut, Head, Held, KnownOrder
+from libs.common.store.lanes import Return
+from services.worker.account import Account
+from services.worker.leases import Lease
+
+Step = HandedOut | Return
+"""What comes next in a lane: another head, or the end of holding it."""
+
+
+class Work(msgspec.Struct, frozen=True):
+    """One head under execution."""
+
+    held: Held
+    lease: Lease
+    head: Head
+    instruction: Instruction
+    account: Account
+    begun_at_ms: int
+    """Monotonic; when the head's own `now_ms` was true."""
+
+    def passed_ms(self, clock: Clock) -> int:
+        """Return how long the head has been under execution."""
+        return clock.monotonic_ms() - self.begun_at_ms
+
+    def left_ms(self, clock: Clock) -> int:
+        """Return how long the alert may still be sent, at least 0."""
+        return max(0, self.head.deadline_ms - self.head.now_ms - self.passed_ms(clock))
+
+    def order(self, client_order_id: ClientOrderId) -> KnownOrder | None:
+        """Return what was on record of an order when the head was handed out."""
+        return next((one for one in self.head.orders if one.client_order_id == client_order_id), None)
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """One order of a plan."""
+
+    index: int
+    plan: OrderPlan
+    client_order_id: ClientOrderId
+    whole: Plan | None
+    """The plan of all legs, where it is not the only one."""
+    note: bytes
+    """JSON for the journal: what led to it. Empty where that is on record already."""
+    budgets: bytes
+    """Account-wide risk limits it counts against, JSON; empty where there are none."""
+    read_at_ms: int
+    """Redis' time before the venue was asked for what the budgets are counted from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The venue has said what became of an order."""
+
+    attempt: int
+    report: OrderReport
+    refused_for: Reason = Reason.VENUE_REJECTED
+    """Why the instruction is REJECTED, where the order is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The instruction is over, without an order of which anything would have to be noted."""
+
+    state: InstructionState
+    reason: Reason
+    detail: str = ""
+
+
+def is_ambiguous(head: Head) -> bool:
+    """Tell whether an order of a head may exist at the venue without our knowing."""
+    return any(order.state in AMBIGUOUS for order in head.orders)
