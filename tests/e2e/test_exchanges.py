@@ -30,7 +30,10 @@ TROUBLES: Final = tuple(trouble for trouble in Trouble if trouble is not Trouble
 KEYS: Final = {"EXCHANGE_KEY": API_KEY, "EXCHANGE_SECRET": API_SECRET}
 
 
-@pytest.fixture(params=["binance", "bybit"])
+WIRES: Final = ("binance", "bybit")
+
+
+@pytest.fixture
 def exchange(request: pytest.FixtureRequest) -> Iterator[Exchange]:
     if importlib.util.find_spec("ccxt") is None:
         missing_tool("ccxt", "trading at exchanges")
@@ -128,12 +131,19 @@ async def run(
     await assert_each_traded_once_in_order(bridge, exchange, alerts, alert_ids)
 
 
+@pytest.mark.parametrize(
+    ("exchange", "deduplication"),
+    [("binance", "none"), ("binance", "open"), ("bybit", "lifetime")],
+    indirect=["exchange"],
+)
 async def test_whatever_goes_wrong_at_an_exchange_every_alert_trades_once_and_in_order(
-    private_redis, exchange, bridge_factory
+    private_redis, exchange, bridge_factory, deduplication
 ):
     bridge = bridge_factory(private_redis, workers=3, config=settings(exchange), environment=KEYS)
     names = markets("spot")[: len(TROUBLES) + 2]
-    exchange.control(markets=troubles_by_market(names, times=1), look_up_lag_ms=LAG_MS // 2)
+    exchange.control(
+        markets=troubles_by_market(names, times=1), deduplication=deduplication, look_up_lag_ms=LAG_MS // 2
+    )
 
     await run(bridge, exchange, names, each=4, timeout_s=50)
 
@@ -145,6 +155,7 @@ async def test_whatever_goes_wrong_at_an_exchange_every_alert_trades_once_and_in
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("exchange", WIRES, indirect=True)
 @pytest.mark.parametrize("market_type", ["spot", "swap"])
 @pytest.mark.parametrize("deduplication", ["none", "open", "lifetime"])
 async def test_with_request_expiry_no_kind_of_deduplication_is_needed(
@@ -154,21 +165,7 @@ async def test_with_request_expiry_no_kind_of_deduplication_is_needed(
     bridge = bridge_factory(private_redis, workers=3, config=config, environment=KEYS)
     names = markets(market_type)[: len(TROUBLES) + 2]
     exchange.control(
-        markets=troubles_by_market(names, times=6), deduplication=deduplication, look_up_lag_ms=LAG_MS // 2
-    )
-
-    await run(bridge, exchange, names, each=30, timeout_s=200)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-async def test_an_exchange_that_remembers_ids_for_good_needs_no_request_expiry(
-    private_redis, exchange, bridge_factory
-):
-    bridge = bridge_factory(private_redis, workers=3, config=settings(exchange), environment=KEYS)
-    names = markets("spot")[: len(TROUBLES) + 2]
-    exchange.control(
-        markets=troubles_by_market(names, times=4), deduplication="lifetime", rechecks_expiry=False
+        markets=troubles_by_market(names, times=3), deduplication=deduplication, look_up_lag_ms=LAG_MS // 2
     )
 
     await run(bridge, exchange, names, each=20, timeout_s=200)
@@ -176,6 +173,22 @@ async def test_an_exchange_that_remembers_ids_for_good_needs_no_request_expiry(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("exchange", WIRES, indirect=True)
+async def test_an_exchange_that_remembers_ids_for_good_needs_no_request_expiry(
+    private_redis, exchange, bridge_factory
+):
+    bridge = bridge_factory(private_redis, workers=3, config=settings(exchange), environment=KEYS)
+    names = markets("spot")[: len(TROUBLES) + 2]
+    exchange.control(
+        markets=troubles_by_market(names, times=3), deduplication="lifetime", rechecks_expiry=False
+    )
+
+    await run(bridge, exchange, names, each=20, timeout_s=200)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("exchange", WIRES, indirect=True)
 @pytest.mark.parametrize(
     "asking", ["hang_before", "drop_before", "error_502", "throttled", "junk", "truncated"]
 )
@@ -189,6 +202,7 @@ async def test_orders_and_look_ups_that_fail_together_still_end_with_one_trade_e
     await run(bridge, exchange, names, each=10, timeout_s=200)
 
 
+@pytest.mark.parametrize("exchange", WIRES, indirect=True)
 async def test_an_order_that_is_refused_for_good_ends_rejected_and_its_market_trades_on(
     private_redis, exchange, bridge_factory
 ):
@@ -204,11 +218,13 @@ async def test_an_order_that_is_refused_for_good_ends_rejected_and_its_market_tr
     assert exchange.executions() == {order_id(each): 1 for each in alert_ids[1:]}
 
 
+@pytest.mark.parametrize("exchange", WIRES, indirect=True)
 async def test_a_limit_order_trades_when_the_price_comes_to_it(private_redis, exchange, bridge_factory):
     bridge = bridge_factory(private_redis, config=settings(exchange), environment=KEYS)
     [name] = markets("spot")[:1]
 
-    [alert_id] = all_accepted([await bridge.post(bridge.alert(symbol=name, type="limit", limit_price=50))])
+    limit = {"bascule": 1, "order_type": "limit", "limit_price": "50", "quantity": "1"}
+    [alert_id] = all_accepted([await bridge.post(bridge.alert(symbol=name, **limit))])
     await eventually(lambda: exchange.executions()[order_id(alert_id)] == 1, message="it rests")
     exchange.price(venue_name(name), Decimal(50))
 

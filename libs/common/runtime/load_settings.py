@@ -219,6 +219,7 @@ def _check_times(settings: Settings) -> None:
 
 def _check_venues(settings: Settings) -> None:
     first: dict[tuple[str, ...], str] = {}
+    venue: tuple[str, ...]
     for name, account in settings.accounts.items():
         if isinstance(account, HttpAccount):
             parts = urlsplit(account.url)

@@ -206,7 +206,9 @@ class CcxtBroker:
         with _exact():
             orders = await self._asked(
                 "list of orders",
-                self._exchange.fetch_open_orders(symbol),
+                self._exchange.fetch_open_orders(
+                    symbol, None, None, self._about_all() if symbol is None else {}
+                ),
                 none_for=("NotSupported", "ArgumentsRequired"),
             )
             if orders is None:
@@ -215,7 +217,9 @@ class CcxtBroker:
             for order in orders:
                 market = self._market(order.get("symbol"))
                 if market is None:
-                    continue
+                    raise LookUpUnavailable(
+                        f"an order rests in {order.get('symbol')}, which is no market we know"
+                    )
                 try:
                     found.append(ccxt_orders.open_order(order, market))
                 except UnusableOrder as error:
@@ -239,6 +243,7 @@ class CcxtBroker:
                     await self._call(
                         call, self._exchange.cancel_order(order_id, market["symbol"]), ("OrderNotFound",)
                     )
+                    self._check_answered(call)
                 except BrokerUnavailable as error:
                     if count == 0:
                         raise
@@ -359,6 +364,13 @@ class CcxtBroker:
             raise OrderRejected("rejected", report.detail or "the exchange gave no reason")
         return report
 
+    def _check_answered(self, call: Call) -> None:
+        """Refuse to take a page, or nothing, for a cancellation: ccxt looks at no more than errors."""
+        answer = call.answer
+        if answer is None or not is_json(answer.body) or answer.body.strip() in {"{}", "[]"}:
+            body = "" if answer is None else masked(answer.body, self._secrets)
+            raise OrderOutcomeUnknown(f"the answer does not say that it was cancelled: {body}")
+
     async def _adopt(self, request: OrderRequest, error: Duplicate) -> OrderReport:
         """Return the order that the exchange has under our id: an earlier attempt's."""
         try:
@@ -418,7 +430,7 @@ class CcxtBroker:
             raise LookUpUnavailable(f"the question for {what} was not asked: the markets are not loaded yet")
 
     async def _balances(self) -> dict[str, Decimal]:
-        balance = await self._asked("balance", self._exchange.fetch_balance())
+        balance = await self._asked("balance", self._exchange.fetch_balance(self._about_all()))
         total = balance.get("total")
         if not isinstance(total, Mapping) or not balance.get("info"):
             raise LookUpUnavailable("no usable balance in the answer")
@@ -447,6 +459,9 @@ class CcxtBroker:
                 raise LookUpUnavailable(f"no price of {name} in the answer")
             value += quantity * price
         return value
+
+    def _about_all(self) -> dict[str, Any]:
+        return dict(self._venue.questions.get(self._account.market_type, {}))
 
     def _market(self, symbol: str | None) -> Mapping[str, Any] | None:
         market: Mapping[str, Any] | None = (self._exchange.markets or {}).get(symbol)

@@ -31,7 +31,13 @@ from libs.common.domain.errors import (
     OrderRejected,
 )
 from libs.common.wire.masking import MASK
-from services.worker.brokers.ccxt_exchange import Answer, Call, NotSentError, WithoutIdError
+from services.worker.brokers.ccxt_exchange import (
+    Answer,
+    Call,
+    NotSentError,
+    TooLateError,
+    WithoutIdError,
+)
 from services.worker.brokers.ccxt_venues import Venue
 
 WORDS_AT_MOST: Final = 500
@@ -78,6 +84,8 @@ def meaning(error: Exception, call: Call, venue: Venue, secrets: Iterable[str]) 
         return OrderRejected(
             "not_supported", "ccxt's adapter sends no client order id here: nothing was sent"
         )
+    if isinstance(error, TooLateError):
+        return OrderRejected("expired", f"nothing was sent: {error}")
     if isinstance(error, NotSentError):
         return BrokerUnavailable(f"nothing was sent: {error}")
     if not call.has_left:

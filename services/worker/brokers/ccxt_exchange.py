@@ -79,6 +79,10 @@ class NotSentError(Exception):
     """Nothing was sent, on purpose; the text says why."""
 
 
+class TooLateError(NotSentError):
+    """The exchange would have to refuse it: nothing was sent."""
+
+
 class WithoutIdError(Exception):
     """ccxt's adapter would send an order without our id: nothing was sent."""
 
@@ -300,18 +304,22 @@ def _expiring(
     """Return the signed request, with the time after which the exchange must refuse it where it can be told."""
     if call.expires_at_ms is None or venue.expiry is Expiry.NONE:
         return sign(path, api, method, params, *rest)
-    left_ms = min(call.expires_at_ms - exchange.milliseconds(), LONGEST_WINDOW_MS)
+    now_ms = exchange.milliseconds()
+    left_ms = min(call.expires_at_ms - now_ms, LONGEST_WINDOW_MS)
     if left_ms < (SHORTEST_DEADLINE_MS if venue.expiry is Expiry.DEADLINE else 1):
-        raise NotSentError(f"its time is over in {left_ms} ms")
+        raise TooLateError(f"its time is over in {left_ms} ms")
     if venue.expiry is Expiry.WINDOW:
         usual = exchange.options.get("recvWindow")
         exchange.options["recvWindow"] = left_ms
+        # One reading of the clock: were the process frozen between two, the window would begin after the freeze.
+        exchange.milliseconds = lambda: now_ms
         try:
             return sign(path, api, method, params, *rest)
         finally:
+            del exchange.milliseconds
             exchange.options["recvWindow"] = usual
     if venue.expiry is Expiry.DEADLINE:
-        deadline = exchange.iso8601(exchange.milliseconds() + left_ms)
+        deadline = exchange.iso8601(now_ms + left_ms)
         return sign(path, api, method, {**params, "deadline": deadline}, *rest)
     signed = sign(path, api, method, params, *rest)
     # By the exchange's clock, as the request's time stamp is.

@@ -98,6 +98,8 @@ class Venue:
     """Whether a spot market buy can name the quantity it buys; where not, such orders are refused."""
     parameters: Mapping[MarketType, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
     """Sent with every order."""
+    questions: Mapping[MarketType, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
+    """Sent with questions about the whole account, where ccxt would ask about another kind of market."""
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """ccxt's, on top of ours."""
     market_types: Mapping[MarketType, str] | None = None
@@ -137,6 +139,7 @@ VENUES: Final[Mapping[str, Venue]] = MappingProxyType(
             sandboxes={SPOT: (Sandbox.TESTNET, Sandbox.DEMO), SWAP: (Sandbox.DEMO,)},
             # Stops in swaps are "algo orders" there, with ids and look-ups of their own.
             types={SPOT: ALL_TYPES, SWAP: PLAIN},
+            questions={SWAP: {"type": "swap"}},
             options={"warnOnFetchOpenOrdersWithoutSymbol": False, "fetchMargins": False},
             market_types={SPOT: "spot", SWAP: "linear"},
             has_exact_numbers=True,

@@ -295,6 +295,11 @@ def test_limits_of_the_account_come_with_budgets() -> None:
     )
 
 
+def test_budgets_are_those_of_the_last_order_alone() -> None:
+    found = verdict({"max_orders_per_minute": 3, "exempt_exits": False}, *FLIP, position=D(3))
+    assert [budget.rule for budget in found.budgets] == ["max_orders_per_minute"]
+
+
 def test_market_orders_are_not_held_against_the_open_ones() -> None:
     found = verdict({"max_open_orders": 1}, leg(), account_orders=(rests(Side.BUY, "1", "90"),))
     assert found == Judgement()

@@ -495,6 +495,20 @@ def test_what_the_market_does_not_trade_is_refused(
     assert refused(asked, instrument=instrument).reason is reason
 
 
+@pytest.mark.parametrize(
+    "instrument",
+    [
+        Instrument(quantity_step=D("0.5")),
+        Instrument(min_quantity=D("0.5")),
+        Instrument(min_value=D(50)),
+        Instrument(max_quantity=D("0.5")),
+    ],
+)
+def test_what_the_market_just_trades_is_traded(instrument: Instrument) -> None:
+    asked = instruction(quantity="0.5", order_type=OrderType.LIMIT, limit_price=D(100))
+    assert legs(asked, instrument=instrument) == [(Side.BUY, "0.5", False)]
+
+
 numbers = st.decimals(min_value=D("0.00001"), max_value=D(10**12), places=5)
 steps = st.sampled_from([D("0.00000001"), D("0.001"), D("0.05"), D(1), D(10)])
 

@@ -1,0 +1,110 @@
+"""A venue that fails in every way it can, and never deduplicates: what its ledger holds once all has ended."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from tests.e2e.ledger import all_accepted, assert_whole_run
+from tests.support.processes import ACCOUNT, Bridge
+from tests.support.redis_server import RedisServer
+from tests.support.venue import Venue
+
+ALERTS = 20
+SYMBOLS = 5
+SHARE = 0.5
+"""Of the orders that a fault strikes, by seeded dice."""
+
+TIMEOUT_MS = 300
+EXPIRY_MS = 600
+LAG_MS = 300
+
+CONFIG: Mapping[str, Any] = {
+    "worker": {"lease": "2s"},
+    "accounts": {
+        ACCOUNT: {
+            "timeout": f"{TIMEOUT_MS}ms",
+            "request_expiry": f"{EXPIRY_MS}ms",
+            "look_up_lag": f"{LAG_MS}ms",
+        }
+    },
+    "breaker": {"reset": "300ms"},
+    "webhooks": {"default": {"max_age": "10min"}},
+}
+
+DROPS = {
+    "dropped-before": {"drop_before": SHARE},
+    "dropped-after": {"drop_after": SHARE},
+    "dropped-either-way": {"drop_before": SHARE / 2, "drop_after": SHARE / 2},
+}
+STATUSES = {
+    "429": {"status": 429, "status_rate": SHARE, "retry_after_s": ""},
+    **{
+        f"{status}{'-executing' if executes else ''}": {
+            "status": status,
+            "status_rate": SHARE,
+            "status_executes": executes,
+        }
+        for status in (500, 503, 504)
+        for executes in (False, True)
+    },
+}
+GARBAGE = {
+    kind: {"garbage": kind, "garbage_rate": SHARE}
+    for kind in ("no_order_id", "truncated", "not_json", "empty")
+}
+SLOW = {
+    "answers-beyond-the-time-out": {"delay_ms": 2 * TIMEOUT_MS, "drop_before": SHARE / 2},
+    "executes-after-the-time-out": {"delay_before_ms": (TIMEOUT_MS + EXPIRY_MS) / 2, "drop_after": SHARE / 2},
+}
+LOOK_UPS = {
+    "look-ups-that-lag": {"drop_after": SHARE, "drop_before": SHARE / 2, "lookup_lag_ms": LAG_MS},
+    "look-ups-that-drop": {"drop_after": SHARE, "drop_before": SHARE / 2, "lookup_drop": SHARE},
+    "everything": {
+        "drop_before": 0.15,
+        "status": 503,
+        "status_rate": 0.15,
+        "drop_after": 0.15,
+        "garbage": "truncated",
+        "garbage_rate": 0.15,
+        "lookup_drop": 0.15,
+        "lookup_lag_ms": LAG_MS,
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [DROPS, STATUSES, GARBAGE, SLOW, LOOK_UPS],
+    ids=["drops", "statuses", "garbage", "slow", "look-ups"],
+)
+async def test_whatever_a_venue_without_deduplication_does_every_alert_trades_once_and_in_order(
+    private_redis: RedisServer,
+    venue: Venue,
+    bridge_factory: Callable[..., Bridge],
+    faults: Mapping[str, Mapping[str, Any]],
+) -> None:
+    bridge = bridge_factory(private_redis, venue=venue, workers=3, config=CONFIG)
+    accepted: list[str] = []
+
+    for seed, (name, mode) in enumerate(faults.items()):
+        venue.control(reset=True, seed=seed, **mode)
+        struck = strikes(venue)
+        alerts = [bridge.alert(symbol=f"{name}-{number % SYMBOLS}") for number in range(ALERTS)]
+        accepted += all_accepted(await bridge.send_many(alerts, SYMBOLS))
+        await bridge.wait_ended(len(accepted), 50)
+        assert strikes(venue) > struck, f"{name} never struck"
+        venue.control(reset=True)
+
+    assert bridge.state_counts() == {"EXECUTED": len(accepted)}
+    await assert_whole_run(bridge, venue, accepted)
+
+
+def strikes(venue: Venue) -> int:
+    """Return how often an order went wrong: it was counted as struck, or had to be looked up."""
+    counts = venue.stats()
+    return sum(
+        number
+        for name, number in counts.items()
+        if name in {"dropped_before", "dropped_after", "garbage", "lookups"} or name.startswith("status_")
+    )
