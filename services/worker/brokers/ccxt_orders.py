@@ -64,7 +64,7 @@ def abilities(features: Mapping[str, Any] | None, venue: Venue, market_type: Mar
         has_take_profit=has_attached,
         has_stop_loss=has_attached,
         # Nothing can be reduced where coins are owned; of an exchange that nothing is known of, it is not believed.
-        has_reduce_only=market_type is MarketType.SWAP and venue is not UNKNOWN,
+        has_reduce_only=market_type is MarketType.SWAP and venue is not UNKNOWN and venue.reduces,
         times_in_force=frozenset(
             {TimeInForce.GTC} | {ours for ours, word in _TIMES.items() if times.get(word)}
         ),

@@ -94,6 +94,8 @@ class Venue:
     """What ccxt takes a stop's price by."""
     has_trigger_direction: bool = False
     """Whether a stop in a swap must say from which side its price is reached."""
+    reduces: bool = True
+    """Whether `reduceOnly` is a mark on an order in a swap, and not another call."""
     buys_base: bool = True
     """Whether a spot market buy can name the quantity it buys; where not, such orders are refused."""
     parameters: Mapping[MarketType, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
@@ -240,6 +242,7 @@ VENUES: Final[Mapping[str, Venue]] = MappingProxyType(
             "testnet",
             # Its market buys name what they spend, as ccxt sends them.
             buys_base=False,
+            reduces=False,
             has_exact_numbers=True,
             refused=frozenset(
                 {
