@@ -288,7 +288,8 @@ def _kraken_spot() -> ExchangeAnswers:
     }  # fmt: skip
 
     def orders(key: str, *rows: Any) -> Reply:
-        return Reply({"error": [], "result": {key: {ORDER_ID: row for row in rows}, "count": len(rows)}})
+        found = dict(zip([ORDER_ID], rows, strict=False))
+        return Reply({"error": [], "result": {key: found, "count": len(found)}})
 
     return ExchangeAnswers(
         name="kraken",

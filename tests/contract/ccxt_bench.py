@@ -1,5 +1,6 @@
 """A ccxt broker in front of a simulated exchange, for the contract."""
 
+import importlib.util
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from tests.contract.broker_contract import Bench
 from tests.support.exchange_desk import FINE, Kind, Listing
 from tests.support.exchange_server import LocalExchange
 from tests.support.exchange_wire import API_KEY, API_SECRET
+from tests.support.tools import missing_tool
 
 KINDS = {MarketType.SPOT: Kind.SPOT, MarketType.SWAP: Kind.SWAP}
 
@@ -75,6 +77,8 @@ async def ccxt_bench(
     **settings: Any,
 ) -> AsyncIterator[CcxtBench]:
     """Run an exchange and a broker that trades there, ready."""
+    if importlib.util.find_spec("ccxt") is None:
+        missing_tool("ccxt", "the contract of ccxt accounts")
     async with LocalExchange(exchange_name) as exchange:
         account = CcxtAccount(
             exchange=exchange_name,

@@ -1,6 +1,6 @@
 """What a ccxt broker must make of everything that goes wrong at an exchange: never less than what happened."""
 
-import contextlib
+import asyncio
 
 import pytest
 
@@ -106,11 +106,13 @@ class ExchangeTroubles:
             "account": broker.account(),
             "price": broker.price(request.symbol),
         }
-        answered: dict[str, object] = {}
-        for name, question in questions.items():
-            with contextlib.suppress(LookUpUnavailable):
-                answered[name] = await question
-        assert not answered, f"junk was taken for an answer: {answered}"
+        told = await asyncio.gather(*questions.values(), return_exceptions=True)
+        answered = {
+            name: answer
+            for name, answer in zip(questions, told, strict=True)
+            if not isinstance(answer, LookUpUnavailable)
+        }
+        assert not answered, f"taken for an answer: {answered}"
 
     async def test_an_order_is_not_found_while_the_exchange_lags(self, bench: CcxtBench) -> None:
         bench.exchange.control(look_up_lag_ms=60_000, trouble="hang_after")

@@ -94,6 +94,14 @@ async def test_a_bybit_swap_position_is_signed() -> None:
         assert await broker.position(Market("BTC/USDT:USDT")) == Decimal("-2.5")
 
 
+async def test_the_equity_of_bybit_s_swaps_counts_what_is_open() -> None:
+    coin = {"coin": "USDT", "equity": "90.000000000000000001", "walletBalance": "100", "locked": "0"}
+    account = {"accountType": "UNIFIED", "totalEquity": "90", "coin": [coin]}
+    answer = Reply({"retCode": 0, "retMsg": "OK", "result": {"list": [account]}, "time": 1})
+    async with connected(BYBIT_SWAP, {"GET /v5/account/wallet-balance": answer}) as (broker, _):
+        assert await broker.account() == Balance(equity=Decimal("90.000000000000000001"), currency="USDT")
+
+
 async def test_the_last_price() -> None:
     async with connected(BINANCE, {"GET /api/v3/ticker/24hr": Reply(TICKER)}) as (broker, _):
         assert await broker.price(Market("BTC/USDT")) == Decimal("99.5")

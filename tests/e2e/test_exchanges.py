@@ -3,7 +3,9 @@
 Each kind of trouble has a market of its own, where it strikes the first orders; then the market is well again.
 """
 
+import asyncio
 import importlib.util
+import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -12,12 +14,13 @@ from typing import Any, Final
 import pytest
 
 from libs.common.domain.ids import AccountName, AlertId, client_order_id
+from tests.e2e.faults import kill_holding
 from tests.e2e.ledger import all_accepted, assert_clean, assert_no_failures, journal
 from tests.support.eventually import eventually
 from tests.support.exchange_modes import Trouble
 from tests.support.exchange_server import Exchange
 from tests.support.exchange_wire import API_KEY, API_SECRET
-from tests.support.processes import ACCOUNT, Bridge
+from tests.support.processes import ACCOUNT, Bridge, Service
 from tests.support.tools import missing_tool
 
 TIMEOUT_MS: Final = 1_000
@@ -74,6 +77,11 @@ def markets(market_type: str) -> list[str]:
     """Return the client library's names of the markets `S0` to `S39`."""
     suffix = ":USDT" if market_type == "swap" else ""
     return [f"S{number}/USDT{suffix}" for number in range(40)]
+
+
+def holders(bridge: Bridge) -> list[Service]:
+    """Return the workers that hold lanes."""
+    return [worker for worker in bridge.workers if bridge.lanes_held_by(worker)]
 
 
 def venue_name(market: str) -> str:
@@ -202,6 +210,30 @@ async def test_orders_and_look_ups_that_fail_together_still_end_with_one_trade_e
     await run(bridge, exchange, names, each=10, timeout_s=200)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("exchange", WIRES, indirect=True)
+async def test_workers_that_die_while_they_trade_at_an_exchange_lose_nothing_and_double_nothing(
+    private_redis, exchange, bridge_factory
+):
+    config = settings(exchange) | {"worker": {"lease": "3s"}}
+    bridge = bridge_factory(private_redis, workers=3, config=config, environment=KEYS)
+    exchange.control(latency_ms=100, trouble="hang_after", rate=0.05, deduplication="none")
+    alerts = [bridge.alert(symbol=name) for _ in range(20) for name in markets("spot")[:20]]
+    dice = random.Random(8)
+
+    sending = asyncio.create_task(bridge.send_many(alerts, 16, rate_per_s=40))
+    for _ in range(8):
+        victim = dice.choice(await eventually(lambda: holders(bridge), interval_s=0.005))
+        await kill_holding(bridge, victim)
+        victim.start().wait_ready()
+    alert_ids = all_accepted(await sending)
+    await bridge.wait_ended(len(alerts), 200)
+
+    await assert_each_traded_once_in_order(bridge, exchange, alerts, alert_ids)
+    assert exchange.stats()["lookups"] > 0
+
+
 @pytest.mark.parametrize("exchange", WIRES, indirect=True)
 async def test_an_order_that_is_refused_for_good_ends_rejected_and_its_market_trades_on(
     private_redis, exchange, bridge_factory
@@ -231,3 +263,26 @@ async def test_a_limit_order_trades_when_the_price_comes_to_it(private_redis, ex
     await eventually(
         lambda: bridge.orders()[order_id(alert_id)]["state"] == "FILLED", 20, message="the fill is known"
     )
+
+
+@pytest.mark.parametrize("exchange", WIRES, indirect=True)
+async def test_orders_that_fill_in_parts_are_known_as_filled_in_the_end(
+    private_redis, exchange, bridge_factory
+):
+    bridge = bridge_factory(private_redis, config=settings(exchange), environment=KEYS)
+    exchange.control(partial_fills=0.8)
+    names = markets("spot")[:10]
+
+    alert_ids = all_accepted(
+        await bridge.send_many([bridge.alert(symbol=name) for _ in range(2) for name in names])
+    )
+    await bridge.wait_ended(len(alert_ids))
+
+    def are_filled() -> bool:
+        orders = bridge.orders()
+        states = Counter(orders[order_id(each)]["state"] for each in alert_ids)
+        assert states == {"FILLED": len(alert_ids)}, states
+        return True
+
+    await eventually(are_filled, 20, message="all are filled")
+    assert exchange.executions() == {order_id(each): 1 for each in alert_ids}

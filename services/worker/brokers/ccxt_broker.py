@@ -262,8 +262,7 @@ class CcxtBroker:
         """Stop refreshing, and close all connections."""
         if self._keeping is not None:
             self._keeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeping
+            await asyncio.wait([self._keeping])
         await self._exchange.close()
 
     def _start(self) -> None:
@@ -279,7 +278,7 @@ class CcxtBroker:
                 async with self._preparing:
                     if not (is_first and self._is_ready):
                         await self._prepare()
-            except LookUpUnavailable as error:
+            except Exception as error:  # noqa: BLE001 - no fault of an adapter may end this loop: nothing would be traded
                 if str(error) != failed:
                     failed = str(error)
                     log.warning("markets_not_loaded", exchange=self._account.exchange, error=failed)
@@ -296,12 +295,11 @@ class CcxtBroker:
         exchange = self._exchange
         with _exact():
             if exchange.has.get("fetchTime"):
-                before_ms = self._clock.now_ms()
-                server_ms = int(await self._asked("time", exchange.fetch_time()))
-                self.skew_ms = (before_ms + self._clock.now_ms()) // 2 - server_ms
-                if self._venue.has_synchronised_clock:
-                    # By the later of our two readings: a stamp in the exchange's future would be refused.
-                    exchange.options["timeDifference"] = self._clock.now_ms() - server_ms
+                try:
+                    await self._compare_clocks()
+                except LookUpUnavailable:
+                    if self._venue.has_synchronised_clock:
+                        raise
             if self._account.exchange == "bitget":
                 await self._ask_bitget_account()
             if self._account.exchange == "bybit":
@@ -312,6 +310,17 @@ class CcxtBroker:
             finally:
                 PATIENT_S.reset(before)
         self._is_ready = True
+
+    async def _compare_clocks(self) -> None:
+        before_ms = self._clock.now_ms()
+        server_ms = await self._asked("time", self._exchange.fetch_time())
+        if not isinstance(server_ms, int | float):
+            raise LookUpUnavailable(f"the question for time was not answered: {server_ms}")
+        after_ms = self._clock.now_ms()
+        self.skew_ms = (before_ms + after_ms) // 2 - int(server_ms)
+        if self._venue.has_synchronised_clock:
+            # By the later of our two readings: a stamp in the exchange's future would be refused.
+            self._exchange.options["timeDifference"] = after_ms - int(server_ms)
 
     async def _ask_bitget_account(self) -> None:
         # ccxt takes any failure of this question, a time-out too, for "no", and never asks again.
@@ -435,9 +444,12 @@ class CcxtBroker:
         if not isinstance(total, Mapping) or not balance.get("info"):
             raise LookUpUnavailable("no usable balance in the answer")
         try:
-            return {name: ccxt_orders.decimal(value) or Decimal(0) for name, value in total.items()}
+            owned = {name: ccxt_orders.decimal(value) or Decimal(0) for name, value in total.items()}
+            if self._account.market_type is MarketType.SWAP and self._account.exchange == "bybit":
+                owned |= ccxt_orders.bybit_equities(balance["info"])
         except UnusableOrder as error:
             raise LookUpUnavailable(f"no usable balance in the answer: {error}") from error
+        return owned
 
     async def _value(self, owned: Mapping[str, Decimal], currency: str) -> Decimal:
         """Return what coins are worth; those that have no market in the currency count nothing."""

@@ -202,6 +202,19 @@ def open_order(order: Mapping[str, Any], market: Mapping[str, Any]) -> OpenOrder
     )
 
 
+def bybit_equities(info: Any) -> dict[str, Decimal]:
+    """Return the equity in each coin of Bybit's own balance; ccxt takes the wallet's, which lacks open profit.
+
+    Raises:
+        UnusableOrder: It is not of its form.
+    """
+    try:
+        coins = [coin for account in info["result"]["list"] for coin in account["coin"]]
+        return {coin["coin"]: _number(coin["equity"]) or Decimal(0) for coin in coins}
+    except (KeyError, TypeError) as error:
+        raise UnusableOrder(f"a balance without {error}") from error
+
+
 def decimal(value: Any) -> Decimal | None:
     """Return a number of ccxt's, exact where it came as text; None where it is none."""
     return _number(value)

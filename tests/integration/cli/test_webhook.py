@@ -657,7 +657,6 @@ class TestTemplate:
         assert (document["dialect"], document["message"]) == (dialect, BY_NAME[dialect].template)
         warnings = " ".join(document["warnings"])
         assert ("a relay that signs" in warnings) is BY_NAME[dialect].is_signed
-        assert ("end REJECTED" in warnings) is (dialect in {"junta", "openalgo", "openalgo_signal"})
 
     def test_without_a_dialect_it_is_the_webhooks_own_else_ours(
         self, bascule: CommandLine, config: Path

@@ -257,7 +257,8 @@ return answer_each((#KEYS - 8) / 4, function(i)
     end
   end
   if budgets ~= '' then extra[#extra + 1], extra[#extra + 2] = 'reserved', '1' end
-  record(key, 'SENDING', fields.alert, fields.account, lane, order, attempt, extra, note)
+  -- What led to an order is said once, not with each attempt.
+  record(key, 'SENDING', fields.alert, fields.account, lane, order, attempt, extra, not known[1] and note)
   renew_lease(token, holder)
   return {'GO', expires_at, text(wait), text(tonumber(expires_at) - NOW), generation, is_probe, account_generation,
     is_account_probe}

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from libs.common.domain.ids import AccountName, WebhookName
-from libs.common.runtime.account_settings import HttpAccount, LogAccount
+from libs.common.runtime.account_settings import CcxtAccount, HttpAccount, LogAccount
 from libs.common.runtime.known_secrets import known_secrets
 from libs.common.runtime.settings import RedisSettings, Settings
 from libs.common.runtime.webhook_settings import WebhookSettings
@@ -32,3 +32,13 @@ def test_passwords_of_addresses_are_known_as_written_and_as_meant() -> None:
     assert of("redis://user:p%40ss@127.0.0.1:6379/0") == {"p%40ss", "p@ss"}
     assert of("unix:///run/redis.sock?db=1&password=hidden") == {"hidden"}
     assert of("redis://127.0.0.1:6379/0") == set()
+
+
+def test_an_exchange_s_key_is_known_in_all_its_parts() -> None:
+    account = CcxtAccount(
+        exchange="okx", api_key="KEY", secret="SECRET", password="PASS", url="http://u:pw@127.0.0.1:9"
+    )
+    settings = Settings(accounts={AccountName("e"): account})
+    environ = {"KEY": "the-key", "SECRET": "the-secret", "PASS": "the-passphrase"}
+    assert settings.secret_names() == dict.fromkeys(environ, "account e")
+    assert known_secrets(settings, environ) == {"the-key", "the-secret", "the-passphrase", "pw"}

@@ -17,10 +17,10 @@ from services.worker.brokers.ccxt_exchange import Answer, Call, NotSentError, To
 from services.worker.brokers.ccxt_venues import UNKNOWN, VENUES
 
 
-def call(body: str | None = None, status: int = 200, *, has_left: bool = True, **headers: str) -> Call:
+def call(body: str | None = None, status: int = 200, *, has_left: bool = True, retry_after: str = "") -> Call:
     made = Call(lambda: True, has_asked=True, has_left=has_left, is_signed=has_left)
     if body is not None:
-        made.answer = Answer(status, headers, body)
+        made.answer = Answer(status, {"retry-after": retry_after}, body)
     return made
 
 
@@ -81,7 +81,7 @@ def test_a_failed_call_means(error: Exception, how_far: Call, expected: type[Exc
     ("text", "wait_ms"), [("7", 7_000), ("", None), ("soon", None), ("9" * 30, 86_400_000)]
 )
 def test_the_wait_that_is_asked_for_is_kept_within_a_day(text: str, wait_ms: int | None) -> None:
-    found = meaning(ccxt.DDoSProtection(), call("", 429, **{"retry-after": text}), UNKNOWN, ())
+    found = meaning(ccxt.DDoSProtection(), call("", 429, retry_after=text), UNKNOWN, ())
     assert isinstance(found, BrokerThrottled)
     assert found.retry_after_ms == wait_ms
 

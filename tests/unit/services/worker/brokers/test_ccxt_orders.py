@@ -20,7 +20,7 @@ ID = ClientOrderId("a" * 26)
 MARKET: dict[str, Any] = {
     "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT", "active": True, "contract": False,
     "precision": {"amount": "0.001", "price": "0.05"},
-    "limits": {"amount": {"min": "0.002", "max": "100"}, "cost": {"min": "5"}},
+    "limits": {"amount": {"min": "0.002", "max": "1000"}, "cost": {"min": "5"}},
 }  # fmt: skip
 CONTRACTS = {**MARKET, "contract": True, "contractSize": "0.01", "settle": "USDT"}
 
@@ -118,7 +118,7 @@ def test_an_order_is_never_more_and_its_limit_never_worse_than_was_asked_for(
     [
         ({"quantity": Decimal("0.0009")}, "too_small"),
         ({"quantity": Decimal("0.0019")}, "too_small"),
-        ({"quantity": Decimal(101)}, "too_large"),
+        ({"quantity": Decimal(1001)}, "too_large"),
         ({"quantity": Decimal("0.01"), "reference_price": Decimal(100)}, "too_small"),
         ({"type": OrderType.LIMIT}, "invalid"),
         (

@@ -6,10 +6,11 @@ import pytest
 
 from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName
-from libs.common.runtime.account_settings import HttpAccount, LogAccount, PaperAccount
+from libs.common.runtime.account_settings import CcxtAccount, HttpAccount, LogAccount, PaperAccount
 from libs.common.runtime.settings import RetentionSettings, Settings
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
+from services.worker.brokers.ccxt_broker import CcxtBroker
 from services.worker.brokers.http import HttpBroker
 from services.worker.brokers.log import LogBroker
 from services.worker.brokers.paper import PaperBroker
@@ -41,6 +42,26 @@ async def test_each_account_gets_its_broker() -> None:
     }
     for broker in brokers.values():
         await broker.aclose()
+
+
+CCXT = CcxtAccount(exchange="bybit", api_key="KEY", secret="SECRET")
+
+
+async def test_an_exchange_s_account_gets_its_broker_on_the_sandbox() -> None:
+    settings = Settings(accounts={AccountName("e"): CCXT})
+    broker = (await build(settings, KEY="key-of-a-test", SECRET="secret"))[AccountName("e")]
+    assert isinstance(broker, CcxtBroker)
+    assert broker.place_name == "testnet"
+    assert "key-of-a-test" not in repr(broker)
+    await broker.aclose()
+
+
+async def test_an_account_that_cannot_be_traded_is_named() -> None:
+    kraken = CcxtAccount(exchange="kraken", api_key="KEY", secret="SECRET")
+    with pytest.raises(ConfigError, match=r"accounts\.e\.live: kraken has no sandbox"):
+        await build(Settings(accounts={AccountName("e"): kraken}), KEY="k", SECRET="s")
+    with pytest.raises(ConfigError, match="SECRET"):
+        await build(Settings(accounts={AccountName("e"): CCXT}), KEY="k")
 
 
 async def test_a_secret_is_read_from_a_file_too(tmp_path: Path) -> None:
