@@ -14,9 +14,11 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
 from libs.common.domain.ids import AccountName, Holder, Market
 from libs.common.policy.limits import Limit
+from libs.common.policy.risk_rules import NO_RISK, RiskBook
 from libs.common.runtime.account_settings import OnDrift
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.redis_check import check_when_up
+from libs.common.runtime.risk_settings import RiskSettings
 from libs.common.runtime.service import Service, run_service
 from libs.common.runtime.settings import BreakerExits, Settings
 from libs.common.store.client import connect
@@ -72,7 +74,7 @@ def accounts_of(settings: Settings, brokers: Mapping[AccountName, Broker]) -> di
             limits_of=_limits_of(settings, name),
             mode=account.symbols,
             rules=frozenset(account.symbol_rules),
-            risk=account.risk.book(),
+            risk=_risk_of(account.risk),
             fill_wait_ms=account.fill_wait_ms,
             on_unknown=account.on_unknown,
             exits_pass_breaker=settings.breaker.exits is BreakerExits.PASS,
@@ -118,6 +120,11 @@ def _limits_of(settings: Settings, name: AccountName) -> Callable[[Market], Mark
         return MarketLimits(symbol=_pair(limits.symbol), account=_pair(limits.account))
 
     return limits_of
+
+
+def _risk_of(settings: RiskSettings) -> RiskBook:
+    book = settings.book()
+    return NO_RISK if book == NO_RISK else book
 
 
 def _pair(limit: Limit | None) -> tuple[int, int]:

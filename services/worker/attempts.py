@@ -10,6 +10,7 @@ from typing import Final, assert_never
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import (
     BridgeError,
+    BrokerNotReady,
     BrokerThrottled,
     BrokerUnavailable,
     LookUpUnavailable,
@@ -24,7 +25,7 @@ from libs.common.policy.poison import Treatment, treatment
 from libs.common.policy.retry import backoff_ms
 from libs.common.runtime.account_settings import OnUnknown
 from libs.common.store.head import Moved, Stale
-from libs.common.store.lanes import Lanes, Parking, Return
+from libs.common.store.lanes import Lanes
 from libs.common.store.orders import (
     LONGEST_WAIT_IN_PLACE_MS,
     Expired,
@@ -43,10 +44,10 @@ from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.breakers import Breakers
 from services.worker.fill_wait import await_fill
-from services.worker.leases import Lease
+from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.resolver import Adopted, NeverExecuted, NotYet, Resolver
-from services.worker.work import Done, Ended, Leg, Step, Work
+from services.worker.work import TOO_OLD, Done, Ended, Leg, Step, Work
 
 TOO_LATE: Final = "expired"
 """The code of a venue that refused a request after its `expires_at_ms`. The alert itself may still be young."""
@@ -79,6 +80,7 @@ class Attempts:
         poison_limit: int,
     ) -> None:
         self._lanes = lanes
+        self._parker = Parker(lanes)
         self._orders = orders
         self._resolver = resolver
         self._breakers = breakers
@@ -117,6 +119,7 @@ class Attempts:
         nonce = next(self._nonces)
         account, instruction = work.account, work.instruction
         limits = account.limits_of(instruction.market)
+        plan = codec.ORDER_PLAN.encode(leg.plan)
         intent = Intent(
             held=work.held,
             entry_id=work.head.entry_id,
@@ -126,7 +129,7 @@ class Attempts:
             attempt=attempt,
             nonce=nonce,
             window_ms=account.window_ms,
-            plan=codec.ORDER_PLAN.encode(leg.plan),
+            plan=plan,
             symbol_limit=limits.symbol,
             account_limit=limits.account,
             probe_ms=self._probe_ms,
@@ -134,7 +137,7 @@ class Attempts:
             whole_plan=b"" if leg.whole is None else codec.PLAN.encode(leg.whole),
             is_exit=leg.plan.is_exit,
             passes_breaker=leg.plan.is_exit and account.exits_pass_breaker,
-            note=leg.note,
+            note=_note(leg.led_to_it, plan) if attempt == 1 else b"",
             budgets=leg.budgets,
             read_at_ms=leg.read_at_ms,
         )
@@ -148,10 +151,10 @@ class Attempts:
                 case Wait(until_ms, reason, now_ms, detail):
                     self._metrics.waited(reason)
                     if until_ms - now_ms >= LONGEST_WAIT_IN_PLACE_MS:
-                        return await self._park_until(work.lease, until_ms, reason, detail)
+                        return await self._parker.park_until(work.lease, until_ms, reason, detail=detail)
                     await asyncio.sleep((until_ms - now_ms) / 1_000)
                 case Expired():
-                    return Ended(InstructionState.EXPIRED, Reason.TOO_OLD, "before it could be sent")
+                    return TOO_OLD
                 case Halted(detail):
                     return Ended(InstructionState.REJECTED, Reason.HALTED, detail)
                 case OverBudget(rule, limit, value):
@@ -194,7 +197,7 @@ class Attempts:
             report = await work.account.broker.place(request, still_ours)
         except BrokerUnavailable as error:
             self._metrics.placed("unavailable", self._clock.monotonic_ms() - started_ms)
-            if still_ours() and not isinstance(error, BrokerThrottled):
+            if still_ours() and not isinstance(error, BrokerThrottled | BrokerNotReady):
                 await self._breakers.failed(account, market, go)
             return await self._not_executed(work, leg, attempt, nonce, error)
         except OrderRejected as error:
@@ -246,7 +249,7 @@ class Attempts:
             # Not past its deadline: it must end then, and let the alerts behind it have their turn.
             wait_ms = max(wait_ms, min(error.retry_after_ms, work.left_ms(self._clock)))
         if wait_ms >= LONGEST_WAIT_IN_PLACE_MS or not work.lease.is_ours():
-            return await self._park(work.lease, wait_ms, Reason.BACK_OFF, detail=str(error))
+            return await self._parker.park(work.lease, wait_ms, Reason.BACK_OFF, detail=str(error))
         await asyncio.sleep(wait_ms / 1_000)
         return await self._attempt(work, leg, attempt + 1)
 
@@ -316,7 +319,7 @@ class Attempts:
             # A guess could trade twice: the lane is held until the venue knows the order or an operator decides.
             log.error("order_held", alert_id=work.head.alert_id, client_order_id=leg.client_order_id)
             self._metrics.order_held(work.head.account)
-        return await self._park(work.lease, wait_ms, Reason.RESOLVING)
+        return await self._parker.park(work.lease, wait_ms, Reason.RESOLVING)
 
     def _is_harmless(self, work: Work) -> bool:
         """Tell whether a head may be sent beside other lanes, once no order of it is ambiguous any more."""
@@ -329,13 +332,10 @@ class Attempts:
         finding = Finding(work.held, leg.client_order_id, attempt, state, nonce, margin_ms=0, detail=detail)
         return await persist(lambda: self._orders.resolve.submit(finding), work.lease)
 
-    async def _park(self, lease: Lease, wait_ms: int, reason: Reason, *, detail: str = "") -> Return:
-        parking = Parking(lease.held, wait_ms, 0, reason, detail=detail)
-        return await persist(lambda: self._lanes.park.submit(parking), lease)
 
-    async def _park_until(self, lease: Lease, due_at_ms: int, reason: Reason, detail: str) -> Return:
-        parking = Parking(lease.held, None, due_at_ms, reason, detail=detail)
-        return await persist(lambda: self._lanes.park.submit(parking), lease)
+def _note(led_to_it: bytes, plan: bytes) -> bytes:
+    """Return what led to an order, and what is asked of the venue, as one JSON object; both come encoded."""
+    return b'%b,"request":%b}' % (led_to_it[:-1], plan) if led_to_it else b'{"request":%b}' % plan
 
 
 def _nonces() -> Iterator[Nonce]:

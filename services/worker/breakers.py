@@ -53,15 +53,8 @@ class Breakers:
 
     async def succeeded(self, account: AccountName, market: Market, go: Go) -> None:
         """Count a call that the venue answered."""
-        for scope, permit, _ in _both(account, market, go):
-            breaker = self._of(scope, permit)
-            if breaker is None:
-                continue
-            if breaker.is_open:  # nobody was told, and the venue has recovered by itself
-                breaker.close()
-            breaker.succeeded(self._clock.monotonic_ms())
-            if permit.is_probe:
-                await self._report(scope, permit, opens=False)
+        await self._succeeded(market_scope(account, market), go.market_breaker)
+        await self._succeeded(account_scope(account), go.account_breaker)
 
     async def refused(self, account: AccountName, market: Market, go: Go) -> None:
         """Note that the venue refused an order: neither a success nor a failure, but it answers."""
@@ -70,14 +63,25 @@ class Breakers:
 
     async def failed(self, account: AccountName, market: Market, go: Go) -> None:
         """Count a call that the venue did not answer, or could not serve. A refusal of an order is no failure."""
-        for scope, permit, needs in _both(account, market, go):
-            breaker = self._of(scope, permit)
-            if breaker is None:
-                continue
-            breaker.failed(self._clock.monotonic_ms(), market)
-            opens = permit.is_probe or (breaker.is_open and breaker.failing_markets >= needs)
-            if opens and await self._report(scope, permit, opens=True):
-                breaker.close()
+        await self._failed(market_scope(account, market), go.market_breaker, market, 1)
+        await self._failed(account_scope(account), go.account_breaker, market, MARKETS_NEEDED)
+
+    async def _succeeded(self, scope: str, permit: Permit) -> None:
+        breaker = self._of(scope, permit)
+        if breaker is None:
+            return
+        breaker.succeeded(self._clock.monotonic_ms())
+        if permit.is_probe:
+            await self._report(scope, permit, opens=False)
+
+    async def _failed(self, scope: str, permit: Permit, market: Market, markets_needed: int) -> None:
+        breaker = self._of(scope, permit)
+        if breaker is None:
+            return
+        breaker.failed(self._clock.monotonic_ms(), market)
+        opens = permit.is_probe or (breaker.is_open and breaker.failing_markets >= markets_needed)
+        if opens and await self._report(scope, permit, opens=True):
+            breaker.close()
 
     def _of(self, scope: str, permit: Permit) -> "_Breaker | None":
         breaker = self._breakers.get(scope)
@@ -107,14 +111,6 @@ class Breakers:
         return True
 
 
-def _both(account: AccountName, market: Market, go: Go) -> tuple[tuple[str, Permit, int], ...]:
-    """Return the scopes of a call, what let it through there, and of how many markets failures must come."""
-    return (
-        (market_scope(account, market), go.market_breaker, 1),
-        (account_scope(account), go.account_breaker, MARKETS_NEEDED),
-    )
-
-
 class _Breaker:
     def __init__(self, settings: BreakerSettings, generation: int) -> None:
         self.generation = generation
@@ -124,13 +120,22 @@ class _Breaker:
         self._rate = FailureRate(share=settings.rate, at_least=RATE_NEEDS, window_ms=settings.window_ms)
         self._window_ms = settings.window_ms
         self._failed_at_ms: dict[Market, int] = {}
+        self._is_streak = False
+        """Whether the last call failed."""
 
     def succeeded(self, at_ms: int) -> None:
         self._rate.add(at_ms, is_failure=False)
-        with suppress(pybreaker.CircuitBreakerError), self._streak.calling():
+        if not self._is_streak:
+            return  # pybreaker takes longer over it than the whole rest of the count
+        self._is_streak = False
+        if self.is_open:  # nobody was told, and the venue has recovered by itself
+            self.close()
+            return
+        with self._streak.calling():
             pass
 
     def failed(self, at_ms: int, market: Market) -> None:
+        self._is_streak = True
         self._rate.add(at_ms, is_failure=True)
         self._failed_at_ms[market] = at_ms
         if len(self._failed_at_ms) > MARKETS_NEEDED:
@@ -155,3 +160,4 @@ class _Breaker:
         self._streak.close()
         self._rate.clear()
         self._failed_at_ms.clear()
+        self._is_streak = False

@@ -8,21 +8,21 @@ from typing import Final, assert_never
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import (
     BrokerError,
-    BrokerUnavailable,
     LookUpUnavailable,
-    OrderOutcomeUnknown,
     OrderRejected,
     StoreCorrupt,
 )
 from libs.common.domain.ids import AccountName, client_order_id
 from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.domain.lifecycle import InstructionState, OrderState
-from libs.common.domain.order import OrderReport, Plan, Side
+from libs.common.domain.order import OrderReport, Plan
 from libs.common.domain.reasons import Reason
+from libs.common.policy.following import see, signed
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.policy.retry import backoff_ms
+from libs.common.policy.rounding import difference
 from libs.common.store.head import Head, Moved, Stale
-from libs.common.store.lanes import Lanes, Parking, Return
+from libs.common.store.lanes import Lanes
 from libs.common.store.orders import (
     Expired,
     Finding,
@@ -40,9 +40,10 @@ from libs.common.wire import codec
 from services.worker.account import Account
 from services.worker.attempts import Attempts
 from services.worker.leases import Lease
+from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.planning import Made, Planner, Unread
-from services.worker.work import Done, Ended, Leg, Step, Work, is_ambiguous
+from services.worker.work import TOO_OLD, Done, Ended, Leg, Step, Work, is_ambiguous
 
 FOR_OTHERS_MS: Final = 1_000
 """How long a lane waits whose head another worker may be able to execute, as in a rolling update."""
@@ -74,7 +75,7 @@ class Executor:
         poison_limit: int,
     ) -> None:
         self._accounts = accounts
-        self._lanes = lanes
+        self._parker = Parker(lanes)
         self._orders = orders
         self._attempts = attempts
         self._planner = planner
@@ -115,7 +116,7 @@ class Executor:
             return await self._carry_out(work, Made(_decode_plan(head.plan)), is_recorded=True)
         if work.left_ms(self._clock) == 0 and not head.orders:
             # Not even planned: the venue need not be asked for what will not be sent.
-            return await self._settle(lease, head, _TOO_OLD)
+            return await self._settle(lease, head, TOO_OLD)
         planned = await self._planner.plan(work)
         match planned:
             case Made():
@@ -152,7 +153,7 @@ class Executor:
                 plan=order_plan,
                 client_order_id=order_id,
                 whole=plan if len(plan.legs) > 1 or plan.cancels else None,
-                note=made.note() if known is None else b"",
+                led_to_it=made.led_to_it() if known is None else b"",
                 budgets=made.budgets if index == last else b"",
                 read_at_ms=made.read_at_ms,
             )
@@ -180,7 +181,7 @@ class Executor:
                 codec.PLAN.encode(made.plan),
                 work.instruction.market,
                 work.instruction.strategy,
-                made.note(),
+                made.led_to_it(),
             )
             planned = await persist(lambda: self._orders.plan.submit(planning), work.lease)
             match planned:
@@ -188,12 +189,12 @@ class Executor:
                     pass
                 case Wait(until_ms, reason, _, detail):
                     self._metrics.waited(reason)
-                    return await self._park_until(work.lease, until_ms, reason, detail)
+                    return await self._parker.park_until(work.lease, until_ms, reason, detail=detail)
                 case Halted(detail):
                     ended = Ended(InstructionState.REJECTED, Reason.HALTED, detail)
                     return await self._settle(work.lease, work.head, ended)
                 case Expired():
-                    return await self._settle(work.lease, work.head, _TOO_OLD)
+                    return await self._settle(work.lease, work.head, TOO_OLD)
                 case Moved() | Stale():
                     return planned
                 case _:
@@ -205,7 +206,7 @@ class Executor:
         except OrderRejected as error:
             ended = Ended(InstructionState.REJECTED, Reason.VENUE_REJECTED, str(error))
             return await self._settle(work.lease, work.head, ended)
-        except (BrokerUnavailable, OrderOutcomeUnknown, BrokerError) as error:
+        except BrokerError as error:
             # Cancelling the same orders again is harmless.
             return await self._ask_again(work, f"not cancelled: {error}")
         return None
@@ -213,8 +214,7 @@ class Executor:
     async def _confirm(self, work: Work, leg: Leg, done: Done) -> Step | None:
         """Note what a leg came to that another one waits for; None where that one may go."""
         known = work.order(leg.client_order_id)
-        done = await self._look_again(work, leg, done)
-        report = done.report
+        report = await self._look_again(work, leg, done.report)
         if known is None or known.state is not report.state:
             finding = Finding(
                 work.held,
@@ -237,23 +237,23 @@ class Executor:
                 detail = "the order that closes is not filled yet, so the one that opens was not sent"
                 ended = Ended(InstructionState.EXPIRED, Reason.NOT_CONFIRMED, detail)
                 return await self._settle(work.lease, work.head, ended)
-            return await self._park(work.lease, AGAIN_MS, Reason.AWAITING_FILL)
+            return await self._parker.park(work.lease, AGAIN_MS, Reason.AWAITING_FILL)
         detail = f"the order that closes ended {report.state}, so the one that opens was not sent"
         if report.detail:
             detail += f": {report.detail}"
         ended = Ended(InstructionState.REJECTED, Reason.NOT_CONFIRMED, detail)
         return await self._settle(work.lease, work.head, ended)
 
-    async def _look_again(self, work: Work, leg: Leg, done: Done) -> Done:
-        """Ask for an order that rested when it was last heard of."""
+    async def _look_again(self, work: Work, leg: Leg, report: OrderReport) -> OrderReport:
+        """Return what an order is by now that rested when it was last heard of; what was filled once stays filled."""
         known = work.order(leg.client_order_id)
         if known is None or known.state not in RESTING:
-            return done
+            return see(leg.plan, OrderState.ACCEPTED, None, report).report
         try:
             found = await work.account.broker.find(leg.client_order_id, work.instruction.market)
         except LookUpUnavailable:
             found = None
-        return done if found is None else Done(done.attempt, found)
+        return report if found is None else see(leg.plan, known.state, report, found).report
 
     async def _end(self, work: Work, leg: Leg, done: Done) -> Step:
         """Settle by what the venue said of the last order."""
@@ -281,7 +281,7 @@ class Executor:
     async def _leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Step:
         """Park a head that this worker cannot execute, though another may; end it when its time is over."""
         if head.now_ms < head.deadline_ms or is_ambiguous(head):
-            return await self._park(lease, FOR_OTHERS_MS, reason, detail=detail)
+            return await self._parker.park(lease, FOR_OTHERS_MS, reason, detail=detail)
         return await self._settle(lease, head, Ended(InstructionState.EXPIRED, reason, detail))
 
     async def _end_unplanned(self, lease: Lease, head: Head, ended: Ended) -> Step:
@@ -294,7 +294,7 @@ class Executor:
                 reason=ended.reason,
                 detail=ended.detail,
             )
-            return await self._park(lease, HELD_MS, Reason.RESOLVING, detail=ended.detail)
+            return await self._parker.park(lease, HELD_MS, Reason.RESOLVING, detail=ended.detail)
         return await self._settle(lease, head, ended)
 
     async def _ask_again(self, work: Work, detail: str) -> Step:
@@ -305,7 +305,7 @@ class Executor:
             return await self._settle(work.lease, work.head, ended)
         failed_for = work.passed_ms(self._clock) // AGAIN_MS + 1
         wait_ms = AGAIN_MS + backoff_ms(failed_for, base_ms=AGAIN_MS, cap_ms=5_000, uniform=random.uniform)
-        return await self._park(work.lease, min(wait_ms, left_ms), Reason.BACK_OFF, detail=detail)
+        return await self._parker.park(work.lease, min(wait_ms, left_ms), Reason.BACK_OFF, detail=detail)
 
     async def _settle(
         self, lease: Lease, head: Head, ended: Ended, order: OrderOutcome | None = None
@@ -324,16 +324,7 @@ class Executor:
                 )
         return following
 
-    async def _park(self, lease: Lease, wait_ms: int, reason: Reason, *, detail: str = "") -> Return:
-        parking = Parking(lease.held, wait_ms, 0, reason, detail=detail)
-        return await persist(lambda: self._lanes.park.submit(parking), lease)
 
-    async def _park_until(self, lease: Lease, due_at_ms: int, reason: Reason, detail: str) -> Return:
-        parking = Parking(lease.held, None, due_at_ms, reason, detail=detail)
-        return await persist(lambda: self._lanes.park.submit(parking), lease)
-
-
-_TOO_OLD: Final = Ended(InstructionState.EXPIRED, Reason.TOO_OLD, "before it could be sent")
 _CANCELED: Final = Ended(InstructionState.EXECUTED, Reason.CANCELED)
 
 
@@ -349,7 +340,5 @@ def _newly_filled(work: Work, leg: Leg, report: OrderReport) -> str:
         return ""
     known = work.order(leg.client_order_id)
     before = codec.ORDER_REPORT.decode(known.answer).filled_quantity if known and known.answer else Decimal(0)
-    filled = report.filled_quantity - before
-    if not filled:
-        return ""
-    return format(filled if leg.plan.side is Side.BUY else -filled, "f")
+    filled = difference(report.filled_quantity, before)
+    return format(signed(leg.plan.side, filled), "f") if filled else ""

@@ -10,14 +10,13 @@ import msgspec
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, LookUpUnavailable
-from libs.common.domain.ids import AccountName
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.order import Plan
 from libs.common.domain.reasons import Reason
 from libs.common.domain.venue import Balance
 from libs.common.policy.readings import Need, Readings, needs_of
 from libs.common.policy.risk import judge, risk_needs
-from libs.common.policy.risk_rules import RiskRules
+from libs.common.policy.risk_rules import NO_RISK, RiskRules
 from libs.common.policy.sizing import NothingToDo, Refused, plan_order
 from libs.common.store.published import Published
 from libs.common.wire import codec
@@ -31,6 +30,9 @@ from services.worker.work import Ended, Work
 T = TypeVar("T")
 
 DAY_MS: Final = 86_400_000
+
+CLOCK_SKEW_MS: Final = 1_000
+"""By how much the worker that read may have been ahead of Redis, by whose time reservations are released."""
 
 OLDEST_READING_MS: Final = 110_000
 """Below the two minutes for which `begin` remembers what was reserved: older readings could not have seen it."""
@@ -50,9 +52,11 @@ class Made:
     read_at_ms: int = 0
     """Redis' time before the venue was asked."""
 
-    def note(self) -> bytes:
-        """Return what led to the plan, and the plan itself, as JSON for the journal."""
-        return msgspec.json.encode(_Note(self.mapping, self.sizing, self.risk, self.plan))
+    def led_to_it(self) -> bytes:
+        """Return what led to the plan, as a JSON object for the journal; empty where there is nothing to say."""
+        if not (self.mapping or self.sizing or self.risk):
+            return b""
+        return _ENCODE(_Steps(mapping=self.mapping, sizing=self.sizing, risk=self.risk))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,13 @@ class Unread:
     detail: str
 
 
-class _Note(msgspec.Struct, omit_defaults=True):
-    mapping: str
-    sizing: str
-    risk: tuple[str, ...]
-    plan: Plan
+class _Steps(msgspec.Struct, omit_defaults=True):
+    mapping: str = ""
+    sizing: str = ""
+    risk: tuple[str, ...] = ()
+
+
+_ENCODE: Final = msgspec.json.Encoder().encode
 
 
 class Planner:
@@ -94,7 +100,7 @@ class Planner:
                 return _refusal(refused)
             if instruction.symbol is not None:
                 mapped = f'"{instruction.symbol}" is {instruction.market}'
-        rules = account.risk.rules_for(instruction.strategy, instruction.market)
+        rules = _rules_of(work)
         needs = needs_of(instruction, account.broker.capabilities.orders)
         if rules is not None:
             needs |= risk_needs(rules, instruction)
@@ -115,7 +121,7 @@ class Planner:
 
     async def judge(self, work: Work, plan: Plan) -> Made | Ended | Unread:
         """Judge a plan again that was made before, since what the risk limits are held against has moved on."""
-        rules = work.account.risk.rules_for(work.instruction.strategy, work.instruction.market)
+        rules = _rules_of(work)
         if rules is None:
             return Made(plan)
         try:
@@ -149,7 +155,7 @@ class Planner:
         account, market = work.account, work.instruction.market
         broker = account.broker
         value = None
-        if Need.EXPOSURE in needs and (published := await self._exposure(account.name)) is not None:
+        if Need.EXPOSURE in needs and (published := await self._exposure(account)) is not None:
             value, oldest_ms = published
             read_at_ms = min(read_at_ms, oldest_ms)
         position, price, balance, instrument, resting, all_resting = await asyncio.gather(
@@ -194,7 +200,7 @@ class Planner:
     def _is_today(self, at_ms: int) -> bool:
         return at_ms // DAY_MS == self._clock.now_ms() // DAY_MS
 
-    async def _exposure(self, account: AccountName) -> tuple[Decimal | None, int] | None:
+    async def _exposure(self, account: Account) -> tuple[Decimal | None, int] | None:
         """Return the gross value of all positions as the reconciler published them, and when the oldest was read.
 
         None where nothing was ever published: the venue's own word counts then, if it has one.
@@ -203,19 +209,27 @@ class Planner:
             LookUpUnavailable: They are too old to be relied on.
         """
         try:
-            positions = await self._published.positions(account)
+            positions = await self._published.positions(account.name)
         except BridgeError as error:
             raise LookUpUnavailable(f"the positions of the account are not known: {error}") from error
         if not positions:
-            return None
+            # Nothing was ever traded there, but for what is under way: that is reserved, and counts for so long.
+            return (Decimal(0), self._clock.now_ms() - OLDEST_READING_MS) if account.is_reconciled else None
         oldest_ms = min(one.at_ms for one in positions.values())
         if self._clock.now_ms() - oldest_ms > OLDEST_READING_MS:
             raise LookUpUnavailable("the positions of the account were read too long ago")
-        return exposure(positions.values()), oldest_ms
+        return exposure(positions.values()), oldest_ms - CLOCK_SKEW_MS
 
 
 async def _if(is_needed: bool, ask: Callable[[], Awaitable[T | None]]) -> T | None:
     return await ask() if is_needed else None
+
+
+def _rules_of(work: Work) -> RiskRules | None:
+    book = work.account.risk
+    if book is NO_RISK:
+        return None
+    return book.rules_for(work.instruction.strategy, work.instruction.market)
 
 
 def _refusal(refused: Refused) -> Ended:

@@ -1,6 +1,7 @@
 """One head under execution, and what a step of it may come to."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -51,8 +52,8 @@ class Leg(msgspec.Struct, frozen=True):
     client_order_id: ClientOrderId
     whole: Plan | None
     """The plan of all legs, where it is not the only one."""
-    note: bytes
-    """JSON for the journal: what led to it. Empty where that is on record already."""
+    led_to_it: bytes
+    """A JSON object for the journal. Empty where there is nothing to say."""
     budgets: bytes
     """Account-wide risk limits it counts against, JSON; empty where there are none."""
     read_at_ms: int
@@ -76,6 +77,9 @@ class Ended:
     state: InstructionState
     reason: Reason
     detail: str = ""
+
+
+TOO_OLD: Final = Ended(InstructionState.EXPIRED, Reason.TOO_OLD, "before it could be sent")
 
 
 def is_ambiguous(head: Head) -> bool:

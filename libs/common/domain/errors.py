@@ -8,6 +8,7 @@ BridgeError
   EditConflict              somebody else changed the same thing; nothing was written: read it again
   BrokerError
     BrokerUnavailable       nothing was executed: retry freely
+      BrokerNotReady        the same, and that says nothing about the venue
       BrokerThrottled       the same, and the venue said when to come back
     OrderRejected           the venue said no: never retry
     OrderOutcomeUnknown     sent, no answer: resolve before anything else
@@ -69,6 +70,10 @@ class BrokerError(BridgeError):
 
 class BrokerUnavailable(BrokerError):
     """The order was certainly not executed: nothing was sent, or the venue refused to take it now."""
+
+
+class BrokerNotReady(BrokerUnavailable):
+    """Nothing was sent, since this worker has not heard from the venue yet; says nothing about the venue."""
 
 
 class BrokerThrottled(BrokerUnavailable):

@@ -1,6 +1,5 @@
 """Identifiers, and how the two that we make ourselves are built."""
 
-import base64
 import hashlib
 import re
 from typing import Final, NewType
@@ -45,6 +44,8 @@ MAX_MARKET_LENGTH: Final = 64
 
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
+_ORDER_DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_ORDER_PAIRS: Final = tuple(high + low for high in _ORDER_DIGITS for low in _ORDER_DIGITS)
 _SHIFTS: Final = range(120, -1, -10)
 
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.:/!@+\-]{1,64}")
@@ -69,7 +70,9 @@ def client_order_id(account: AccountName, alert: AlertId, leg: int) -> ClientOrd
     between attempts (entry id, token, time) may enter.
     """
     digest = hashlib.blake2b(f"{account}\n{alert}\n{leg}".encode(), digest_size=17).digest()
-    return ClientOrderId(base64.b32encode(digest)[:26].decode().lower())
+    # 130 of its 136 bits, ten at a time: base64's own is three times as slow, and every order needs one.
+    bits = int.from_bytes(digest, "big") >> 6
+    return ClientOrderId("".join([_ORDER_PAIRS[bits >> shift & 1_023] for shift in _SHIFTS]))
 
 
 def safe_name(name: str) -> str:

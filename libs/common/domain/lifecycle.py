@@ -68,6 +68,9 @@ DEAD_LETTERED: Final = frozenset({InstructionState.REJECTED, InstructionState.EX
 AMBIGUOUS: Final = frozenset({OrderState.SENDING, OrderState.UNKNOWN})
 """States in which an order may or may not exist at the venue."""
 
+RESTING: Final = frozenset({OrderState.ACCEPTED, OrderState.PARTIAL})
+"""States in which an order waits at the venue for what is still open of it."""
+
 WORST_FIRST: Final = (
     InstructionState.DEAD,
     InstructionState.EXPIRED,

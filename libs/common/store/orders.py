@@ -99,6 +99,9 @@ class Permit(msgspec.Struct, frozen=True):
     """Whether it is the one trial of a half-open breaker."""
 
 
+_NEVER_MOVED: Final = Permit(0, is_probe=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Not before `until_ms`; what was reserved stays reserved."""
@@ -417,8 +420,8 @@ def _begun(answer: list[bytes]) -> Begun | BridgeError:
             int(answer[1]),
             int(answer[2]),
             int(answer[3]),
-            Permit(int(answer[4]), answer[5] == b"1"),
-            Permit(int(answer[6]), answer[7] == b"1"),
+            _permit(answer[4], answer[5]),
+            _permit(answer[6], answer[7]),
         )
     if word == b"WAIT":
         return _wait(answer)
@@ -450,6 +453,11 @@ def _planned(answer: list[bytes]) -> PlanAnswer | BridgeError:
     if word == b"STALE":
         return Stale()
     return failure(answer)
+
+
+def _permit(generation: bytes, is_probe: bytes) -> Permit:
+    # Most breakers never moved.
+    return _NEVER_MOVED if generation == b"0" else Permit(int(generation), is_probe == b"1")
 
 
 def _wait(answer: list[bytes]) -> Wait:

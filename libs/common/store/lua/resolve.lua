@@ -34,6 +34,8 @@ return answer_each(#KEYS - 8, function(i)
   if known[1] == state then return {'OK', known[7] or '0'} end
   local may_move = AMBIGUOUS[known[1]] or (RESTING[known[1]] and answer ~= '')
   if not may_move then return {'STATE'} end
+  -- What was filled once stays filled.
+  if known[1] == 'PARTIAL' and (state == 'ACCEPTED' or state == 'REJECTED') then return {'STATE'} end
   local is_senders_own = nonce ~= '' and nonce == known[3]
   if state == 'MISSED' or (state == 'NOT_EXECUTED' and not is_senders_own) then
     local early = tonumber(known[4]) + margin - NOW

@@ -14,10 +14,12 @@ from libs.common.domain.venue import OpenOrder
 from libs.common.policy.risk_rules import RiskBook, RiskRules
 from libs.common.policy.symbols import SymbolEntry
 from libs.common.runtime.account_settings import OnUnknown
+from libs.common.store.published import PublishedPosition
 from tests.integration.services.worker.rig import DESK, Worker, WorkerRig, lose_answers
 from tests.support.scripted_broker import (
     HOLDS_NOTHING,
     ScriptedBroker,
+    Step,
     answer_lost,
     fails,
     fills,
@@ -139,27 +141,50 @@ async def test_a_close_that_is_not_filled_in_time_ends_the_flip_and_is_followed(
     assert rig.redis.pttl(rig.keys.order(rig.order_id(alert))) == -1
 
 
-@pytest.mark.parametrize("state", [OrderState.CANCELED, OrderState.EXPIRED])
-async def test_a_close_that_the_venue_ends_opens_nothing(
-    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, state: OrderState
+@pytest.mark.parametrize(
+    "step",
+    [
+        reports(OrderState.CANCELED),
+        reports(OrderState.EXPIRED, filled=Decimal(1)),
+        reports(OrderState.REJECTED, filled=Decimal(1)),
+        refused(),
+    ],
+)
+async def test_a_close_that_ends_without_being_filled_opens_nothing(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, step: Step
 ):
     broker.positions[BTC] = Decimal(-2)
-    broker.then(reports(state))
+    broker.then(step)
     alert = await rig.admit(**FLIP)
     await worker.run_lane()
     assert len(broker.requests) == 1
     assert rig.ended(alert) == ("REJECTED", "not_confirmed")
 
 
-async def test_a_close_that_the_venue_refuses_opens_nothing(
-    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+@pytest.mark.parametrize(
+    ("says", "order", "fills"),
+    [
+        (OrderReport(order_id="1", state=OrderState.ACCEPTED), "PARTIAL", ["1"]),
+        (OrderReport(order_id="1", state=OrderState.REJECTED), "CANCELED", ["1"]),
+        (OrderReport(order_id="1", state=OrderState.CANCELED, filled_quantity=Decimal("1.5")), "CANCELED", ["1", "0.5"]),
+        (OrderReport(order_id="1", state=OrderState.FILLED), "FILLED", ["1", "1"]),
+    ],
+)  # fmt: skip
+async def test_what_a_close_has_filled_once_stays_filled_whatever_the_venue_says_later(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, says: OrderReport, order: str, fills: list[str]
 ):
+    rig.accounts[DESK] = rig.account(is_reconciled=True)
     broker.positions[BTC] = Decimal(-2)
-    broker.then(refused())
+    broker.then(reports(OrderState.PARTIAL, filled=Decimal(1)))
     alert = await rig.admit(**FLIP)
     await worker.run_lane()
-    assert len(broker.requests) == 1
-    assert rig.ended(alert) == ("REJECTED", "not_confirmed")
+    broker.always_find(lambda venue, order_id: says)
+    await rig.until_due()
+    await worker.run_lane()
+    broker.always_find(None)
+    assert rig.order_state(alert) == (order, 1)
+    noted = [fields for _, fields in rig.redis.xrange(rig.keys.fills(DESK))]
+    assert [one["quantity"] for one in noted if one["order"] == rig.order_id(alert)] == fills
 
 
 async def test_a_close_whose_answer_was_lost_is_found_before_anything_is_opened(
@@ -279,6 +304,32 @@ async def test_a_breach_of_a_risk_limit_names_rule_limit_and_value(
     assert "max_order_quantity" in detail
     assert "2.5" in detail
     assert broker.requests == []
+
+
+EXPOSED = RiskBook(RiskRules(max_exposure=Decimal(150)))
+
+
+async def test_an_account_of_which_nothing_was_ever_read_has_room_up_to_its_exposure(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    rig.accounts[DESK] = rig.account(risk=EXPOSED, is_reconciled=True)
+    first = await rig.admit(quantity="1", price=Decimal(100))
+    second = await rig.admit("ETH", quantity="1", price=Decimal(100))
+    await worker.run_lane()
+    await worker.run_lane()
+    # The first is filled, and no reading has seen it yet.
+    assert (rig.ended(first), rig.ended(second)) == (("EXECUTED", "filled"), ("REJECTED", "risk"))
+
+
+async def test_what_was_read_long_ago_says_nothing_of_an_exposure(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    rig.accounts[DESK] = rig.account(risk=EXPOSED, is_reconciled=True)
+    old = PublishedPosition(quantity=Decimal(0), at_ms=rig.clock.now_ms() - 111_000)
+    await worker.published.publish_position(DESK, BTC, old)
+    alert = await rig.admit(price=Decimal(100), max_age_ms=5_000)
+    await rig.run_to_rest()
+    assert rig.ended(alert) == ("EXPIRED", "too_old")
 
 
 async def test_the_opening_order_of_a_flip_is_judged_again_where_another_worker_goes_on(
