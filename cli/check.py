@@ -55,7 +55,7 @@ def findings() -> list[Finding]:
     else:
         found.append(_loaded(bridge.config, settings))
     if settings is not None:
-        found += [*_public_url(settings), *secret_findings(settings, bridge)]
+        found += [*_public_url(settings), *secret_findings(settings, bridge), *_extras(settings)]
     return found + _redis(bridge, "always" if settings is None else settings.redis.durability.value)
 
 
@@ -86,7 +86,22 @@ def _unstarted() -> list[Finding]:
         settings = load_settings(config)
     except ConfigError as error:
         return [wrong("configuration", str(error), CORRECT_IT)]
-    return [_loaded(config, settings), *_public_url(settings), *secret_findings(settings, None)]
+    return [
+        _loaded(config, settings),
+        *_public_url(settings),
+        *secret_findings(settings, None),
+        *_extras(settings),
+    ]
+
+
+def _extras(settings: "Settings") -> list[Finding]:
+    from libs.common.runtime.extras import check_extras
+
+    try:
+        check_extras(settings)
+    except ConfigError as error:
+        return [wrong("extras", str(error), "install it, or take the account out")]
+    return []
 
 
 def _public_url(settings: "Settings") -> list[Finding]:

@@ -10,6 +10,7 @@ from cli.context import ask, find_bridge
 from cli.documents import history_document, letter_document
 from cli.filters import duration_ms, is_same, json_option, list_options
 from cli.listing import Columns, list_newest
+from cli.naming import find_beginning
 from cli.output import Failure, cell, local_time, table, when, write, write_json
 from libs.common.domain.lifecycle import DEAD_LETTERED, InstructionState
 
@@ -31,10 +32,6 @@ COLUMNS: Final[Columns] = MappingProxyType(
         "DETAIL": "detail",
     }
 )
-
-SHORTEST_BEGINNING: Final = 4
-"""Of an id, since what is named is traded or dropped for good."""
-MOST_NAMED: Final = 5
 
 _LETTER_ID: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 
@@ -200,21 +197,17 @@ async def _find(readings: "Readings", name: str) -> "DeadLetter":
         if letter is None:
             raise Failure(_gone(name))
         return letter
-    if len(name) < SHORTEST_BEGINNING:
-        raise Failure(
-            f'"{name}" is too short to name a dead letter: give at least {SHORTEST_BEGINNING} characters'
-        )
 
     def matches(letter: "DeadLetter") -> bool:
         return letter.alert_id.startswith(name) or letter.letter_id.startswith(name)
 
-    found = await readings.newest_letters(limit=MOST_NAMED, matches=matches)
-    if not found.items:
-        raise Failure(_gone(name))
-    if len(found.items) > 1:
-        ids = ", ".join(f"{letter.letter_id} ({letter.account})" for letter in found.items)
-        raise Failure(f"{name} names several dead letters, give the id of one: {ids}")
-    return found.items[0]
+    return await find_beginning(
+        name,
+        lambda limit: readings.newest_letters(limit=limit, matches=matches),
+        lambda letter: f"{letter.letter_id} ({letter.account})",
+        kind="dead letter",
+        missing=_gone(name),
+    )
 
 
 async def _history(readings: "Readings", letter: "DeadLetter") -> "list[JournalEntry]":

@@ -179,11 +179,18 @@ def _free_port(bridge: Bridge | None, use: PortUse) -> Finding:
 def _brokers(bridge: Bridge | None, settings: "Settings") -> list[Finding]:
     from urllib.parse import urlsplit
 
-    from libs.common.runtime.account_settings import HttpAccount
+    from libs.common.runtime.account_settings import CcxtAccount, HttpAccount
 
     found: list[Finding] = []
     for name, account in settings.accounts.items():
         subject = f"account {name}"
+        if isinstance(account, CcxtAccount):
+            found += [
+                secret_finding(account.api_key, subject, bridge),
+                secret_finding(account.secret, subject, bridge),
+            ]
+            found.append(skipped(subject, "`bascule check --connect` asks the exchange"))
+            continue
         if not isinstance(account, HttpAccount):
             found.append(ok(subject, "needs no key and no network"))
             continue

@@ -1,7 +1,5 @@
 """`bascule flatten`: cancels what rests and closes what is open, market by market, through the account's lanes."""
 
-import asyncio
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -14,11 +12,12 @@ from cli.filters import duration_ms, is_same, json_option
 from cli.halt_scope import EFFECTS
 from cli.operators import confirm_typed, known_account, operator_name
 from cli.output import Failure, ago, note, printable, span, write, write_json, write_table
+from cli.waiting import ENDED_WELL, until_ended
 from libs.common.domain.ids import AccountName, AlertId, Market
 from libs.common.policy.halts import Effect, HaltMode, Scope, find_stop
 
 if TYPE_CHECKING:
-    from libs.common.store.exposure import Exposed
+    from libs.common.store.holdings import Holding
     from libs.common.store.operator_alerts import OperatorAlert
     from libs.common.store.readings import Readings
     from libs.common.store.records import AlertRecord
@@ -26,16 +25,12 @@ if TYPE_CHECKING:
 MAX_AGE_MS: Final = 600_000
 """How long an instruction may wait in its lane, behind what is there already, before it expires."""
 
-POLL_S: Final = 0.1
-
-_WELL: Final = frozenset({"EXECUTED", "SKIPPED"})
-
 
 @click.command(name="flatten")
 @click.argument("account")
 @click.option("--symbol", "symbols", multiple=True, help="Only this market, known or not; may be repeated.")
 @click.option("--reason", default="flatten", help="Why, for the history.")
-@click.option("--yes", "confirmed", metavar="ACCOUNT", help="Confirm without being asked: the account again.")
+@click.option("--yes", "is_confirmed", is_flag=True, help="Do it without being asked.")
 @click.option("--halt", "halts_first", is_flag=True, help="First set the account to close-only.")
 @click.option("--no-wait", is_flag=True, help="Return once all is queued.")
 @click.option(
@@ -51,7 +46,7 @@ def command(
     account: str,
     symbols: tuple[str, ...],
     reason: str,
-    confirmed: str | None,
+    is_confirmed: bool,
     halts_first: bool,
     no_wait: bool,
     timeout_ms: int,
@@ -64,8 +59,6 @@ def command(
     """
     bridge = find_bridge()
     name = known_account(bridge, account)
-    if confirmed is not None and confirmed not in {account, name}:
-        raise click.UsageError(f'--yes is "{confirmed}", expected the account: {name}')
     found, now_ms = ask(bridge, lambda readings: _look(readings, name, symbols))
     if not as_json:
         _show(found, now_ms)
@@ -79,7 +72,7 @@ def command(
         note(
             f"new alerts may open positions again: --halt, or `bascule halt --account {name} --mode close-only --reason ...`"
         )
-    if confirmed is None:
+    if not is_confirmed:
         confirm_typed(name, f"Type {name} to cancel and close {_count(found)}:")
 
     async def do(readings: "Readings") -> "tuple[list[OperatorAlert], list[AlertId]]":
@@ -105,41 +98,41 @@ def command(
         write_table(("SYMBOL", "ACTION", "STATE", "REASON", "ALERT", "DETAIL"), rows)
     if no_wait:
         return ExitCode.OK
-    open_ = sum(one["state"] not in _WELL and not one["has_ended"] for one in documents)
+    open_ = sum(one["state"] not in ENDED_WELL and not one["has_ended"] for one in documents)
     if open_:
         note(f"the wait of {span(timeout_ms)} ended before {open_} of {len(documents)} ended; they go on")
-    return ExitCode.OK if all(one["state"] in _WELL for one in documents) else ExitCode.FAILED
+    return ExitCode.OK if all(one["state"] in ENDED_WELL for one in documents) else ExitCode.FAILED
 
 
 async def _look(
     readings: "Readings", account: AccountName, symbols: Sequence[str]
-) -> "tuple[list[Exposed], int]":
+) -> "tuple[list[Holding], int]":
     """Return what is to be closed: of the markets that are asked for, those too of which nothing is known.
 
     Raises:
         Failure: What is open cannot be read, and no market is named.
     """
     from libs.common.domain.errors import StoreCorrupt
-    from libs.common.store.exposure import Exposed
+    from libs.common.store.holdings import Holding
 
     now_ms = await readings.now_ms()
     try:
-        known = await readings.exposure.of(account, now_ms)
+        known = await readings.holdings.of(account, now_ms)
     except StoreCorrupt as error:
         if not symbols:
             raise Failure(f"what is open cannot be read: {error}; name the markets with --symbol") from error
         known = []
     if not symbols:
         return known, now_ms
-    wanted: list[Exposed] = []
+    wanted: list[Holding] = []
     for symbol in dict.fromkeys(symbols):
         exact = [one for one in known if one.market == symbol]
         found = exact or [one for one in known if is_same(symbol, one.market)]
-        wanted += found or [Exposed(Market(symbol), None, None, (), 0, was_traded=False)]
+        wanted += found or [Holding(Market(symbol), None, None, (), 0, was_traded=False)]
     return list(dict.fromkeys(wanted)), now_ms
 
 
-async def _refuse_halted(readings: "Readings", account: AccountName, found: "Sequence[Exposed]") -> None:
+async def _refuse_halted(readings: "Readings", account: AccountName, found: "Sequence[Holding]") -> None:
     """Refuse to queue what no worker would send.
 
     Raises:
@@ -157,7 +150,7 @@ async def _refuse_halted(readings: "Readings", account: AccountName, found: "Seq
 
 
 async def _send(
-    readings: "Readings", account: AccountName, found: "Sequence[Exposed]", reason: str
+    readings: "Readings", account: AccountName, found: "Sequence[Holding]", reason: str
 ) -> "tuple[list[OperatorAlert], list[AlertId]]":
     from libs.common.domain.alert import Action
     from libs.common.store.operator_alerts import OperatorAlert
@@ -177,19 +170,7 @@ def _wait(bridge: Bridge, ids: Sequence[AlertId], timeout_ms: int) -> "dict[Aler
     """Return the alerts as they stand once all have ended, or the time is up."""
 
     async def wait(readings: "Readings") -> "dict[AlertId, AlertRecord]":
-        from libs.common.domain.errors import StoreUnavailable
-
-        deadline_s = time.monotonic() + timeout_ms / 1_000
-        while True:
-            is_over = time.monotonic() >= deadline_s
-            try:
-                records = {one.alert.alert_id: one for one in await readings.records.alerts(ids)}
-                if is_over or all(alert in records and records[alert].has_ended for alert in ids):
-                    return records
-            except StoreUnavailable:  # a restart of Redis passes
-                if is_over:
-                    raise
-            await asyncio.sleep(POLL_S)
+        return {one.alert.alert_id: one for one in await until_ended(readings, ids, timeout_ms)}
 
     try:
         return ask(bridge, wait)
@@ -198,7 +179,7 @@ def _wait(bridge: Bridge, ids: Sequence[AlertId], timeout_ms: int) -> "dict[Aler
         return {}
 
 
-def _show(found: "Sequence[Exposed]", now_ms: int) -> None:
+def _show(found: "Sequence[Holding]", now_ms: int) -> None:
     rows = []
     for one in found:
         read = (
@@ -226,11 +207,11 @@ def _show(found: "Sequence[Exposed]", now_ms: int) -> None:
             write(printable(f"  rests: {one.market}{what} ({order.client_order_id})"))
 
 
-def _count(found: "Sequence[Exposed]") -> str:
+def _count(found: "Sequence[Holding]") -> str:
     return f"{len(found)} markets" if len(found) > 1 else found[0].market
 
 
-def _market_document(one: "Exposed") -> Document:
+def _market_document(one: "Holding") -> Document:
     return {
         "symbol": one.market,
         "quantity": decimal(one.quantity),

@@ -1,4 +1,4 @@
-"""`bascule halt`: the kill switch."""
+"""`bascule halt`: stops trading."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -89,7 +89,7 @@ async def _known_markets(readings: "Readings", bridge: Bridge, scope: Scope) -> 
         listed = await readings.markets.read(name)
         known.update(() if listed is None else listed.markets)
         known.update(await readings.published.positions(name), await readings.positions(name))
-        known.update(one.market for one in await readings.exposure.of(name, now_ms))
+        known.update(one.market for one in await readings.holdings.of(name, now_ms))
     return known
 
 

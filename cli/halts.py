@@ -1,4 +1,4 @@
-"""`bascule halts`: the kill switches that are set."""
+"""`bascule halts`: the halts that are set."""
 
 from typing import TYPE_CHECKING
 

@@ -77,7 +77,7 @@ async def _resting(
 
     found = [
         order
-        for order in await readings.exposure.resting()
+        for order in await readings.holdings.resting()
         if matches(order) and (from_ms is None or order.signed_at_ms >= from_ms)
     ]
     found.sort(key=lambda order: -order.signed_at_ms)

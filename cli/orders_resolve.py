@@ -1,6 +1,5 @@
 """`bascule orders resolve`: an operator's word for what became of an order."""
 
-import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -9,8 +8,10 @@ import click
 from cli.context import ask, find_bridge
 from cli.documents import decimal, order_document
 from cli.filters import json_option
+from cli.naming import find_beginning
 from cli.operators import confirm_typed, operator_name
 from cli.output import Failure, cell, note, painted, span, when, write, write_json
+from libs.common.domain.ids import ClientOrderId, is_client_order_id
 from libs.common.domain.lifecycle import AMBIGUOUS
 
 if TYPE_CHECKING:
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
 
 FILLED: Final = "filled"
 NOT_EXECUTED: Final = "not-executed"
-
-SHORTEST_BEGINNING: Final = 4
-"""Of an id, since what is decided may be traded again."""
-MOST_NAMED: Final = 5
-
-_ORDER_ID: Final = re.compile(r"[a-z2-7]{26}", re.ASCII)
 
 
 def positive(_: click.Context, param: click.Parameter, value: str | None) -> Decimal | None:
@@ -147,26 +142,20 @@ async def _find(readings: "Readings", name: str) -> "OrderRecord":
     Raises:
         Failure: There is none, or more than one.
     """
-    from libs.common.domain.ids import ClientOrderId
-
-    if _ORDER_ID.fullmatch(name):
+    if is_client_order_id(name):
         exact = await readings.records.orders([ClientOrderId(name)])
         if exact:
             return exact[0]
         raise Failure(f"no order {name}")
-    if len(name) < SHORTEST_BEGINNING:
-        raise Failure(
-            f'"{name}" is too short to name an order: give at least {SHORTEST_BEGINNING} characters'
-        )
-    found = await readings.newest_orders(
-        limit=MOST_NAMED, matches=lambda order: order.client_order_id.startswith(name)
+    return await find_beginning(
+        name,
+        lambda limit: readings.newest_orders(
+            limit=limit, matches=lambda order: order.client_order_id.startswith(name)
+        ),
+        lambda order: f"{order.client_order_id} ({order.state})",
+        kind="order",
+        missing=f"no order {name}",
     )
-    if not found.items:
-        raise Failure(f"no order {name}")
-    if len(found.items) > 1:
-        ids = ", ".join(f"{order.client_order_id} ({order.state})" for order in found.items)
-        raise Failure(f"{name} is the beginning of several orders: {ids}")
-    return found.items[0]
 
 
 def _show(order: "OrderRecord", now_ms: int) -> None:

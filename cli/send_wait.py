@@ -1,28 +1,24 @@
 """What became of the alerts that `bascule send` has posted."""
 
-import asyncio
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cli.alerts import show_alert
 from cli.context import Bridge, ask
 from cli.documents import Document, alert_document
 from cli.output import Failure, cell, painted, span, write
 from cli.send_post import is_accepted
-from libs.common.domain.errors import BridgeError, StoreUnavailable
+from cli.waiting import ENDED_WELL, until_ended
+from libs.common.domain.errors import BridgeError
 
 if TYPE_CHECKING:
     from libs.common.store.journal import JournalEntry
     from libs.common.store.readings import Readings
     from libs.common.store.records import AlertRecord
 
-POLL_S: Final = 0.05
-
 Outcomes = dict[str, "tuple[AlertRecord, list[JournalEntry]]"]
 """Alert id -> its record and its history."""
-
-_WELL: Final = frozenset({"EXECUTED", "SKIPPED"})
 
 
 def wait_for(bridge: Bridge, answers: list[Document], timeout_ms: int) -> tuple[Outcomes, str]:
@@ -31,7 +27,7 @@ def wait_for(bridge: Bridge, answers: list[Document], timeout_ms: int) -> tuple[
     if not ids:
         return {}, ""
     try:
-        outcomes = ask(bridge, lambda readings: _outcomes(readings, ids, timeout_ms / 1_000))
+        outcomes = ask(bridge, lambda readings: _outcomes(readings, ids, timeout_ms))
     except (Failure, BridgeError) as error:
         return {}, f"the wait ended: {error}"
     ended = {alert_id for alert_id, (record, _) in outcomes.items() if record.has_ended}
@@ -46,7 +42,7 @@ def wait_for(bridge: Bridge, answers: list[Document], timeout_ms: int) -> tuple[
     return outcomes, f"the wait of {span(timeout_ms)} ended before {whose} ended; so far: {so_far}"
 
 
-async def _outcomes(readings: "Readings", ids: list[str], timeout_s: float) -> Outcomes:
+async def _outcomes(readings: "Readings", ids: list[str], timeout_ms: int) -> Outcomes:
     """Return what became of these alerts, by id, once all have ended or the time is up.
 
     Raises:
@@ -54,17 +50,8 @@ async def _outcomes(readings: "Readings", ids: list[str], timeout_s: float) -> O
     """
     from libs.common.domain.ids import AlertId
 
-    names = [AlertId(name) for name in dict.fromkeys(ids)]
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        try:
-            records = await readings.records.alerts(names)
-            if all(record.has_ended for record in records) or time.monotonic() >= deadline_s:
-                return {record.alert.alert_id: (record, await readings.history(record)) for record in records}
-        except StoreUnavailable:  # a restart of Redis passes
-            if time.monotonic() >= deadline_s:
-                raise
-        await asyncio.sleep(POLL_S)
+    records = await until_ended(readings, (AlertId(name) for name in ids), timeout_ms)
+    return {record.alert.alert_id: (record, await readings.history(record)) for record in records}
 
 
 def _state(outcomes: Outcomes, alert_id: str) -> str:
@@ -76,7 +63,7 @@ def ended_well(answer: Document, outcomes: Outcomes) -> bool:
     """Return whether the alert of an answer did what it was meant to."""
     outcome = outcomes.get(answer.get("alert_id", ""))
     decisive = None if outcome is None else outcome[0].decisive
-    return decisive is not None and decisive.state in _WELL
+    return decisive is not None and decisive.state in ENDED_WELL
 
 
 def outcome_document(answer: Document, outcomes: Outcomes) -> Document:

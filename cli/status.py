@@ -158,6 +158,10 @@ def _reasons(snapshot: "Snapshot", server: "ServerFacts", ingress: Ingress, dura
         )
     if snapshot.oldest_waiting_ms is not None and snapshot.oldest_waiting_ms > LONGEST_WAIT_MS:
         reasons.append(f"an instruction has waited for {span(snapshot.oldest_waiting_ms)}")
+    if untold := snapshot.parked_for.get("resolving"):
+        reasons.append(
+            f"{untold} lanes wait for an order that cannot be told: `bascule orders --state unknown`"
+        )
     reasons += [
         f"{promise.finding}: {promise.remedy}"
         for promise in promises(server, durability)

@@ -15,6 +15,7 @@ from cli import webhook_secret
 from cli.addresses import local_url, webhook_url
 from cli.ports import PortUse, port_uses
 from libs.common.domain.errors import ConfigError
+from libs.common.runtime.extras import check_extras
 from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.run_record import read_run_record
 from libs.common.runtime.secrets import has_secret, read_secret
@@ -105,6 +106,7 @@ def make_plan(directory: Path, environ: Mapping[str, str], workers: int) -> Plan
     config = directory / (environ.get("BASCULE_CONFIG") or DEMO_CONFIG)
     inherited = {name: value for name, value in environ.items() if name != "BASCULE_OPS_PORT"}
     settings = load_settings(config, inherited)
+    check_extras(settings)
     is_secret_new = False
     names = settings.secret_names()
     if webhook_secret.VARIABLE in names and not has_secret(webhook_secret.VARIABLE, inherited):

@@ -12,7 +12,7 @@ from libs.common.runtime.service import Service, run_service
 from libs.common.runtime.settings import Settings
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
-from libs.common.store.orders import Retention
+from libs.common.store.retention import Retention
 from libs.common.store.upkeep import Upkeep
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.web.health import Check, Degraded, Health, Healthy

@@ -21,15 +21,18 @@ from libs.common.runtime.redis_check import check_when_up
 from libs.common.runtime.risk_settings import RiskSettings
 from libs.common.runtime.service import Service, run_service
 from libs.common.runtime.settings import BreakerExits, Settings
+from libs.common.store.breakers import SharedBreakers
 from libs.common.store.client import connect
 from libs.common.store.following import FollowedOrders
 from libs.common.store.halts import Halts
+from libs.common.store.in_flight import InFlightOrders
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
 from libs.common.store.markets import MarketStore
-from libs.common.store.orders import NO_LIMIT, Orders, Retention
+from libs.common.store.orders import NO_LIMIT, Orders
 from libs.common.store.published import Published
 from libs.common.store.reconciliation import Reconciliation
+from libs.common.store.retention import Retention
 from libs.common.store.tables import TableStore
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
@@ -146,21 +149,24 @@ async def main(service: Service) -> None:
     published = Published(client, keys)
     lists = MarketLists(brokers, MarketStore(client, keys), clock)
     followed = FollowedOrders(client, keys, holder, retention)
+    reconciliation, halts = Reconciliation(client, keys, holder), Halts(client, keys)
     reconciler = Reconciler(
         reconciled_accounts(settings, brokers),
-        store=Reconciliation(client, keys, holder),
+        store=reconciliation,
         orders=followed,
         published=published,
-        halts=Halts(client, keys),
+        halts=halts,
         clock=clock,
         metrics=metrics,
     )
     follower = Follower(followed_accounts(settings, brokers), followed, clock, metrics, reconciler.publish)
+    shared_breakers = SharedBreakers(client, keys)
     attempts = Attempts(
         lanes=lanes,
         orders=orders,
         resolver=Resolver(orders),
-        breakers=Breakers(settings.breaker, clock, orders.report),
+        breakers=Breakers(settings.breaker, clock, shared_breakers.report),
+        shared_breakers=shared_breakers,
         clock=clock,
         metrics=metrics,
         lease_ms=worker.lease_ms,
@@ -172,7 +178,15 @@ async def main(service: Service) -> None:
         lanes=lanes,
         orders=orders,
         attempts=attempts,
-        planner=Planner(mapping, Instruments(clock), published, clock),
+        planner=Planner(
+            mapping=mapping,
+            instruments=Instruments(clock),
+            published=published,
+            days=reconciliation,
+            in_flight=InFlightOrders(client, keys),
+            halts=halts,
+            clock=clock,
+        ),
         clock=clock,
         metrics=metrics,
         poison_limit=worker.poison_limit,

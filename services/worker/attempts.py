@@ -18,12 +18,13 @@ from libs.common.domain.errors import (
     OrderRejected,
 )
 from libs.common.domain.ids import Nonce
-from libs.common.domain.lifecycle import InstructionState, OrderState
+from libs.common.domain.lifecycle import RESTING, InstructionState, OrderState
 from libs.common.domain.order import OrderReport, OrderRequest, OrderType
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.policy.retry import backoff_ms
 from libs.common.runtime.account_settings import OnUnknown
+from libs.common.store.breakers import Pause, SharedBreakers
 from libs.common.store.head import Moved, Stale
 from libs.common.store.lanes import Lanes
 from libs.common.store.orders import (
@@ -35,7 +36,6 @@ from libs.common.store.orders import (
     Intent,
     Orders,
     OverBudget,
-    Pause,
     Resolved,
     Wait,
 )
@@ -73,6 +73,7 @@ class Attempts:
         orders: Orders,
         resolver: Resolver,
         breakers: Breakers,
+        shared_breakers: SharedBreakers,
         clock: Clock,
         metrics: WorkerMetrics,
         lease_ms: int,
@@ -84,6 +85,7 @@ class Attempts:
         self._orders = orders
         self._resolver = resolver
         self._breakers = breakers
+        self._shared_breakers = shared_breakers
         self._clock = clock
         self._metrics = metrics
         self._lease_ms = lease_ms
@@ -95,13 +97,13 @@ class Attempts:
         """Go on from where an order stands, whoever brought it there."""
         order = work.order(leg.client_order_id)
         if order is None:
-            return await self._attempt(work, leg, 1)
+            return await self._attempt(work, leg, 1, is_new=True)
         match order.state:
             case OrderState.SENDING | OrderState.UNKNOWN:
                 over_for_ms = max(0, work.head.now_ms - order.expires_at_ms)
                 return await self._resolve(work, leg, order.attempt, unknown_for_ms=over_for_ms)
             case OrderState.NOT_EXECUTED:
-                return await self._attempt(work, leg, order.attempt + 1)
+                return await self._attempt(work, leg, order.attempt + 1, is_new=True)
             case (
                 OrderState.ACCEPTED
                 | OrderState.PARTIAL
@@ -114,8 +116,15 @@ class Attempts:
             case _:
                 assert_never(order.state)
 
-    async def _attempt(self, work: Work, leg: Leg, attempt: int) -> Outcome:
-        """Make one attempt, and more while it is certain that nothing was executed and waits are short."""
+    async def _attempt(self, work: Work, leg: Leg, attempt: int, *, is_new: bool = False) -> Outcome:
+        """Make one attempt, and more while it is certain that nothing was executed and waits are short.
+
+        Args:
+            work: Its head.
+            leg: The order.
+            attempt: From 1.
+            is_new: Whether it follows a plan that was just made, or judged: the journal tells what led to it.
+        """
         nonce = next(self._nonces)
         account, instruction = work.account, work.instruction
         limits = account.limits_of(instruction.market)
@@ -137,7 +146,7 @@ class Attempts:
             whole_plan=b"" if leg.whole is None else codec.PLAN.encode(leg.whole),
             is_exit=leg.plan.is_exit,
             passes_breaker=leg.plan.is_exit and account.exits_pass_breaker,
-            note=_note(leg.led_to_it, plan) if attempt == 1 else b"",
+            note=_note(leg.led_to_it, plan) if is_new else b"",
             budgets=leg.budgets,
             read_at_ms=leg.read_at_ms,
         )
@@ -222,7 +231,7 @@ class Attempts:
 
     async def _answered(self, work: Work, leg: Leg, attempt: int, report: OrderReport) -> Outcome:
         """Wait for the fill of a market order that the venue has only taken so far."""
-        if leg.plan.type is OrderType.MARKET and report.state in {OrderState.ACCEPTED, OrderState.PARTIAL}:
+        if leg.plan.type is OrderType.MARKET and report.state in RESTING:
             report = await await_fill(
                 work.account.broker,
                 leg.client_order_id,
@@ -257,7 +266,7 @@ class Attempts:
         """Have all lanes of the account wait as long as its venue asks; tells whether they know."""
         wait_ms = THROTTLED_MS if error.retry_after_ms is None else error.retry_after_ms
         try:
-            await self._orders.pause(Pause(work.head.account, wait_ms))
+            await self._shared_breakers.pause(Pause(work.head.account, wait_ms))
         except BridgeError as failed:
             log.warning("account_not_paused", account=work.head.account, error=str(failed))
             return False

@@ -16,7 +16,8 @@ from libs.common.domain.errors import BridgeError
 from libs.common.domain.ids import AccountName, Market
 from libs.common.policy.failure_rate import FailureRate
 from libs.common.runtime.settings import BreakerSettings
-from libs.common.store.orders import BreakerReport, Go, Permit, account_scope, market_scope
+from libs.common.store.breakers import BreakerReport, Permit, account_scope, market_scope
+from libs.common.store.orders import Go
 from libs.common.telemetry.logs import get_logger
 
 MOST: Final = 10_000
@@ -63,7 +64,11 @@ class Breakers:
 
     async def failed(self, account: AccountName, market: Market, go: Go) -> None:
         """Count a call that the venue did not answer, or could not serve. A refusal of an order is no failure."""
-        await self._failed(market_scope(account, market), go.market_breaker, market, 1)
+        own = await self._failed(market_scope(account, market), go.market_breaker, market, 1)
+        if own and go.account_breaker.is_probe:
+            # A market that fails by itself says nothing about the others: one of them may be the probe at once.
+            await self._report(account_scope(account), go.account_breaker, opens=True, frees_probe=True)
+            return
         await self._failed(account_scope(account), go.account_breaker, market, MARKETS_NEEDED)
 
     async def _succeeded(self, scope: str, permit: Permit) -> None:
@@ -74,14 +79,16 @@ class Breakers:
         if permit.is_probe:
             await self._report(scope, permit, opens=False)
 
-    async def _failed(self, scope: str, permit: Permit, market: Market, markets_needed: int) -> None:
+    async def _failed(self, scope: str, permit: Permit, market: Market, markets_needed: int) -> bool:
+        """Count a failure; tells whether the breaker is open by it."""
         breaker = self._of(scope, permit)
         if breaker is None:
-            return
+            return False
         breaker.failed(self._clock.monotonic_ms(), market)
         opens = permit.is_probe or (breaker.is_open and breaker.failing_markets >= markets_needed)
         if opens and await self._report(scope, permit, opens=True):
             breaker.close()
+        return opens
 
     def _of(self, scope: str, permit: Permit) -> "_Breaker | None":
         breaker = self._breakers.get(scope)
@@ -97,16 +104,18 @@ class Breakers:
             breaker.close()
         return breaker
 
-    async def _report(self, scope: str, permit: Permit, *, opens: bool) -> bool:
+    async def _report(self, scope: str, permit: Permit, *, opens: bool, frees_probe: bool = False) -> bool:
         """Tell all workers; tells whether they know now."""
-        report = BreakerReport(scope, permit.generation, opens=opens, reset_ms=self._settings.reset_ms)
+        report = BreakerReport(
+            scope, permit.generation, opens, reset_ms=self._settings.reset_ms, frees_probe=frees_probe
+        )
         try:
             has_moved = await self._send(report)
         except BridgeError as error:
             # A breaker is protection for the venue, not for the order: the next failure reports again.
             log.warning("breaker_not_reported", scope=scope, opens=opens, error=str(error))
             return False
-        if has_moved:
+        if has_moved and not frees_probe:
             log.warning("breaker_opened" if opens else "breaker_closed", scope=scope)
         return True
 

@@ -14,7 +14,7 @@ from libs.common.domain.errors import (
 )
 from libs.common.domain.ids import AccountName, client_order_id
 from libs.common.domain.instruction import SCHEMA_VERSION
-from libs.common.domain.lifecycle import InstructionState, OrderState
+from libs.common.domain.lifecycle import RESTING, InstructionState, OrderState
 from libs.common.domain.order import OrderReport, Plan
 from libs.common.domain.reasons import Reason
 from libs.common.policy.following import see, signed
@@ -53,8 +53,6 @@ HELD_MS: Final = 5_000
 
 AGAIN_MS: Final = 1_000
 """How long a lane waits for what its venue did not say, or has not confirmed yet."""
-
-RESTING: Final = frozenset({OrderState.ACCEPTED, OrderState.PARTIAL})
 
 log = get_logger()
 
@@ -112,10 +110,10 @@ class Executor:
             detail = f"account {head.account!r} is not in the configuration"
             return await self._leave_to_others(lease, head, Reason.UNKNOWN_ACCOUNT, detail)
         work = Work(lease.held, lease, head, instruction, account, begun_at_ms)
-        if head.plan:
-            return await self._carry_out(work, Made(_decode_plan(head.plan)), is_recorded=True)
-        if work.left_ms(self._clock) == 0 and not head.orders:
-            # Not even planned: the venue need not be asked for what will not be sent.
+        if head.plan and (plan := _standing_plan(head)) is not None:
+            return await self._carry_out(work, Made(plan), is_recorded=True)
+        if work.left_ms(self._clock) == 0:
+            # The venue need not be asked for what will not be sent.
             return await self._settle(lease, head, TOO_OLD)
         planned = await self._planner.plan(work)
         match planned:
@@ -123,8 +121,8 @@ class Executor:
                 return await self._carry_out(work, planned, is_recorded=False)
             case Ended():
                 return await self._end_unplanned(lease, head, planned)
-            case Unread(detail):
-                return await self._ask_again(work, detail)
+            case Unread():
+                return await self._ask_again(work, planned)
             case _:
                 assert_never(planned)
 
@@ -132,20 +130,20 @@ class Executor:
         """Do all that a plan names, from where it stands."""
         plan = made.plan
         if plan.cancels and not work.head.orders:
-            step = await self._cancel(work, made, is_recorded=is_recorded)
+            step = await self._cancel(work, made)
             if step is not None:
                 return step
         last = len(plan.legs) - 1
         for index, order_plan in enumerate(plan.legs):
             order_id = client_order_id(work.head.account, work.head.alert_id, index)
             known = work.order(order_id)
-            if is_recorded and known is None and index == last:
+            if is_recorded and index == last and (known is None or known.state is OrderState.NOT_EXECUTED):
                 judged = await self._planner.judge(work, plan)
                 match judged:
                     case Ended():
                         return await self._settle(work.lease, work.head, judged)
-                    case Unread(detail):
-                        return await self._ask_again(work, detail)
+                    case Unread():
+                        return await self._ask_again(work, judged)
                     case _:
                         made = judged
             leg = Leg(
@@ -153,7 +151,7 @@ class Executor:
                 plan=order_plan,
                 client_order_id=order_id,
                 whole=plan if len(plan.legs) > 1 or plan.cancels else None,
-                led_to_it=made.led_to_it() if known is None else b"",
+                led_to_it=made.led_to_it(),
                 budgets=made.budgets if index == last else b"",
                 read_at_ms=made.read_at_ms,
             )
@@ -172,33 +170,33 @@ class Executor:
                 return step
         return await self._settle(work.lease, work.head, _CANCELED)
 
-    async def _cancel(self, work: Work, made: Made, *, is_recorded: bool) -> Step | None:
+    async def _cancel(self, work: Work, made: Made) -> Step | None:
         """Cancel the resting orders that a plan names, once it is on disk; None where the plan goes on."""
-        if not is_recorded:
-            planning = Planning(
-                work.held,
-                work.head.entry_id,
-                codec.PLAN.encode(made.plan),
-                work.instruction.market,
-                work.instruction.strategy,
-                made.led_to_it(),
-            )
-            planned = await persist(lambda: self._orders.plan.submit(planning), work.lease)
-            match planned:
-                case Planned():
-                    pass
-                case Wait(until_ms, reason, _, detail):
-                    self._metrics.waited(reason)
-                    return await self._parker.park_until(work.lease, until_ms, reason, detail=detail)
-                case Halted(detail):
-                    ended = Ended(InstructionState.REJECTED, Reason.HALTED, detail)
-                    return await self._settle(work.lease, work.head, ended)
-                case Expired():
-                    return await self._settle(work.lease, work.head, TOO_OLD)
-                case Moved() | Stale():
-                    return planned
-                case _:
-                    assert_never(planned)
+        planning = Planning(
+            work.held,
+            work.head.entry_id,
+            codec.PLAN.encode(made.plan),
+            work.instruction.market,
+            work.instruction.strategy,
+            made.led_to_it(),
+        )
+        # Again, where it is on disk already: halts and age hold for whoever takes over too.
+        planned = await persist(lambda: self._orders.plan.submit(planning), work.lease)
+        match planned:
+            case Planned():
+                pass
+            case Wait(until_ms, reason, _, detail):
+                self._metrics.waited(reason)
+                return await self._parker.park_until(work.lease, until_ms, reason, detail=detail)
+            case Halted(detail):
+                ended = Ended(InstructionState.REJECTED, Reason.HALTED, detail)
+                return await self._settle(work.lease, work.head, ended)
+            case Expired():
+                return await self._settle(work.lease, work.head, TOO_OLD)
+            case Moved() | Stale():
+                return planned
+            case _:
+                assert_never(planned)
         try:
             await work.account.broker.cancel_open(
                 work.instruction.market, made.plan.cancels, work.lease.is_ours
@@ -208,7 +206,7 @@ class Executor:
             return await self._settle(work.lease, work.head, ended)
         except BrokerError as error:
             # Cancelling the same orders again is harmless.
-            return await self._ask_again(work, f"not cancelled: {error}")
+            return await self._ask_again(work, Unread(f"not cancelled: {error}"))
         return None
 
     async def _confirm(self, work: Work, leg: Leg, done: Done) -> Step | None:
@@ -297,15 +295,17 @@ class Executor:
             return await self._parker.park(lease, HELD_MS, Reason.RESOLVING, detail=ended.detail)
         return await self._settle(lease, head, ended)
 
-    async def _ask_again(self, work: Work, detail: str) -> Step:
-        """Park a head whose venue does not say what it depends on; end it when its time is over."""
+    async def _ask_again(self, work: Work, unread: Unread) -> Step:
+        """Park a head of which cannot be told now what it depends on; end it when its time is over."""
         left_ms = work.left_ms(self._clock)
         if left_ms == 0:
-            ended = Ended(InstructionState.EXPIRED, Reason.TOO_OLD, f"the venue does not answer: {detail}")
-            return await self._settle(work.lease, work.head, ended)
-        failed_for = work.passed_ms(self._clock) // AGAIN_MS + 1
-        wait_ms = AGAIN_MS + backoff_ms(failed_for, base_ms=AGAIN_MS, cap_ms=5_000, uniform=random.uniform)
-        return await self._parker.park(work.lease, min(wait_ms, left_ms), Reason.BACK_OFF, detail=detail)
+            return await self._settle(
+                work.lease, work.head, Ended(InstructionState.EXPIRED, Reason.TOO_OLD, unread.detail)
+            )
+        wait_ms = unread.wait_ms
+        if wait_ms is None:
+            wait_ms = AGAIN_MS + backoff_ms(1, base_ms=AGAIN_MS, cap_ms=AGAIN_MS, uniform=random.uniform)
+        return await self._parker.park(work.lease, min(wait_ms, left_ms), unread.reason, detail=unread.detail)
 
     async def _settle(
         self, lease: Lease, head: Head, ended: Ended, order: OrderOutcome | None = None
@@ -328,10 +328,17 @@ class Executor:
 _CANCELED: Final = Ended(InstructionState.EXECUTED, Reason.CANCELED)
 
 
-def _decode_plan(encoded: bytes) -> Plan:
-    """Return a stored plan; one of a single order is stored as that order's alone, as the first workers did."""
-    plan = codec.PLAN.decode(encoded)
-    return plan if plan.legs or plan.cancels else Plan(legs=(codec.ORDER_PLAN.decode(encoded),))
+def _standing_plan(head: Head) -> Plan | None:
+    """Return the plan on record; None where certainly nothing of it was executed, so that another may be made.
+
+    What it was made from may have changed since: the position, the price, the equity.
+    """
+    # One of a single order is stored as that order's alone, as the first workers did.
+    plan = codec.PLAN.decode(head.plan)
+    if not plan.legs and not plan.cancels:
+        plan = Plan(legs=(codec.ORDER_PLAN.decode(head.plan),))
+    is_untouched = all(order.state is OrderState.NOT_EXECUTED for order in head.orders)
+    return None if is_untouched and not plan.cancels else plan
 
 
 def _newly_filled(work: Work, leg: Leg, report: OrderReport) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import LookUpUnavailable
 from libs.common.domain.ids import ClientOrderId, Market
-from libs.common.domain.lifecycle import OrderState
+from libs.common.domain.lifecycle import RESTING
 from libs.common.domain.order import OrderReport
 from services.worker.brokers.port import Broker
 from services.worker.leases import Lease
@@ -37,7 +37,7 @@ async def await_fill(
         wait_ms: How long at most; afterwards the order is followed outside its lane.
     """
     until_ms, gap_ms = clock.monotonic_ms() + wait_ms, FIRST_GAP_MS
-    while report.state in {OrderState.ACCEPTED, OrderState.PARTIAL} and lease.is_ours():
+    while report.state in RESTING and lease.is_ours():
         left_ms = until_ms - clock.monotonic_ms()
         if left_ms <= 0:
             break

@@ -10,17 +10,24 @@ import msgspec
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, LookUpUnavailable
+from libs.common.domain.instruction import Instruction
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.order import Plan
 from libs.common.domain.reasons import Reason
 from libs.common.domain.venue import Balance
+from libs.common.policy.halts import Effect, find_stop
 from libs.common.policy.readings import Need, Readings, needs_of
 from libs.common.policy.risk import judge, risk_needs
 from libs.common.policy.risk_rules import NO_RISK, RiskRules
+from libs.common.policy.rounding import difference
 from libs.common.policy.sizing import NothingToDo, Refused, plan_order
+from libs.common.store.halts import Halts
+from libs.common.store.in_flight import InFlightOrders
 from libs.common.store.published import Published
+from libs.common.store.reconciliation import Reconciliation
 from libs.common.wire import codec
 from services.worker.account import Account
+from services.worker.brokers.port import Broker
 from services.worker.instruments import Instruments
 from services.worker.mapping import MappingCheck
 from services.worker.persistence import persist
@@ -29,7 +36,11 @@ from services.worker.work import Ended, Work
 
 T = TypeVar("T")
 
-DAY_MS: Final = 86_400_000
+ASKED_RARELY: Final = frozenset({Need.INSTRUMENT})
+"""What is remembered for minutes: no venue is burdened by it."""
+
+HALTED_MS: Final = 2_000
+"""How often a paused lane asks whether it may go on; as in `begin`."""
 
 CLOCK_SKEW_MS: Final = 1_000
 """By how much the worker that read may have been ahead of Redis, by whose time reservations are released."""
@@ -61,9 +72,12 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """The venue did not say what the plan depends on: ask again later."""
+    """What the plan depends on cannot be told now: ask again later."""
 
     detail: str
+    reason: Reason = Reason.BACK_OFF
+    wait_ms: int | None = None
+    """How long it takes at least; None where nobody knows."""
 
 
 class _Steps(msgspec.Struct, omit_defaults=True):
@@ -79,11 +93,22 @@ class Planner:
     """Asks a venue no more than a plan needs, and all of it at once."""
 
     def __init__(
-        self, mapping: MappingCheck, instruments: Instruments, published: Published, clock: Clock
+        self,
+        *,
+        mapping: MappingCheck,
+        instruments: Instruments,
+        published: Published,
+        days: Reconciliation,
+        in_flight: InFlightOrders,
+        halts: Halts,
+        clock: Clock,
     ) -> None:
         self._mapping = mapping
         self._instruments = instruments
         self._published = published
+        self._days = days
+        self._in_flight = in_flight
+        self._halts = halts
         self._clock = clock
 
     async def plan(self, work: Work) -> Made | Ended | Unread:
@@ -104,6 +129,8 @@ class Planner:
         needs = needs_of(instruction, account.broker.capabilities.orders)
         if rules is not None:
             needs |= risk_needs(rules, instruction)
+        if needs - ASKED_RARELY and (hindered := await self._hindrance(work, needs)) is not None:
+            return hindered
         try:
             readings = await self._read(work, needs)
         except LookUpUnavailable as error:
@@ -124,8 +151,11 @@ class Planner:
         rules = _rules_of(work)
         if rules is None:
             return Made(plan)
+        needs = risk_needs(rules, work.instruction)
+        if needs - ASKED_RARELY and (hindered := await self._hindrance(work, needs)) is not None:
+            return hindered
         try:
-            readings = await self._read(work, risk_needs(rules, work.instruction))
+            readings = await self._read(work, needs)
         except LookUpUnavailable as error:
             return Unread(str(error))
         return self._judge(work, rules, Made(plan, read_at_ms=readings.read_at_ms), readings)
@@ -141,6 +171,42 @@ class Planner:
         return Made(
             made.plan, made.mapping, made.sizing, judgement.verdicts, budgets, read_at_ms=made.read_at_ms
         )
+
+    async def _hindrance(self, work: Work, needs: frozenset[Need]) -> Unread | None:
+        """Return why the venue is not worth asking now; None where it is.
+
+        Lanes that wait for a halt to be lifted, or for the venue's own wish, must not ask it again and again. And what
+        it says of a position is not to be planned on while an order of ours is about to change it.
+
+        Raises:
+            StoreUnavailable: The lane is lost.
+        """
+        account, market = work.account, work.instruction.market
+        halts = (await persist(self._halts.read, work.lease)).halts
+        stop = find_stop(
+            halts, account=account.name, strategy=work.instruction.strategy, symbol=market, is_exit=True
+        )
+        if stop is not None and stop.effect is Effect.PUT_OFF:
+            return Unread(
+                f"{stop.halt.mode} of {stop.halt.scope}: {stop.halt.reason}", Reason.HALTED, HALTED_MS
+            )
+        flight = await persist(lambda: self._in_flight.of(account.name, market), work.lease)
+        now_ms = work.head.now_ms + work.passed_ms(self._clock)
+        if flight.paused_until_ms > now_ms:
+            return Unread(
+                "the venue asked the account to wait", Reason.THROTTLED, flight.paused_until_ms - now_ms
+            )
+        if Need.POSITION not in needs:
+            return None
+        if flight.market_order is not None:
+            return Unread(f"market order {flight.market_order} is not filled yet", Reason.AWAITING_FILL)
+        lag_ms = account.broker.capabilities.look_up_lag_ms
+        if flight.filled_at_ms is not None and 0 <= now_ms - flight.filled_at_ms < lag_ms:
+            wait_ms = flight.filled_at_ms + lag_ms - now_ms
+            return Unread(
+                "a fill of the market may not be in its position yet", Reason.AWAITING_FILL, wait_ms
+            )
+        return None
 
     async def _read(self, work: Work, needs: frozenset[Need]) -> Readings:
         """Ask the venue for all that is needed, side by side.
@@ -162,7 +228,7 @@ class Planner:
             _if(
                 Need.POSITION in needs and broker.capabilities.has_positions, lambda: broker.position(market)
             ),
-            _if(Need.PRICE in needs, lambda: broker.price(market)),
+            _if(Need.PRICE in needs, lambda: _price(broker, work.instruction)),
             _if(Need.BALANCE in needs, lambda: self._balance(account)),
             _if(Need.INSTRUMENT in needs, lambda: self._instruments.get(account.name, broker, market)),
             _if(Need.OPEN_ORDERS in needs, lambda: broker.open_orders(market)),
@@ -189,16 +255,10 @@ class Planner:
         if balance is None or balance.day_pnl is not None:
             return balance
         try:
-            published = await self._published.balance(account.name)
+            began_with = await self._days.day_began_with(account.name, balance.equity, self._clock.now_ms())
         except BridgeError as error:
             raise LookUpUnavailable(f"what the account's day began with is not known: {error}") from error
-        if published is None or published.day_pnl is None or not self._is_today(published.at_ms):
-            return balance
-        began_with = published.equity - published.day_pnl
-        return msgspec.structs.replace(balance, day_pnl=balance.equity - began_with)
-
-    def _is_today(self, at_ms: int) -> bool:
-        return at_ms // DAY_MS == self._clock.now_ms() // DAY_MS
+        return msgspec.structs.replace(balance, day_pnl=difference(balance.equity, began_with))
 
     async def _exposure(self, account: Account) -> tuple[Decimal | None, int] | None:
         """Return the gross value of all positions as the reconciler published them, and when the oldest was read.
@@ -215,10 +275,21 @@ class Planner:
         if not positions:
             # Nothing was ever traded there, but for what is under way: that is reserved, and counts for so long.
             return (Decimal(0), self._clock.now_ms() - OLDEST_READING_MS) if account.is_reconciled else None
-        oldest_ms = min(one.at_ms for one in positions.values())
-        if self._clock.now_ms() - oldest_ms > OLDEST_READING_MS:
+        now_ms = self._clock.now_ms()
+        # A market that cannot be read any more, as when it was delisted, counts only while something is open there.
+        counted = [
+            one.at_ms for one in positions.values() if one.quantity or now_ms - one.at_ms <= OLDEST_READING_MS
+        ]
+        oldest_ms = min(counted, default=now_ms - OLDEST_READING_MS)
+        if now_ms - oldest_ms > OLDEST_READING_MS:
             raise LookUpUnavailable("the positions of the account were read too long ago")
         return exposure(positions.values()), oldest_ms - CLOCK_SKEW_MS
+
+
+async def _price(broker: Broker, instruction: Instruction) -> Decimal | None:
+    if instruction.price is not None and not broker.capabilities.has_own_prices:
+        return instruction.price
+    return await broker.price(instruction.market)
 
 
 async def _if(is_needed: bool, ask: Callable[[], Awaitable[T | None]]) -> T | None:

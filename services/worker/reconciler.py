@@ -5,7 +5,6 @@ nothing under way; it is journalled, and what the venue says is counted from the
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, localcontext
@@ -14,7 +13,7 @@ from typing import Final, TypeVar, assert_never
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, LookUpUnavailable
-from libs.common.domain.ids import AccountName, ClientOrderId, LaneName, Market, lane_name
+from libs.common.domain.ids import AccountName, ClientOrderId, LaneName, Market, is_client_order_id, lane_name
 from libs.common.policy.halts import HaltMode, Scope
 from libs.common.policy.reconciliation import (
     Agreed,
@@ -50,9 +49,6 @@ ANSWER_WITHIN_S: Final = 5.0
 
 RETRY_S: Final = 5.0
 """After Redis did not answer."""
-
-OURS: Final = re.compile(r"[a-z2-7]{26}")
-"""What our client order ids look like."""
 
 _CONTEXT: Final = Context(prec=120)
 
@@ -343,7 +339,7 @@ class Reconciler:
         ours = {
             one.client_order_id: one.symbol
             for one in listed
-            if one.client_order_id is not None and OURS.fullmatch(one.client_order_id)
+            if one.client_order_id is not None and is_client_order_id(one.client_order_id)
         }
         # After the venue: an order that has come to rest in between is on record.
         states = await self._store.order_states(list(ours))

@@ -17,7 +17,7 @@ from libs.common.runtime.system_clock import SystemClock
 from services.worker.brokers.ccxt_broker import CcxtBroker
 from services.worker.brokers.ccxt_exchange import Credentials
 from tests.contract.ccxt_answers import EXCHANGES, ORDER_ID, SECRET, ExchangeAnswers
-from tests.contract.ccxt_server import Answering, Asked, Reply, Server, serve
+from tests.contract.ccxt_server import Answering, Reply, Server, serve
 
 ID = client_order_id(AccountName("desk"), AlertId("0" * 26), 0)
 ALL = pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda one: f"{one.name}-{one.market_type}")
@@ -186,8 +186,3 @@ async def test_a_request_that_would_not_carry_our_id_is_never_sent(exchange: Exc
         with pytest.raises(OrderRejected, match="no client order id"):
             await broker.place(request(exchange), lambda: True)
         assert server.of(exchange.order) == []
-
-
-def asked_of(server: Server, route: str) -> Asked:
-    (asked,) = server.of(route)
-    return asked

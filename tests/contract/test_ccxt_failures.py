@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from libs.common.domain.errors import (
+    BrokerNotReady,
     BrokerThrottled,
     BrokerUnavailable,
     LookUpUnavailable,
@@ -204,8 +205,10 @@ async def test_no_order_leaves_before_the_markets_are_loaded() -> None:
     account = CcxtAccount(exchange="binance", api_key="K", secret="S", url=f"http://127.0.0.1:{free_port()}")
     broker = CcxtBroker(account, Credentials(Secret("k"), Secret(SECRET)), SystemClock())
     try:
-        with pytest.raises(BrokerThrottled, match="not loaded yet"):
+        with pytest.raises(BrokerNotReady, match="not loaded yet"):
             await broker.place(request(BINANCE), lambda: True)
+        with pytest.raises(BrokerNotReady, match="not loaded yet"):
+            await broker.cancel_open(Market("BTC/USDT"), ["1"], lambda: True)
         with pytest.raises(LookUpUnavailable, match="not loaded yet"):
             await broker.find(ID, Market("BTC/USDT"))
     finally:

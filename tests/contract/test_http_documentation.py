@@ -70,7 +70,7 @@ def test_the_list_of_orders_is_understood() -> None:
 def test_the_facts_are_understood() -> None:
     assert http_facts.position(row("/positions/{symbol}")) == Decimal("-1.5")
     assert http_facts.account(row("/account")) == Balance(
-        equity=Decimal("10250.75"), day_pnl=Decimal("-120.5"), currency="USDT"
+        equity=Decimal("10250.75"), day_pnl=Decimal("-120.5"), currency="USDT", exposure=Decimal(4100)
     )
     assert http_facts.instrument(row("/instruments/{symbol}")) == Instrument(
         quantity_step=Decimal("0.001"),

@@ -17,7 +17,7 @@ NUMBERS = [
     "100000000000000000.1",
     "0.3",
 ]
-"""Of binary fractions none is any of them, but for the whole one, which is beyond their 53 bits."""
+"""None of them is what a float of it would be."""
 
 
 async def test_eighteen_digits_reach_the_venue_as_they_were_sent_whether_as_strings_or_as_numbers(

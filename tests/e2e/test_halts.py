@@ -1,4 +1,4 @@
-"""The kill switch under load, and what it lets through."""
+"""A halt under load, and what it lets through."""
 
 import asyncio
 from collections import Counter
@@ -135,7 +135,7 @@ async def test_flatten_closes_every_position_and_cancels_what_rests(
     refused = await bascule(bridge, "flatten", ACCOUNT)
     assert refused.code != 0
     assert len(venue.ledger()) == len(opened)
-    outcome = await run(bridge, "flatten", ACCOUNT, "--yes", ACCOUNT, "--json")
+    outcome = await run(bridge, "flatten", ACCOUNT, "--yes", "--json")
 
     assert {one["state"] for one in outcome.data["instructions"]} <= {"EXECUTED", "SKIPPED"}
     assert set(positions(venue).values()) == {Decimal(0)}

@@ -20,11 +20,14 @@ ALERTS = ACCOUNTS * SYMBOLS
 ANSWER_MS = 800
 SPREAD_MS = 50
 ROUNDS = 6
-LONG_ROUNDS = 3
-"""The machine has other work too: the best round tells what the bridge can do."""
+"""At most. The machine has other work too: the best round tells what the bridge can do."""
 
-BUSY_MS = 150
+LONG_ROUNDS = 3
+
+BUSY_MS = 100
 """What that other work may add to a long round, which is hit by all of it in five seconds."""
+
+BARE_ORDERS = 3
 
 Post = tuple[str, Mapping[str, Any]]
 """Where to, and an alert."""
@@ -54,13 +57,11 @@ async def post_at_once(posts: Sequence[Post]) -> list[str]:
 
 async def spread_ms(bridge: Bridge, venue: Venue, posts: Sequence[Post], timeout_s: float) -> float:
     """Post at one instant; return how long after the first order the last one arrived, by the venue's clock."""
-    before = len(venue.ledger())
+    before = len(bridge.instructions())
     alert_ids = await post_at_once(posts)
     await bridge.wait_ended(before + len(posts), timeout_s)
-    ledger = venue.ledger()
-    assert_never_twice(ledger)
-    ours = [entry for entry in ledger if entry["alert_id"] in set(alert_ids)]
-    assert len(ours) == len(posts)
+    ours = [entry for entry in venue.ledger() if entry["alert_id"] in set(alert_ids)]
+    assert_never_twice(ours)
     assert {entry["alert_id"] for entry in ours} == set(alert_ids)
     arrived_us = [int(entry["received_at_us"]) for entry in ours]
     return (max(arrived_us) - min(arrived_us)) / 1_000
@@ -77,7 +78,7 @@ async def best_of(
     while len(measured) < rounds and min(measured, default=bound_ms + 1) > bound_ms:
         measured.append(await measure())
     record("measured_ms", measured)
-    print(f"last order after the first, ms: {measured}, bound {bound_ms}")
+    print(f"last order after the first, ms: {measured}, bound {bound_ms:.0f}")
     return min(measured)
 
 
@@ -140,15 +141,40 @@ async def test_eighty_four_alerts_at_one_instant_on_as_many_lanes_are_all_sent_w
     assert best_ms <= SPREAD_MS
 
 
+async def answer_ms(venue: Venue) -> float:
+    """Return what an answer takes a client that does nothing else, with one order under way for each lane."""
+    connections = [await Connection.open(venue.url) for _ in range(SYMBOLS)]
+
+    async def trade(number: int, connection: Connection) -> None:
+        for turn in range(BARE_ORDERS):
+            order = {
+                "client_order_id": f"bare-{number}-{turn}",
+                "symbol": f"BARE{number}",
+                "side": "buy",
+                "quantity": "1",
+                "expires_at_ms": 9_999_999_999_999,
+            }
+            answer, _ = await send_on(connection, f"{venue.url}/orders", orjson.dumps(order))
+            assert answer.status == 201
+
+    await asyncio.gather(*(trade(*pair) for pair in enumerate(connections)))
+    for connection in connections:
+        connection.close()
+    arrived_us = [int(entry["received_at_us"]) for entry in venue.ledger()]
+    return (max(arrived_us) - min(arrived_us)) / 1_000 / (BARE_ORDERS - 1)
+
+
 async def test_seven_alerts_on_each_of_twelve_lanes_take_no_longer_than_the_answers_of_the_venue(
     private_redis: RedisServer,
     slow_venue: Venue,
     bridge_factory: Callable[..., Bridge],
     record_property: Callable[[str, object], None],
 ) -> None:
+    bare_ms = await answer_ms(slow_venue)
+    assert bare_ms >= ANSWER_MS
+    bound_ms = (ACCOUNTS - 1) * bare_ms + SPREAD_MS
     bridge = bridge_factory(private_redis, venue=slow_venue, workers=3)
     [hook] = bridge.webhook_urls
-    bound_ms = (ACCOUNTS - 1) * ANSWER_MS + SPREAD_MS
 
     async def measure() -> float:
         posts = [(hook, bridge.alert(symbol=f"S{n % SYMBOLS}")) for n in range(ALERTS)]

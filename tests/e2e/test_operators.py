@@ -65,7 +65,7 @@ async def test_a_flattened_account_holds_nothing_though_alerts_keep_coming(priva
     await bridge.wait_ended(len(SYMBOLS))
     assert set(await quantities(bridge)) == set(SYMBOLS)
 
-    flattened = await run(bridge, "flatten", ACCOUNT, "--yes", ACCOUNT, "--halt", "--json")
+    flattened = await run(bridge, "flatten", ACCOUNT, "--yes", "--halt", "--json")
     closes = [one for one in flattened.data["instructions"] if one["action"] == "close_all"]
     assert {(one["symbol"], one["state"]) for one in closes} == {(name, "EXECUTED") for name in SYMBOLS}
 

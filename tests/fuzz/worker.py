@@ -13,21 +13,21 @@ from libs.common.domain.ids import ClientOrderId, Holder, Nonce, client_order_id
 from libs.common.domain.lifecycle import AMBIGUOUS, InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
+from libs.common.store.breakers import BreakerReport, SharedBreakers
 from libs.common.store.head import Closed, Head, Held, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes, Parking, Reader
 from libs.common.store.orders import (
-    BreakerReport,
     Expired,
     Finding,
     Go,
     Intent,
     OrderOutcome,
     Orders,
-    Retention,
     Settlement,
     TooEarly,
     Wait,
 )
+from libs.common.store.retention import Retention
 from tests.fuzz.venue import Request
 
 if TYPE_CHECKING:
@@ -73,6 +73,9 @@ class Process:
         self.lanes: Lanes = world.network.attach(Lanes(world.client, world.keys, self.holder, now_ms=0))
         self.orders: Orders = world.network.attach(
             Orders(world.client, world.keys, self.holder, RETENTION, now_ms=0)
+        )
+        self.breakers: SharedBreakers = world.network.attach(
+            SharedBreakers(world.client, world.keys, now_ms=0)
         )
         self.reader = Reader(world.client, world.keys, self.holder)
         self.tasks: dict[Held, Task] = {}
@@ -269,7 +272,7 @@ class Task:
     def _report(self, scope: str, go: Go, *, opens: bool) -> Steps:
         report = BreakerReport(scope, go.market_breaker.generation, opens, RESET_MS)
         try:
-            yield lambda: self.process.orders.report(report)
+            yield lambda: self.process.breakers.report(report)
         except StoreUnavailable:
             return
 

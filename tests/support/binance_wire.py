@@ -13,7 +13,6 @@ import orjson
 from libs.common.domain.ids import ClientOrderId
 from libs.common.domain.order import OrderPlan, OrderType, Side
 from libs.common.policy.book import Order
-from libs.common.policy.simulator import Accepted, Duplicate
 from tests.support.binance_words import (
     REFUSALS,
     TIMES,
@@ -42,6 +41,7 @@ from tests.support.exchange_wire import (
     number,
     spent,
 )
+from tests.support.simulator import Accepted, Duplicate
 from tests.support.venue import Answer
 
 WINDOW_MS: Final = 5_000

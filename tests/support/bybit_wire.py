@@ -12,7 +12,6 @@ from libs.common.domain.alert import TimeInForce
 from libs.common.domain.ids import ClientOrderId
 from libs.common.domain.order import OrderPlan, OrderType, Side
 from libs.common.policy.book import Order
-from libs.common.policy.simulator import Accepted, Duplicate
 from tests.support.bybit_words import (
     REFUSALS,
     STOPS,
@@ -42,6 +41,7 @@ from tests.support.exchange_wire import (
     number,
     spent,
 )
+from tests.support.simulator import Accepted, Duplicate
 from tests.support.venue import Answer
 
 CATEGORIES: Final = {"spot": Kind.SPOT, "linear": Kind.SWAP}

@@ -16,8 +16,9 @@ from libs.common.policy.book import Book, Order
 from libs.common.policy.faults import Faults as Lag
 from libs.common.policy.matching import LIMITS, reducible
 from libs.common.policy.order_checks import Rules
-from libs.common.policy.simulator import Accepted, Deduplication, Duplicate, Faulted, Refused, Simulator
+from services.worker.brokers.port import Deduplication
 from tests.support.exchange_modes import Conduct, Modes
+from tests.support.simulator import Accepted, Duplicate, Faulted, Refused, Simulator
 
 QUOTE: Final = "USDT"
 LEVERAGE: Final = 20

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from libs.common.policy.simulator import Deduplication
+from services.worker.brokers.port import Deduplication
 
 
 class Trouble(StrEnum):

@@ -25,7 +25,7 @@ import msgspec
 import orjson
 import uvloop
 
-from libs.common.policy.simulator import Deduplication
+from services.worker.brokers.port import Deduplication
 from tests.support.binance_wire import BinanceWire
 from tests.support.bybit_wire import BybitWire
 from tests.support.children import spawn

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import orjson
 
 from libs.common.domain.order import OrderPlan, OrderType
-from libs.common.policy.fills import round_down
+from libs.common.policy.exact import round_down
 from tests.support.exchange_desk import Desk, Ordered, PlacedAnswer
 from tests.support.exchange_modes import DONE_AFTER_ALL, DROPS, HANGS, Faults, Trouble
 from tests.support.venue import DROP, Answer

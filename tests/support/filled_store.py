@@ -25,21 +25,14 @@ from libs.common.domain.instruction import PLAIN_VERSION, Instruction
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.order import OrderPlan, OrderReport, Side
 from libs.common.domain.reasons import Reason
+from libs.common.store.breakers import BreakerReport, SharedBreakers
 from libs.common.store.client import connect
 from libs.common.store.head import Head, Held
 from libs.common.store.intake import Admission, Admitted, Duplicate, Intake, Refusal, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Parking, Reader
-from libs.common.store.orders import (
-    NO_LIMIT,
-    BreakerReport,
-    Go,
-    Intent,
-    OrderOutcome,
-    Orders,
-    Retention,
-    Settlement,
-)
+from libs.common.store.orders import NO_LIMIT, Go, Intent, OrderOutcome, Orders, Settlement
+from libs.common.store.retention import Retention
 from libs.common.store.upkeep import Upkeep
 from libs.common.wire import codec
 
@@ -60,6 +53,7 @@ class FilledStore:
         self._intake = Intake(client, self.keys)
         self._handed_out: list[tuple[Held, Head]] = []
         self._reader = Reader(client, self.keys, self.holder)
+        self._breakers = SharedBreakers(client, self.keys)
         self._orders = Orders(
             client, self.keys, self.holder, Retention(alerts_ms=DAY_MS, dead_letters_ms=DAY_MS)
         )
@@ -250,7 +244,7 @@ class FilledStore:
 
     async def open_breaker(self, scope: str, reset_ms: int = 60_000) -> None:
         """Open a breaker that has never moved."""
-        await self._orders.report(BreakerReport(scope, 0, opens=True, reset_ms=reset_ms))
+        await self._breakers.report(BreakerReport(scope, 0, opens=True, reset_ms=reset_ms))
 
 
 @asynccontextmanager

@@ -93,10 +93,6 @@ class Service:
         """Return where it takes posts; only an ingress does."""
         return f"http://127.0.0.1:{self.config['ingress']['port']}"
 
-    @property
-    def ops_url(self) -> str:
-        return f"http://127.0.0.1:{self.ops_port}"
-
     def start(self) -> Self:
         """Start it, again too, on the same ports; returns at once."""
         assert not self.is_running, f"{self.label} runs already"
@@ -298,17 +294,9 @@ class Bridge:
             service.wait_ready(timeout_s)
         return self
 
-    def add_ingress(self) -> Service:
-        """Start one more and wait until it is ready."""
-        return self._ingress().start().wait_ready()
-
     def add_worker(self) -> Service:
         """Start one more and wait until it is ready."""
         return self._worker().start().wait_ready()
-
-    def add_reaper(self) -> Service:
-        """Start one more and wait until it is ready."""
-        return self._reaper().start().wait_ready()
 
     def close(self) -> None:
         """Kill every process this bridge started."""

@@ -1,11 +1,48 @@
 """What a test must not leave in Redis: keys that neither expire nor are declared permanent."""
 
+import re
+from typing import Final
+
 import redis
 
 OPEN_STATES = {
     "instruction": frozenset({"QUEUED", "ACTIVE"}),
     "order": frozenset({"SENDING", "UNKNOWN", "NOT_EXECUTED", "ACCEPTED", "PARTIAL"}),
 }
+
+
+_PERMANENT: Final = frozenset(
+    {
+        "ready",
+        "lanes",
+        "parked",
+        "dead",
+        "journal",
+        "refused",
+        "breakers",
+        "meta",
+        "workers",
+        "webhooks",
+        "symbols",
+        "halts",
+        "following",
+    }
+)
+_PERMANENT_FAMILY: Final = re.compile(
+    r"lane:.+|paper:[^:]+:positions|(?:positions|fills|reconciled|risk):[^:]+"
+)
+
+
+def is_permanent(key: str) -> bool:
+    """Tell whether a key may live without an expiry.
+
+    Lane streams are deleted when they are empty; the paper broker's positions are balances; published ones bear the
+    time of their reading; streams of fills are bounded by their length.
+    """
+    prefix, tag, name = key.partition("}:")
+    if not tag or not prefix.startswith("bascule:{s"):
+        return False
+    return name in _PERMANENT or _PERMANENT_FAMILY.fullmatch(name) is not None
 
 
 def find_stray_keys(client: redis.Redis, *, allow_open: bool = False) -> list[str]:
@@ -16,8 +53,6 @@ def find_stray_keys(client: redis.Redis, *, allow_open: bool = False) -> list[st
         allow_open: Let the records of work that has not ended be: they get their expiry with its end. That is for
             tests that stop half-way; after a whole run there is no such work.
     """
-    from libs.common.store.keys import is_permanent
-
     keys = sorted(set(client.scan_iter(count=2_000)))
     with client.pipeline(transaction=False) as pipeline:
         for key in keys:
@@ -58,9 +93,8 @@ def _is_open(client: redis.Redis, key: str) -> bool:
             return True
     if kind == "order":
         # The first order of an instruction that has not ended may have.
-        alert, account = client.hmget(key, "alert", "account")
         prefix = key.partition("order:")[0]
-        record = f"{prefix}instruction:{alert}:{account}"
+        record = f"{prefix}instruction:{client.hget(key, 'alert')!s}:{client.hget(key, 'account')!s}"
         if client.type(record) == "hash" and client.hget(record, "state") in OPEN_STATES["instruction"]:
             return True
     return client.hget(key, "state") in OPEN_STATES.get(kind, frozenset())

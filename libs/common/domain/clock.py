@@ -1,6 +1,8 @@
 """Time, as something that is passed in."""
 
-from typing import Protocol
+from typing import Final, Protocol
+
+DAY_MS: Final = 86_400_000
 
 
 class Clock(Protocol):

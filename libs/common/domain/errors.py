@@ -9,10 +9,10 @@ BridgeError
   BrokerError
     BrokerUnavailable       nothing was executed: retry freely
       BrokerNotReady        the same, and that says nothing about the venue
-      BrokerThrottled       the same, and the venue said when to come back
+      BrokerThrottled       the same, for it was asked too often; it may say when to come back
     OrderRejected           the venue said no: never retry
     OrderOutcomeUnknown     sent, no answer: resolve before anything else
-    LookUpUnavailable       the venue did not say what became of an order: ask again
+    LookUpUnavailable       the venue did not answer a question, about an order, money or markets: ask again
 """
 
 
@@ -107,4 +107,4 @@ class OrderOutcomeUnknown(BrokerError):
 
 
 class LookUpUnavailable(BrokerError):
-    """A look-up was not answered, so it says nothing about the order."""
+    """A question was not answered: about an order, a position, money, prices or markets. It says nothing about them."""

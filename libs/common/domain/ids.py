@@ -48,6 +48,7 @@ _ORDER_DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _ORDER_PAIRS: Final = tuple(high + low for high in _ORDER_DIGITS for low in _ORDER_DIGITS)
 _SHIFTS: Final = range(120, -1, -10)
 
+_CLIENT_ORDER_ID: Final = re.compile(r"[a-z2-7]{26}", re.ASCII)
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.:/!@+\-]{1,64}")
 
 
@@ -75,6 +76,11 @@ def client_order_id(account: AccountName, alert: AlertId, leg: int) -> ClientOrd
     return ClientOrderId("".join([_ORDER_PAIRS[bits >> shift & 1_023] for shift in _SHIFTS]))
 
 
+def is_client_order_id(name: str) -> bool:
+    """Tell whether `name` looks like an order's id of ours."""
+    return _CLIENT_ORDER_ID.fullmatch(name) is not None
+
+
 def safe_name(name: str) -> str:
     """Return `name` where it can stand in a key as it is, else a digest of it, marked by `~`."""
     if _SAFE.fullmatch(name):
@@ -87,3 +93,11 @@ def lane_name(account: AccountName, market: Market, strategy: str | None = None)
     if strategy is None:
         return LaneName(f"{account}:{safe_name(market)}")
     return LaneName(f"{account}:{safe_name(market)}:{safe_name(strategy)}")
+
+
+def market_of(lane: str) -> Market:
+    """Return the market in a lane's name, for a lane whose records do not tell.
+
+    The part up to a strategy's name: a market that holds a colon itself is cut short.
+    """
+    return Market(lane.partition(":")[2].partition(":")[0])

@@ -25,7 +25,8 @@ class InstructionState(StrEnum):
     EXPIRED = "EXPIRED"
     """Older than its maximum age before it could be sent. Leaves a dead letter."""
     DEAD = "DEAD"
-    """Given up: malformed, or poison. Leaves a dead letter, which may be replayed."""
+    """Given up: malformed, poison, or its order's outcome stays unknown and its account does not wait for it. Leaves a
+    dead letter, which may be replayed."""
 
 
 class OrderState(StrEnum):

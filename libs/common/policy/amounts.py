@@ -9,17 +9,10 @@ from libs.common.domain.instruction import Instruction
 from libs.common.domain.order import OrderType, Side
 from libs.common.domain.reasons import Reason
 from libs.common.domain.venue import Balance
+from libs.common.policy.exact import magnitude, multiply, share_in_steps, subtract
 from libs.common.policy.exit_levels import WrongSide, stop_loss
 from libs.common.policy.readings import Readings
-from libs.common.policy.rounding import (
-    difference,
-    product,
-    quantity_step,
-    round_price,
-    round_quantity,
-    share_in_steps,
-    shown,
-)
+from libs.common.policy.rounding import quantity_step, round_price, round_quantity, shown
 
 _HUNDRED: Final = Decimal(100)
 _ONE: Final = Decimal(1)
@@ -124,10 +117,10 @@ def amount_of(
         )
     if balance.equity <= 0:
         return Unfit(Reason.TOO_SMALL, f"there is nothing to size by: equity {_money(balance)}")
-    hundredfold = product(balance.equity, asked)
+    hundredfold = multiply(balance.equity, asked)
     words = f"{shown(asked)}% of equity {_money(balance)}"
     if unit is QuantityUnit.PERCENT_OF_EQUITY:
-        return _divided(hundredfold, product(entry, _HUNDRED), readings, f"{words} at {shown(entry)}")
+        return _divided(hundredfold, multiply(entry, _HUNDRED), readings, f"{words} at {shown(entry)}")
     if unit is QuantityUnit.RISK_PERCENT:
         return _at_risk(instruction, hundredfold, readings, side, entry, words, parts=_HUNDRED)
     assert_never(unit)
@@ -137,8 +130,8 @@ def _of_position(percent: Decimal, readings: Readings) -> Amount | Unfit:
     if readings.position is None:
         detail = "a size in percent of the position takes the position, which the venue does not tell"
         return Unfit(Reason.NOT_SUPPORTED, detail)
-    held = abs(readings.position)
-    hundredfold = product(held, percent)
+    held = magnitude(readings.position)
+    hundredfold = multiply(held, percent)
     return _divided(hundredfold, _HUNDRED, readings, f"{shown(percent)}% of a position of {shown(held)}")
 
 
@@ -161,9 +154,9 @@ def _at_risk(
     stop = stop_loss(instruction.stop_loss, entry, side, step)
     if isinstance(stop, WrongSide):
         return Unfit(Reason.INVALID, stop.detail)
-    distance = abs(difference(entry, stop))
+    distance = magnitude(subtract(entry, stop))
     way = f"{words} lost from {shown(entry)} to {shown(stop)}"
-    return _divided(lost, product(distance, parts), readings, way)
+    return _divided(lost, multiply(distance, parts), readings, way)
 
 
 def _divided(numerator: Decimal, denominator: Decimal, readings: Readings, words: str) -> Amount:

@@ -7,14 +7,13 @@ import msgspec
 
 from libs.common.domain.alert import TimeInForce
 from libs.common.domain.ids import ClientOrderId, Market
-from libs.common.domain.lifecycle import OrderState
+from libs.common.domain.lifecycle import RESTING, OrderState
 from libs.common.domain.order import OrderReport, OrderType, Side
 from libs.common.domain.venue import OpenOrder
-from libs.common.policy.fills import Position, add, divide, multiply
+from libs.common.policy.exact import add, divide, multiply, subtract
+from libs.common.policy.fills import Position
 
 DAY_MS: Final = 86_400_000
-
-OPEN_STATES: Final = frozenset({OrderState.ACCEPTED, OrderState.PARTIAL})
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,12 +56,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_open(self) -> bool:
         """Return whether it may still fill."""
-        return self.state in OPEN_STATES
+        return self.state in RESTING
 
     @property
     def remaining(self) -> Decimal:
         """Return what is not filled, base units."""
-        return add(self.quantity, -self.filled) if self.filled else self.quantity
+        return subtract(self.quantity, self.filled) if self.filled else self.quantity
 
     @property
     def average_price(self) -> Decimal | None:
@@ -118,7 +117,7 @@ class Book(Position, frozen=True, kw_only=True, omit_defaults=True):
 
     def day_pnl(self, at_ms: int) -> Decimal:
         """Return what this day, UTC, has added to it so far."""
-        return add(self.worth, -self.opening_worth) if self.day == at_ms // DAY_MS else Decimal(0)
+        return subtract(self.worth, self.opening_worth) if self.day == at_ms // DAY_MS else Decimal(0)
 
     def order(self, order_id: str) -> Order | None:
         """Return the open order of this id; None where there is none."""

@@ -15,7 +15,8 @@ from libs.common.domain.ids import ClientOrderId
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderPlan, OrderType, Side
 from libs.common.policy.book import DAY_MS, Book, Order, on_day
-from libs.common.policy.fills import Unfillable, add, execute, multiply, out_of_range, slip
+from libs.common.policy.exact import add, multiply, subtract
+from libs.common.policy.fills import Unfillable, execute, out_of_range, slip
 from libs.common.policy.matching import STOPS, draw_part, reaches_stop, reducible, trade_price
 from libs.common.policy.order_checks import AT_ONCE, Rules, always_open, check_order, read_time_in_force
 from libs.common.policy.retry import Uniform
@@ -323,7 +324,7 @@ class _Run:
             self._put(
                 Order(
                     order_id=f"{entry.order_id}-{name}{part}",
-                    side=Side.SELL if entry.side is Side.BUY else Side.BUY,
+                    side=entry.side.opposite,
                     quantity=quantity,
                     type=kind,
                     limit_price=level if kind is OrderType.LIMIT else None,
@@ -343,7 +344,7 @@ class _Run:
                 if quantity >= other.remaining:
                     self.end(other, OrderState.CANCELED, PAIR_TRADED)
                 else:
-                    self._put(replace(other, quantity=add(other.quantity, -quantity)))
+                    self._put(replace(other, quantity=subtract(other.quantity, quantity)))
 
     def _cancel_idle(self) -> None:
         """Cancel what may only reduce, where nothing is left for it to reduce."""

@@ -7,7 +7,8 @@ from typing import Final, assert_never
 from libs.common.domain.alert import ExitLevel, ExitUnit
 from libs.common.domain.order import Side
 from libs.common.domain.venue import FINEST_STEP
-from libs.common.policy.rounding import difference, product, round_price, shown, total
+from libs.common.policy.exact import add, multiply, subtract
+from libs.common.policy.rounding import round_price, shown
 
 _PERCENT: Final = Decimal("0.01")
 
@@ -46,14 +47,14 @@ def stop_loss(level: ExitLevel, entry: Decimal, side: Side, step: Decimal | None
 def _price(
     name: str, level: ExitLevel, entry: Decimal, side: Side, step: Decimal | None, *, is_above: bool
 ) -> Decimal | WrongSide:
-    exit_side = Side.SELL if side is Side.BUY else Side.BUY
+    exit_side = side.opposite
     match level.unit:
         case ExitUnit.PRICE:
             price = round_price(level.value, exit_side, step)
         case ExitUnit.DISTANCE:
             price = _away(entry, level.value, exit_side, step, is_above=is_above)
         case ExitUnit.PERCENT:
-            away = product(entry, level.value, _PERCENT)
+            away = multiply(entry, level.value, _PERCENT)
             price = _away(entry, away, exit_side, step or FINEST_STEP, is_above=is_above)
         case _:
             assert_never(level.unit)
@@ -68,5 +69,5 @@ def _price(
 def _away(
     entry: Decimal, distance: Decimal, exit_side: Side, step: Decimal | None, *, is_above: bool
 ) -> Decimal:
-    price = total(entry, distance) if is_above else difference(entry, distance)
+    price = add(entry, distance) if is_above else subtract(entry, distance)
     return round_price(price, exit_side, step)

@@ -4,26 +4,28 @@ For every position holds, whatever was traded: `cash == realised - fees - cost`.
 """
 
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal, localcontext
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from libs.common.domain.order import Side
-
-MOST_DECIMALS: Final = 24
-"""Decimals a quantity or a price may have; finer results are rounded to them."""
+from libs.common.policy.exact import (
+    MOST_DECIMALS,
+    decimals,
+    divide,
+    exactly,
+    plain,
+    signed,
+    tidy,
+)
+from libs.common.policy.exact import add as add  # noqa: PLC0414 - also known by this name
 
 LARGEST: Final = Decimal(10) ** 24
 """The largest quantity or price."""
 
 _ZERO: Final = Decimal(0)
-_ONE: Final = Decimal(1)
-_STEP: Final = Decimal(1).scaleb(-MOST_DECIMALS)
-_WHOLE_BPS: Final = Decimal(10_000)
-
-# A product of two of the largest and finest numbers has 96 digits; sums of many stay below 120.
-_CONTEXT: Final = Context(prec=120, rounding=ROUND_HALF_EVEN)
+_BPS: Final = Decimal("0.0001")
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -115,18 +117,16 @@ def execute(
         fee_bps: Basis points of the value that it costs.
         last_price: The market price, which the position keeps.
     """
-    with localcontext(_CONTEXT):
-        fee = _plain((quantity * price * fee_bps / _WHOLE_BPS).quantize(_STEP)) if fee_bps else _ZERO
-        signed = quantity if side is Side.BUY else -quantity
-        return Fill(price, fee, _after(position, signed, price, fee, last_price))
+    with exactly():
+        fee = tidy(quantity * price * fee_bps * _BPS) if fee_bps else _ZERO
+        return Fill(price, fee, _after(position, signed(side, quantity), price, fee, last_price))
 
 
 def slip(price: Decimal, side: Side, slippage_bps: Decimal) -> Decimal | Unfillable:
     """Return a price in range made worse: buys pay more, sells get less, rounded the same way."""
     if not slippage_bps:
-        return _plain(price)
-    with localcontext(_CONTEXT):
-        slipped = _slipped(price, side, slippage_bps)
+        return plain(price)
+    slipped = _slipped(price, side, slippage_bps)
     if slipped <= 0:
         return Unfillable("out_of_range", f"{price} less {slippage_bps} basis points of slippage is no price")
     return slipped
@@ -134,7 +134,7 @@ def slip(price: Decimal, side: Side, slippage_bps: Decimal) -> Decimal | Unfilla
 
 def out_of_range(name: str, number: Decimal) -> Unfillable | None:
     """Refuse a quantity or a price that sums would not stay exact with."""
-    if number.is_finite() and 0 < number <= LARGEST and _exponent(number) >= -MOST_DECIMALS:
+    if number.is_finite() and 0 < number <= LARGEST and decimals(number) <= MOST_DECIMALS:
         return None
     return Unfillable(
         "out_of_range",
@@ -142,75 +142,30 @@ def out_of_range(name: str, number: Decimal) -> Unfillable | None:
     )
 
 
-def tidy(number: Decimal) -> Decimal:
-    """Return the number without trailing zeros and exponent, rounded to `MOST_DECIMALS` decimals."""
-    return _plain(number.quantize(_STEP, context=_CONTEXT) if _exponent(number) < -MOST_DECIMALS else number)
-
-
-def add(*numbers: Decimal) -> Decimal:
-    """Return the exact sum, without trailing zeros and exponent."""
-    with localcontext(_CONTEXT):
-        return _plain(sum(numbers, _ZERO))
-
-
-def multiply(one: Decimal, other: Decimal) -> Decimal:
-    """Return the exact product, without trailing zeros and exponent."""
-    return _plain(_CONTEXT.multiply(one, other))
-
-
-def divide(one: Decimal, other: Decimal) -> Decimal:
-    """Return the quotient, rounded to `MOST_DECIMALS` decimals."""
-    return tidy(_CONTEXT.divide(one, other))
-
-
-def round_down(number: Decimal, step: Decimal) -> Decimal:
-    """Return the largest multiple of a step that is not above a number of at least 0."""
-    return multiply(_CONTEXT.divide_int(number, step), step)
-
-
-def is_multiple(number: Decimal, step: Decimal) -> bool:
-    """Tell whether a number is a whole number of steps."""
-    return not _CONTEXT.remainder(number, step)
-
-
 def _after(
-    position: AnyPosition, signed: Decimal, price: Decimal, fee: Decimal, last_price: Decimal | None
+    position: AnyPosition, moved: Decimal, price: Decimal, fee: Decimal, last_price: Decimal | None
 ) -> AnyPosition:
     held = position.quantity
-    closed = Decimal(0)  # signed as what is held
-    removed = Decimal(0)  # its cost
-    if held * signed < 0:
-        closed = held if abs(signed) >= abs(held) else -signed
-        removed = position.cost if closed == held else (position.cost * closed / held).quantize(_STEP)
-    opened = signed + closed
+    closed = _ZERO  # signed as what is held
+    removed = _ZERO  # its cost
+    if held * moved < 0:
+        closed = held if abs(moved) >= abs(held) else -moved
+        removed = position.cost if closed == held else divide(position.cost * closed, held)
+    opened = moved + closed
     return msgspec.structs.replace(
         position,
-        quantity=_plain(held + signed),
-        cost=_plain(position.cost - removed + opened * price),
-        cash=_plain(position.cash - signed * price - fee),
-        realised=_plain(position.realised + closed * price - removed),
-        fees=_plain(position.fees + fee),
+        quantity=plain(held + moved),
+        cost=plain(position.cost - removed + opened * price),
+        cash=plain(position.cash - moved * price - fee),
+        realised=plain(position.realised + closed * price - removed),
+        fees=plain(position.fees + fee),
         last_price=last_price,
     )
 
 
 def _slipped(price: Decimal, side: Side, slippage_bps: Decimal) -> Decimal:
-    share = slippage_bps / _WHOLE_BPS
-    worse = price * (1 + share) if side is Side.BUY else price * (1 - share)
-    if _exponent(worse) < -MOST_DECIMALS:
-        worse = worse.quantize(_STEP, rounding=ROUND_UP if side is Side.BUY else ROUND_DOWN)
-    return tidy(worse)
-
-
-def _plain(number: Decimal) -> Decimal:
-    """Return the number without trailing zeros and exponent, unrounded."""
-    if not number:
-        return _ZERO
-    number = number.normalize(_CONTEXT)
-    return number.quantize(_ONE, context=_CONTEXT) if _exponent(number) > 0 else number
-
-
-def _exponent(number: Decimal) -> int:
-    exponent = number.as_tuple().exponent
-    assert isinstance(exponent, int), number
-    return exponent
+    with exactly():
+        share = slippage_bps * _BPS
+        if side is Side.BUY:
+            return tidy(price * (1 + share), ROUND_UP)
+        return tidy(price * (1 - share), ROUND_DOWN)

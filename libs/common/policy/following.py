@@ -1,12 +1,14 @@
 """What a look-up says about an order that rests at its venue, and when to ask again. Pure."""
 
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 from typing import Final
 
 import msgspec
 
-from libs.common.domain.lifecycle import OrderState
-from libs.common.domain.order import OrderPlan, OrderReport, Side
+from libs.common.domain.lifecycle import RESTING, OrderState
+from libs.common.domain.order import OrderPlan, OrderReport
+from libs.common.policy.exact import divide, multiply, plain, subtract
+from libs.common.policy.exact import signed as signed  # noqa: PLC0414 - also known by this name
 from libs.common.policy.retry import Uniform
 
 SOONEST_MS: Final = 1_000
@@ -30,11 +32,7 @@ LOST_MS: Final = 30_000
 LOST_POLL_MS: Final = 300_000
 """Between two look-ups of a lost order."""
 
-RESTING: Final = frozenset({OrderState.ACCEPTED, OrderState.PARTIAL})
-"""States in which the venue may still do something with an order."""
-
 _PRICE_STEP: Final = Decimal("1e-12")
-_CONTEXT: Final = Context(prec=120)
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,8 +96,7 @@ def see(plan: OrderPlan, state: OrderState, known: OrderReport | None, report: O
         told = before
     now = _state(report.state, state, told)
     report = msgspec.structs.replace(report, state=now, filled_quantity=told)
-    with localcontext(_CONTEXT):
-        quantity = told - before
+    quantity = subtract(told, before)
     fill = None
     if quantity > 0:
         fill = Fill(quantity=quantity, price=_price(known, report, quantity), total=told)
@@ -129,19 +126,14 @@ def poll_ms(age_ms: int, uniform: Uniform, *, limit_in_ms: int | None = None) ->
     return pause_ms
 
 
-def signed(side: Side, quantity: Decimal) -> Decimal:
-    """Return a filled quantity as it moves the position."""
-    return quantity if side is Side.BUY else quantity.copy_negate()
-
-
 def fill_words(fill: Fill, plan: OrderPlan) -> str:
     """Return a fill in words, for the journal."""
-    price = "" if fill.price is None else f" at {_plain(fill.price)}"
-    return f"{_plain(fill.quantity)}{price}, {_plain(fill.total)} of {_plain(plan.quantity)}"
+    price = "" if fill.price is None else f" at {_text(fill.price)}"
+    return f"{_text(fill.quantity)}{price}, {_text(fill.total)} of {_text(plan.quantity)}"
 
 
-def _plain(number: Decimal) -> str:
-    return format(number.normalize(_CONTEXT), "f")
+def _text(number: Decimal) -> str:
+    return format(plain(number), "f")
 
 
 def _state(told: OrderState, before: OrderState, filled: Decimal) -> OrderState:
@@ -156,8 +148,9 @@ def _price(known: OrderReport | None, report: OrderReport, quantity: Decimal) ->
     average = report.average_price
     if average is None or known is None or not known.filled_quantity or known.average_price is None:
         return average
-    with localcontext(_CONTEXT):
-        paid = average * report.filled_quantity - known.average_price * known.filled_quantity
-        price = (paid / quantity).quantize(_PRICE_STEP).normalize()
+    paid = subtract(
+        multiply(average, report.filled_quantity), multiply(known.average_price, known.filled_quantity)
+    )
+    price = divide(paid, quantity, _PRICE_STEP)
     # Averages are rounded by the venue: of a small fill after a large one they may say nonsense.
     return price if price > 0 else average

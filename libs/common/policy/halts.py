@@ -1,4 +1,4 @@
-"""Kill switches: what a halt covers, what its mode lets through, and which of several rules.
+"""Halts: what each covers, what its mode lets through, and which of several rules.
 
 Of all that cover an order the strictest rules. A refusal comes first, for it is final: what a pause kept waiting would
 be refused after it. Then a pause, which only puts off. So, strictest first:
@@ -95,7 +95,7 @@ EVERYTHING: Final = Scope()
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """A kill switch that is set."""
+    """A halt that is set."""
 
     scope: Scope
     mode: HaltMode

@@ -9,8 +9,9 @@ from libs.common.domain.order import OrderPlan, Side
 from libs.common.domain.reasons import Reason
 from libs.common.domain.venue import Instrument
 from libs.common.policy.amounts import Prices, Unfit
+from libs.common.policy.exact import multiply
 from libs.common.policy.exit_levels import WrongSide, stop_loss, take_profit
-from libs.common.policy.rounding import product, shown
+from libs.common.policy.rounding import shown
 
 
 def entry_leg(
@@ -111,8 +112,8 @@ def _too_small(
     if least is not None and quantity < least:
         detail = f"{words}: {shown(quantity)}, but the market trades at least {shown(least)}"
         return Unfit(Reason.TOO_SMALL, detail)
-    if least_value is not None and price is not None and product(quantity, price) < least_value:
-        value = shown(product(quantity, price))
+    if least_value is not None and price is not None and multiply(quantity, price) < least_value:
+        value = shown(multiply(quantity, price))
         detail = f"{words}: worth {value}, but the market trades at least {shown(least_value)}"
         return Unfit(Reason.TOO_SMALL, detail)
     return None

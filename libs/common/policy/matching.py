@@ -6,7 +6,8 @@ from typing import Final
 from libs.common.domain.order import OrderType, Side
 from libs.common.domain.venue import FINEST_STEP
 from libs.common.policy.book import Book, Order
-from libs.common.policy.fills import Unfillable, multiply, round_down, slip
+from libs.common.policy.exact import magnitude, multiply, round_down
+from libs.common.policy.fills import Unfillable, slip
 from libs.common.policy.retry import Uniform
 
 STOPS: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
@@ -54,7 +55,7 @@ def trade_price(
 def reducible(book: Book, side: Side) -> Decimal:
     """Return how much of the position an order of this side may close, base units."""
     held = book.quantity
-    return abs(held) if (held < 0) is (side is Side.BUY) else Decimal(0)
+    return magnitude(held) if (held < 0) is (side is Side.BUY) else Decimal(0)
 
 
 def draw_part(

@@ -8,7 +8,8 @@ from typing import Final
 from libs.common.domain.alert import TimeInForce
 from libs.common.domain.order import OrderPlan, OrderType, Side
 from libs.common.domain.venue import Instrument
-from libs.common.policy.fills import Unfillable, is_multiple, multiply, out_of_range
+from libs.common.policy.exact import is_multiple, multiply
+from libs.common.policy.fills import Unfillable, out_of_range
 from libs.common.policy.matching import LIMITS, STOPS
 
 TIMES_IN_FORCE: Final = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})

@@ -55,17 +55,29 @@ _EQUITY_UNITS: Final = frozenset({QuantityUnit.PERCENT_OF_EQUITY, QuantityUnit.R
 _PRICED_UNITS: Final = frozenset({QuantityUnit.QUOTE, QuantityUnit.PERCENT_OF_EQUITY, *RISK_UNITS})
 
 
+def is_plain(instruction: Instruction) -> bool:
+    """Tell whether an instruction is a market order of so many units and no more: it depends on nothing at the venue."""
+    action = instruction.action
+    return (
+        (action is Action.BUY or action is Action.SELL)
+        and instruction.unit is QuantityUnit.UNITS
+        and instruction.order_type is OrderType.MARKET
+        and instruction.take_profit is None
+        and instruction.stop_loss is None
+        and not instruction.reduce_only
+    )
+
+
 def needs_of(instruction: Instruction, abilities: OrderAbilities) -> frozenset[Need]:
     """Return what the venue must be asked for before an instruction can be planned.
 
     Nothing for a market order of so many units, which most are, and nothing for what the venue cannot do anyway.
     """
+    if is_plain(instruction):
+        return NOTHING
     trades = instruction.action is Action.BUY or instruction.action is Action.SELL
     has_exits = instruction.take_profit is not None or instruction.stop_loss is not None
     is_market = instruction.order_type is OrderType.MARKET
-    counts_units = instruction.unit is QuantityUnit.UNITS
-    if trades and counts_units and is_market and not has_exits and not instruction.reduce_only:
-        return NOTHING
     if instruction.action is Action.CANCEL:
         return frozenset({Need.OPEN_ORDERS})
     if lacking(instruction, abilities):

@@ -7,13 +7,14 @@ moment ahead of what we have written down.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 from typing import Final
 
 import msgspec
 
 from libs.common.domain.ids import ClientOrderId, Market
-from libs.common.domain.lifecycle import OrderState
+from libs.common.domain.lifecycle import AMBIGUOUS, RESTING, OrderState
+from libs.common.policy.exact import add, multiply, subtract
 
 SETTLING_MS: Final = 3_000
 """How long after a fill a venue's position may not show it yet."""
@@ -24,10 +25,8 @@ FORGOTTEN_MS: Final = 86_400_000
 FEE_SHARE: Final = Decimal("0.01")
 """The most of what was bought that a spot venue keeps as its fee, in the coin itself."""
 
-IN_DOUBT: Final = frozenset({OrderState.SENDING, OrderState.UNKNOWN, OrderState.ACCEPTED, OrderState.PARTIAL})
+IN_DOUBT: Final = AMBIGUOUS | RESTING
 """States in which it is no surprise that an order of ours rests at the venue."""
-
-_CONTEXT: Final = Context(prec=120)
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,10 +116,9 @@ def expected_quantity(base: Base, fills: Iterable[FillEntry]) -> Decimal:
         fills: Of its market; those that are in the base already are left out.
     """
     counted = position_in_stream(base.fills_id)
-    with localcontext(_CONTEXT):
-        return sum(
-            (fill.quantity for fill in fills if position_in_stream(fill.entry_id) > counted), base.quantity
-        )
+    return add(
+        base.quantity, *(fill.quantity for fill in fills if position_in_stream(fill.entry_id) > counted)
+    )
 
 
 def judge(look: Look, before: Look | None = None) -> Verdict:
@@ -144,8 +142,7 @@ def judge(look: Look, before: Look | None = None) -> Verdict:
 
 def bought_quantity(fills: Iterable[FillEntry]) -> Decimal:
     """Return how much of these fills was bought, exactly."""
-    with localcontext(_CONTEXT):
-        return sum((fill.quantity for fill in fills if fill.quantity > 0), Decimal(0))
+    return add(*(fill.quantity for fill in fills if fill.quantity > 0))
 
 
 def next_base(look: Look, before: Base | None) -> Base | None:
@@ -172,8 +169,7 @@ def surprise(client_order_id: ClientOrderId, state: OrderState | None) -> str | 
 
 
 def _is_explained(venue: Decimal, expected: Decimal, bought: Decimal) -> bool:
-    with localcontext(_CONTEXT):
-        return expected - bought * FEE_SHARE <= venue <= expected
+    return subtract(expected, multiply(bought, FEE_SHARE)) <= venue <= expected
 
 
 def position_in_stream(entry_id: str) -> tuple[int, int]:

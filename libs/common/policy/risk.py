@@ -15,9 +15,10 @@ from libs.common.domain.alert import Action
 from libs.common.domain.instruction import Instruction
 from libs.common.domain.order import OrderPlan, OrderType, Plan, Side
 from libs.common.domain.venue import OpenOrder
+from libs.common.policy.exact import add, magnitude, multiply, negated, signed, subtract
 from libs.common.policy.readings import NOTHING, Need, Readings
 from libs.common.policy.risk_rules import PositionSide, RiskRules
-from libs.common.policy.rounding import difference, product, shown, total
+from libs.common.policy.rounding import shown
 
 Measure = Literal["orders", "value", "minute"]
 
@@ -153,7 +154,7 @@ class _Bench:
         held = self._readings.position
         if held is None or self._is_pair:
             return False
-        return leg.quantity <= (-held if leg.side is Side.BUY else held)
+        return leg.quantity <= signed(leg.side.opposite, held)
 
     def _place_and_time(self, leg: OrderPlan) -> None:  # noqa: ARG002 - the shape of every rule
         market, sessions, symbols = (
@@ -180,7 +181,7 @@ class _Bench:
         if price is None:
             self._unknown("max_order_value", self._rules.max_order_value, "price")
             return
-        self._at_most("max_order_value", product(leg.quantity, price), self._rules.max_order_value)
+        self._at_most("max_order_value", multiply(leg.quantity, price), self._rules.max_order_value)
 
     def _collar(self, leg: OrderPlan) -> None:
         limit, asked = self._rules.collar_bps, self._instruction.price
@@ -193,9 +194,9 @@ class _Bench:
         if price is None:
             return self._unknown("collar_bps", limit, "price")
         # Both sides times the alert's price: no quotient that would have to be rounded.
-        away = product(abs(difference(price, asked)), _WHOLE_BPS)
+        away = multiply(magnitude(subtract(price, asked)), _WHOLE_BPS)
         words = f"{shown(price)} against the alert's {shown(asked)}"
-        if away > product(limit, asked):
+        if away > multiply(limit, asked):
             return self._refuse("collar_bps", f"{shown(limit)} basis points", words)
         self.verdicts.append(f"collar_bps: {words} is within {shown(limit)} basis points")
         return None
@@ -206,7 +207,7 @@ class _Bench:
             return None
         if balance is None or balance.day_pnl is None:
             return self._unknown("max_daily_loss", limit, "profit of the day")
-        loss = max(_ZERO, balance.day_pnl.copy_negate())
+        loss = max(_ZERO, negated(balance.day_pnl))
         if loss >= limit:
             return self._refuse("max_daily_loss", shown(limit), shown(loss))
         self.verdicts.append(f"max_daily_loss {shown(loss)} < {shown(limit)}")
@@ -224,7 +225,7 @@ class _Bench:
         # Not beyond nothing: what lessens a position is free, whatever its own side.
         is_beyond = after > 0 if leg.side is Side.BUY else after < 0
         if is_beyond and side not in sides:
-            return self._refuse("allowed_sides", limit, f"{side} {shown(abs(after))}")
+            return self._refuse("allowed_sides", limit, f"{side} {shown(magnitude(after))}")
         self.verdicts.append(f"allowed_sides: {shown(after)} after it is allowed")
         return None
 
@@ -239,15 +240,15 @@ class _Bench:
                 return self._unknown(name, limit, "position" if after is None else "open orders")
         assert after is not None
         assert orders is not None
-        waiting = total(*(_rest_of(order) for order in orders if order.side is leg.side))
-        size = abs(total(after, waiting if leg.side is Side.BUY else waiting.copy_negate()))
+        waiting = add(*(_rest_of(order) for order in orders if order.side is leg.side))
+        size = magnitude(add(after, signed(leg.side, waiting)))
         self._at_most("max_position_quantity", size, most)
         if self.breach is not None or most_value is None:
             return None
         price = self._price(leg)
         if price is None:
             return self._unknown("max_position_value", most_value, "price")
-        self._at_most("max_position_value", product(size, price), most_value)
+        self._at_most("max_position_value", multiply(size, price), most_value)
         return None
 
     def _exposure(self, leg: OrderPlan) -> None:
@@ -277,9 +278,9 @@ class _Bench:
             order_price = order.limit_price if order.limit_price is not None else order.stop_price
             if order_price is None:
                 return self._unknown("max_exposure", limit, f"price of order {order.order_id}")
-            waiting = total(waiting, product(_rest_of(order), order_price))
-        more = max(_ZERO, difference(abs(after), abs(readings.position)))
-        self._within("max_exposure", "value", total(open_value, waiting), limit, product(more, price))
+            waiting = add(waiting, multiply(_rest_of(order), order_price))
+        more = max(_ZERO, subtract(magnitude(after), magnitude(readings.position)))
+        self._within("max_exposure", "value", add(open_value, waiting), limit, multiply(more, price))
         return None
 
     def _open_orders(self, leg: OrderPlan) -> None:
@@ -309,9 +310,9 @@ class _Bench:
         held = self._readings.position
         if held is None:
             return None
-        signed = leg.quantity if leg.side is Side.BUY else leg.quantity.copy_negate()
+        moved = signed(leg.side, leg.quantity)
         is_opposite = held < 0 if leg.side is Side.BUY else held > 0
-        return signed if self._is_pair and is_opposite else total(held, signed)
+        return moved if self._is_pair and is_opposite else add(held, moved)
 
     def _resting(self) -> tuple[OpenOrder, ...] | None:
         """Return the open orders of the market."""
@@ -330,11 +331,11 @@ class _Bench:
         else:
             self.verdicts.append(f"{rule} {shown(value)} <= {shown(limit)}")
 
-    def _within(self, rule: str, measure: Measure, base: Decimal, limit: Decimal, add: Decimal) -> None:
+    def _within(self, rule: str, measure: Measure, base: Decimal, limit: Decimal, more: Decimal) -> None:
         """Hold a limit of the account against what is known here; the rest is for whoever reserves it."""
-        self._at_most(rule, total(base, add), limit)
+        self._at_most(rule, add(base, more), limit)
         if self.breach is None:
-            self.budgets.append(Budget(rule=rule, measure=measure, base=base, limit=limit, add=add))
+            self.budgets.append(Budget(rule=rule, measure=measure, base=base, limit=limit, add=more))
 
     def _unknown(self, rule: str, limit: Decimal | str, what: str) -> None:
         text = limit if isinstance(limit, str) else shown(limit)
@@ -350,4 +351,4 @@ def _own_price(leg: OrderPlan) -> Decimal | None:
 
 
 def _rest_of(order: OpenOrder) -> Decimal:
-    return difference(order.quantity, order.filled_quantity)
+    return subtract(order.quantity, order.filled_quantity)

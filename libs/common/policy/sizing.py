@@ -11,9 +11,10 @@ from libs.common.domain.reasons import Reason
 from libs.common.domain.venue import OrderAbilities
 from libs.common.policy.abilities import lacking
 from libs.common.policy.amounts import Amount, Prices, Unfit, amount_of, order_prices
+from libs.common.policy.exact import magnitude, subtract
 from libs.common.policy.legs import entry_leg, exit_leg
-from libs.common.policy.readings import Readings
-from libs.common.policy.rounding import difference, round_quantity, shown
+from libs.common.policy.readings import Readings, is_plain
+from libs.common.policy.rounding import round_quantity, shown
 
 _STOPS: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 _NO_POSITIONS: Final = "it depends on what is open, which the venue does not tell"
@@ -75,9 +76,33 @@ def plan_order(
     """
     if instruction.action is Action.CANCEL:
         return _cancel(instruction, readings)
+    if readings.instrument is None and is_plain(instruction):
+        planned = _plan_plain(instruction, abilities)
+        if planned is not None:
+            return planned
     if missing := lacking(instruction, abilities):
         return Refused(Reason.NOT_SUPPORTED, f"the venue does not take it: {', '.join(missing)}")
     return _Planner(instruction, readings, default_quantity, abilities).plan()
+
+
+def _plan_plain(instruction: Instruction, abilities: OrderAbilities) -> Planned | None:
+    """Return the plan of an order that most are, in half the time; None where there is more to say about it."""
+    quantity, time_in_force = instruction.quantity, instruction.time_in_force
+    if (
+        not quantity
+        or OrderType.MARKET not in abilities.types
+        or (time_in_force is not None and time_in_force not in abilities.times_in_force)
+        or instruction.limit_price is not None
+        or instruction.stop_price is not None
+    ):
+        return None
+    leg = OrderPlan(
+        side=Side.BUY if instruction.action is Action.BUY else Side.SELL,
+        quantity=quantity,
+        time_in_force=time_in_force,
+        reference_price=instruction.price,
+    )
+    return Planned(Plan(legs=(leg,)), f"{quantity:f} units")
 
 
 def _cancel(instruction: Instruction, readings: Readings) -> Planning:
@@ -140,7 +165,7 @@ class _Planner:
         if not is_open:
             detail = f"reduce only, and the position is {shown(held)}: a {side} order would not lessen it"
             return NothingToDo(Reason.NOTHING_TO_CLOSE, detail)
-        return self._close_at_most(side, abs(held), is_all=False)
+        return self._close_at_most(side, magnitude(held), is_all=False)
 
     def _close(self, action: Action) -> Planning:
         held = self._readings.position
@@ -155,7 +180,7 @@ class _Planner:
         if not is_open:
             return NothingToDo(Reason.NOTHING_TO_CLOSE, f"nothing is {kind}: the position is {shown(held)}")
         side = Side.SELL if held > 0 else Side.BUY
-        return self._close_at_most(side, abs(held), is_all=self._asked.quantity is None)
+        return self._close_at_most(side, magnitude(held), is_all=self._asked.quantity is None)
 
     def _close_at_most(self, side: Side, held: Decimal, *, is_all: bool) -> Planning:
         """Plan an order that closes the size, and no more than is open."""
@@ -200,9 +225,9 @@ class _Planner:
         if not amount.quantity:
             return Refused(Reason.TOO_SMALL, f"{amount.words}, less than the market's step")
         if held < 0 if is_long else held > 0:
-            return self._turn(opening, abs(held), amount, entry_prices)
-        missing = difference(amount.quantity, abs(held))
-        quantity = round_quantity(abs(missing), self._readings.instrument)
+            return self._turn(opening, magnitude(held), amount, entry_prices)
+        missing = subtract(amount.quantity, magnitude(held))
+        quantity = round_quantity(magnitude(missing), self._readings.instrument)
         words = f"{position} {shown(amount.quantity)} ({amount.words}) from {shown(held)}"
         if not quantity:
             return NothingToDo(Reason.ALREADY_THERE, f"{words}: nothing to trade")
@@ -237,7 +262,7 @@ class _Planner:
         if isinstance(amount, Unfit):
             return _refusal(amount)
         is_open = held < 0 if is_long else held > 0
-        return self._turn(opening, abs(held) if is_open else Decimal(0), amount, prices)
+        return self._turn(opening, magnitude(held) if is_open else Decimal(0), amount, prices)
 
     def _turn(self, side: Side, held: Decimal, amount: Amount, prices: Prices) -> Planning:
         """Plan to close all that is open on the other side, and then to open; both trade on the same side."""

@@ -1,12 +1,12 @@
 """From a paper account's settings to the exchange that is simulated for it."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 
 from libs.common.domain.venue import Instrument
 from libs.common.policy.book import Book
-from libs.common.policy.faults import Fault, Faults, Latency
+from libs.common.policy.faults import Faults, Latency
 from libs.common.policy.order_checks import Rules, always_open
 from libs.common.policy.retry import Uniform
 from libs.common.policy.sessions import Sessions
@@ -47,7 +47,7 @@ def paper_exchange(account: PaperAccount) -> PaperExchange:
     """Return the exchange that an account's settings ask for, its preset's figures where they leave 0."""
     preset = PRESETS[account.preset]
     own, given = account.faults, preset.faults
-    shares = {fault.value: getattr(own, fault.value) or getattr(given, fault.value) for fault in Fault}
+    faults = {one.name: getattr(own, one.name) or getattr(given, one.name) for one in fields(Faults)}
     latency = (account.latency_ms, account.latency_most_ms)
     least_ms, most_ms = latency if any(latency) else (preset.latency_ms, preset.latency_most_ms)
     return PaperExchange(
@@ -67,12 +67,7 @@ def paper_exchange(account: PaperAccount) -> PaperExchange:
         default_price=account.default_price,
         cash=account.cash,
         currency=account.currency,
-        faults=Faults(
-            **shares,
-            look_up_lag_ms=own.look_up_lag_ms or given.look_up_lag_ms,
-            retry_after_ms=own.retry_after_ms,
-            late_by_ms=own.late_by_ms,
-        ),
+        faults=Faults(**faults),
         latency=Latency(least_ms=least_ms, most_ms=most_ms),
         seed=account.seed,
     )

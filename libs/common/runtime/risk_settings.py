@@ -1,8 +1,9 @@
 """The risk limits of an account, as the configuration writes them."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from libs.common.domain.ids import Market
 from libs.common.policy.risk_rules import PositionSide, RiskBook, RiskRules
@@ -68,21 +69,12 @@ class RiskLimits(Section, frozen=True, kw_only=True):
 
     def rules(self) -> RiskRules:
         """Return what these limits say."""
-        return RiskRules(
-            max_order_quantity=self.max_order_quantity,
-            max_order_value=self.max_order_value,
-            max_position_quantity=self.max_position_quantity,
-            max_position_value=self.max_position_value,
-            max_open_orders=self.max_open_orders,
-            max_exposure=self.max_exposure,
-            max_orders_per_minute=self.max_orders_per_minute,
-            collar_bps=self.collar_bps,
-            max_daily_loss=self.max_daily_loss,
-            sessions=None if self.sessions is None else Sessions.parse(self.sessions),
-            allowed_symbols=self.allowed_symbols,
-            allowed_sides=None if self.allowed_sides is None else frozenset(self.allowed_sides),
-            exempt_exits=self.exempt_exits,
-        )
+        rules: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(RiskRules)}
+        if self.sessions is not None:
+            rules["sessions"] = Sessions.parse(self.sessions)
+        if self.allowed_sides is not None:
+            rules["allowed_sides"] = frozenset(self.allowed_sides)
+        return RiskRules(**rules)
 
 
 class RiskSettings(RiskLimits, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import StoreCorrupt
-from libs.common.domain.ids import DeadLetterId, LaneName
+from libs.common.domain.ids import DeadLetterId, LaneName, market_of
 from libs.common.store.client import translate_text
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
@@ -39,7 +39,7 @@ class DeadLetter:
         try:
             return codec.INSTRUCTION.decode(self.body.encode()).market
         except StoreCorrupt:
-            return self.lane.partition(":")[2].partition(":")[0]
+            return market_of(self.lane)
 
 
 @dataclass(frozen=True, slots=True)

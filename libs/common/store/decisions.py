@@ -20,7 +20,8 @@ from libs.common.store.scripts import Script
 from libs.common.wire import codec
 
 MARGIN_MS: Final = 500
-"""How long after its expiry a request may still show up at the venue."""
+"""How long after its expiry a request may still show up at the venue. How far the venue's look-ups lag is not in it:
+a worker that asks has to wait for that, an operator has seen for himself."""
 
 BY_OPERATOR: Final = "operator"
 """The venue's id of an order whose end an operator told."""

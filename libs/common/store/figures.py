@@ -8,7 +8,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from libs.common.domain.ids import AccountName, AlertId
+from libs.common.domain.ids import AccountName, AlertId, LaneName
 from libs.common.store.client import translate
 from libs.common.store.keys import GROUP, Keys
 from libs.common.store.streams import at_ms, read_entry
@@ -129,7 +129,7 @@ class Figures:
             part = lanes[start : start + _CHUNK]
             async with self._client.pipeline(transaction=False) as pipeline:
                 for lane in part:
-                    key = f"{self._keys.prefix}lane:{lane}"
+                    key = self._keys.lane(LaneName(lane))
                     pipeline.xlen(key)
                     pipeline.xrange(key, count=1)
                 replies: list[Any] = await pipeline.execute()

@@ -16,14 +16,14 @@ from redis.exceptions import RedisError
 
 from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, Holder, Market
-from libs.common.domain.lifecycle import OrderState
+from libs.common.domain.lifecycle import RESTING, OrderState
 from libs.common.domain.order import OrderPlan, OrderReport
 from libs.common.policy.following import PRESENT, Absence
 from libs.common.store.batch import Batch
 from libs.common.store.client import translate
 from libs.common.store.head import Moved, Stale, failure
 from libs.common.store.keys import Keys
-from libs.common.store.orders import Retention
+from libs.common.store.retention import Retention
 from libs.common.store.scripts import Script, read_each
 from libs.common.wire import codec
 
@@ -269,7 +269,7 @@ def _order(fields: list[bytes], claim: str, now_ms: int) -> FollowedOrder:
 
 def _resting(name: ClientOrderId, fields: list[Any]) -> Resting | None:
     account, market, state, looked_at = fields
-    if not account or not market or state not in {b"ACCEPTED", b"PARTIAL"}:
+    if not account or not market or (state or b"").decode() not in RESTING:
         return None
     return Resting(
         client_order_id=name,

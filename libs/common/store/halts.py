@@ -1,4 +1,4 @@
-"""Kill switches in Redis: set, lifted and read here, obeyed by `begin`."""
+"""Halts in Redis: set, lifted and read here, obeyed by `begin`."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,9 +1,12 @@
-"""Every key in Redis, built here and nowhere else.
+"""Every key in Redis, built here and nowhere else in Python.
+
+Scripts get their keys in `KEYS`, but for those that are named by what they have just read, or that nearly no item needs:
+they build lanes, alerts, instructions, orders, `halts`, `following`, `risk` and `fills` from the prefix, most of them in
+`lua/prelude.lua`.
 
 All keys of a shard carry its hash tag, so that one script may touch them together on Redis Cluster.
 """
 
-import re
 from typing import Final
 
 from libs.common.domain.ids import (
@@ -19,39 +22,6 @@ from libs.common.domain.ids import (
 GROUP: Final = "workers"
 """The consumer group on the ready stream; created at id 0."""
 
-_PERMANENT: Final = frozenset(
-    {
-        "ready",
-        "lanes",
-        "parked",
-        "dead",
-        "journal",
-        "refused",
-        "breakers",
-        "meta",
-        "workers",
-        "webhooks",
-        "symbols",
-        "halts",
-        "following",
-    }
-)
-_PERMANENT_FAMILY: Final = re.compile(
-    r"lane:.+|paper:[^:]+:positions|(?:positions|fills|reconciled|risk):[^:]+"
-)
-
-
-def is_permanent(key: str) -> bool:
-    """Tell whether a key may live without an expiry.
-
-    Lane streams are deleted when they are empty; the paper broker's positions are balances; published ones bear the
-    time of their reading; streams of fills are bounded by their length.
-    """
-    prefix, tag, name = key.partition("}:")
-    if not tag or not prefix.startswith("bascule:{s"):
-        return False
-    return name in _PERMANENT or _PERMANENT_FAMILY.fullmatch(name) is not None
-
 
 class Keys:
     """The keys of one shard."""
@@ -64,7 +34,7 @@ class Keys:
         self.lanes: Final = f"{self.prefix}lanes"
         """HASH lane -> `token|holder`: the fence. A lane without work and token has no field."""
         self.parked: Final = f"{self.prefix}parked"
-        """ZSET lane -> due time in ms. Written by park, emptied by promote."""
+        """ZSET lane -> due time in ms. Written by park, emptied by promote; decide makes a lane due at once."""
         self.journal: Final = f"{self.prefix}journal"
         """STREAM of every state change, written by the script that made it; trimmed by age."""
         self.refused: Final = f"{self.prefix}refused"
@@ -72,7 +42,8 @@ class Keys:
         self.dead: Final = f"{self.prefix}dead"
         """STREAM of dead letters; trimmed by age. Written by admit, settle, open and audit."""
         self.breakers: Final = f"{self.prefix}breakers"
-        """HASH scope -> `state|generation|reset_at_ms|probe_until_ms`. Written by report and begin."""
+        """HASH scope -> `state|generation|reset_at_ms|probe_until_ms`; scopes as in `store/breakers.py`. Written
+        by report and begin, and by promote after the clock stepped back."""
         self.meta: Final = f"{self.prefix}meta"
         """HASH of the reaper's last time, the shard's facts, the revision of webhooks and symbols, and the bytes that
         are kept of refused posts."""
@@ -83,7 +54,7 @@ class Keys:
         self.symbols: Final = f"{self.prefix}symbols"
         """HASH `symbol|exchange|account` -> market: entries confirmed at run time. Written by configure."""
         self.halts: Final = f"{self.prefix}halts"
-        """HASH scope -> `mode|at_ms|by|reason`: the kill switches that are set. Written by halt, read by begin."""
+        """HASH scope -> `mode|at_ms|by|reason`: the halts that are set. Written by halt, read by begin and plan."""
         self.following: Final = f"{self.prefix}following"
         """ZSET client order id -> when it is looked up next, ms: orders that rest at a venue. Written by settle, follow
         and followed."""
@@ -122,7 +93,9 @@ class Keys:
         return f"{self.prefix}instruction:{alert_id}:{account}"
 
     def order(self, client_order_id: ClientOrderId) -> str:
-        """HASH of an order; TTL once its instruction ended. Written by begin, resolve and settle."""
+        """HASH of an order; TTL once its instruction ended, but not while it rests at the venue: then once that is over.
+        Written by begin, resolve, settle, follow, followed, decide and replay.
+        """
         return f"{self.prefix}order:{client_order_id}"
 
     def symbol_bucket(self, account: AccountName, market: Market) -> str:
@@ -138,7 +111,9 @@ class Keys:
         return f"{self.prefix}markets:{account}"
 
     def positions(self, account: AccountName) -> str:
-        """HASH market -> JSON: the account's positions as last read at its venue. Written by workers."""
+        """HASH market -> JSON: the account's positions as last read at its venue. Written by workers; a market that is not
+        asked about any more is taken out by reconciled.
+        """
         return f"{self.prefix}positions:{account}"
 
     def balance(self, account: AccountName) -> str:

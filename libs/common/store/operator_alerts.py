@@ -10,6 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from libs.common.domain.alert import Action, Alert, AlertContent
+from libs.common.domain.clock import DAY_MS
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
 from libs.common.domain.ids import AccountName, AlertId, Market, WebhookName, alert_id, lane_name
 from libs.common.domain.instruction import Instruction, version_of
@@ -21,7 +22,7 @@ from libs.common.wire import codec
 WEBHOOK: Final = WebhookName("operator")
 DIALECT: Final = "bascule"
 
-_WINDOW_MS: Final = 86_400_000
+_WINDOW_MS: Final = DAY_MS
 _TRIES: Final = 3
 
 

@@ -16,8 +16,10 @@ from libs.common.domain.ids import AccountName, ClientOrderId, EntryId, Holder, 
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.batch import Batch
+from libs.common.store.breakers import Permit
 from libs.common.store.head import HandedOut, Held, Moved, Stale, failure, handed_out
 from libs.common.store.keys import Keys
+from libs.common.store.retention import Retention
 from libs.common.store.scripts import Script, read_each
 
 LONGEST_WAIT_IN_PLACE_MS: Final = 250
@@ -29,20 +31,7 @@ NO_LIMIT: Final = (0, 0)
 _FLAGS: Final = {(False, False): "", (True, False): "x", (False, True): "b", (True, True): "xb"}
 """What `begin` is told of an order, by whether it is an exit and passes open breakers."""
 
-
-def market_scope(account: AccountName, market: Market) -> str:
-    """Name the breaker of one market of an account, as `begin` does."""
-    return f"{account}:{market}"
-
-
-def account_scope(account: AccountName) -> str:
-    """Name the breaker of a whole account, as `begin` does."""
-    return account
-
-
-def pause_scope(account: AccountName) -> str:
-    """Name the pause that an account's venue asked for, as `begin` does."""
-    return f"{account}|pause"
+_NEVER_MOVED: Final = Permit(0, is_probe=False)
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -87,19 +76,8 @@ class Go(msgspec.Struct, frozen=True):
     wait_ms: int
     left_ms: int
     """From Redis' answer until `expires_at_ms`; 0 or less where the answer came again after a long outage."""
-    market_breaker: "Permit"
-    account_breaker: "Permit"
-
-
-class Permit(msgspec.Struct, frozen=True):
-    """What a breaker was when it let an order through."""
-
-    generation: int
-    is_probe: bool
-    """Whether it is the one trial of a half-open breaker."""
-
-
-_NEVER_MOVED: Final = Permit(0, is_probe=False)
+    market_breaker: Permit
+    account_breaker: Permit
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +97,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Halted:
-    """A kill switch refuses it."""
+    """A halt refuses it."""
 
     detail: str
 
@@ -220,38 +198,6 @@ class Settlement(msgspec.Struct, frozen=True):
     order: OrderOutcome | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerReport:
-    """A breaker's change, as one worker's count says."""
-
-    scope: str
-    generation: int
-    """As GO gave it: a report about an older one is dropped."""
-    opens: bool
-    reset_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """A venue's wish not to hear from an account for a while."""
-
-    account: AccountName
-    wait_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long ended records stay, ms."""
-
-    alerts_ms: int
-    dead_letters_ms: int
-
-    @property
-    def replayable_ms(self) -> int:
-        """Longer than any dead letter lives, so that a replay always finds its order records."""
-        return max(self.alerts_ms, self.dead_letters_ms) + 86_400_000
-
-
 class Orders:
     """What a worker does with the head it holds."""
 
@@ -270,7 +216,7 @@ class Orders:
         self._holder = holder
         self._retention = retention
         self._now = "" if now_ms is None else str(now_ms)
-        self._scripts = {name: Script(name) for name in ("begin", "plan", "resolve", "settle", "report")}
+        self._scripts = {name: Script(name) for name in ("begin", "plan", "resolve", "settle")}
         self.begin: Batch[Intent, Begun] = Batch(self._send_begin)
         """Submit an `Intent`. The same one again gets the same answer."""
         self.plan: Batch[Planning, PlanAnswer] = Batch(self._send_plan)
@@ -279,32 +225,6 @@ class Orders:
         """Submit a `Finding`."""
         self.settle: Batch[Settlement, HandedOut] = Batch(self._send_settle)
         """Submit a `Settlement`; get the next head."""
-
-    async def report(self, report: BreakerReport) -> bool:
-        """Open or close a breaker for all workers; tells whether it moved, since a late report is dropped.
-
-        Raises:
-            StoreUnavailable: No answer.
-            StoreCorrupt: The breaker's record cannot be used.
-        """
-        verdict = "OPEN" if report.opens else "CLOSE"
-        return await self._report(report.scope, report.generation, verdict, report.reset_ms)
-
-    async def pause(self, pause: Pause) -> bool:
-        """Put off all orders of an account; tells whether that made it wait longer.
-
-        Raises:
-            StoreUnavailable: No answer.
-            StoreCorrupt: The breakers' record cannot be used.
-        """
-        return await self._report(pause_scope(pause.account), 0, "PAUSE", pause.wait_ms)
-
-    async def _report(self, scope: str, generation: int, verdict: str, wait_ms: int) -> bool:
-        args: list[str | bytes | int] = [self._now, scope, generation, verdict, int(wait_ms)]
-        [answer] = await self._scripts["report"].run(self._client, self._keys.fixed, args)
-        if answer[0] == b"ERROR":
-            raise failure(answer)
-        return bool(answer[0] == b"OK")
 
     async def _send_begin(self, items: Sequence[Intent]) -> Sequence[Begun | BridgeError]:
         keys = [*self._keys.fixed]

@@ -15,6 +15,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from libs.common.domain.clock import DAY_MS
 from libs.common.domain.errors import BridgeError, StoreCorrupt, StoreUnavailable
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, Market
 from libs.common.domain.order import OrderReport
@@ -26,7 +27,7 @@ from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
 from libs.common.wire import codec
 
-ORDERS_KEPT_MS: Final = 40 * 86_400_000
+ORDERS_KEPT_MS: Final = 40 * DAY_MS
 """How long an order is remembered, at least: longer than dead letters are by default."""
 
 MOST_TRIES: Final = 100

@@ -25,10 +25,7 @@ class PublishedPosition(msgspec.Struct, frozen=True, kw_only=True):
     """Base units, as the venue says; negative is short."""
     at_ms: int
     """When the venue was asked, by the worker's clock."""
-    average_price: Decimal | None = None
     last_price: Decimal | None = None
-    unrealised: Decimal | None = None
-    """Quote currency."""
     expected: Decimal | None = None
     """What it would be by the orders that we know of; None where that cannot be told."""
 

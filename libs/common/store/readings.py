@@ -15,9 +15,9 @@ from libs.common.store.checks import ServerFacts, read_server
 from libs.common.store.client import connect, translate
 from libs.common.store.dead_letters import DeadLetter, DeadLetters
 from libs.common.store.decisions import Decisions
-from libs.common.store.exposure import Exposure
 from libs.common.store.figures import Figures
 from libs.common.store.halts import Halts
+from libs.common.store.holdings import Holdings
 from libs.common.store.journal import Journal, JournalEntry, Outcome, Post, admitted_post
 from libs.common.store.keys import Keys
 from libs.common.store.markets import MarketStore
@@ -65,7 +65,7 @@ class Readings:
         self.halts = Halts(client, keys)
         self.published = Published(client, keys)
         self.decisions = Decisions(client, keys)
-        self.exposure = Exposure(client, keys)
+        self.holdings = Holdings(client, keys)
         self.operator_alerts = OperatorAlerts(client, keys)
 
     @classmethod

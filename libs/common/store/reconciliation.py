@@ -9,6 +9,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from libs.common.domain.clock import DAY_MS
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import AccountName, ClientOrderId, Holder, LaneName, Market, lane_name
 from libs.common.domain.lifecycle import OrderState
@@ -21,13 +22,11 @@ from libs.common.wire.codec import Codec
 
 PAGE: Final = 1_000
 
-DAY_MS: Final = 86_400_000
-
 DRIFT_TOLD_MS: Final = 7 * DAY_MS
 """How long after it was last seen the drift of an order counts as told."""
 
 FILLS_KEPT: Final = 10_000
-"""As the scripts bound the stream of fills."""
+"""The newest fills of an account that are kept, about: `note_fill` in `lua/prelude.lua` bounds them so."""
 
 BEFORE_ALL: Final = "0-0"
 """The id before every entry of a stream."""

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from libs.common.domain.ids import LaneName
 from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
@@ -92,7 +93,7 @@ class Upkeep:
             parked = await self._client.zrange(self._keys.parked, 0, scan - 1)
         except (RedisError, OSError) as error:
             raise translate(error) from error
-        cut = len(f"{self._keys.prefix}lane:".encode())
+        cut = len(self._keys.lane(LaneName("")).encode())
         found = [key[cut:] for key in streams]
         reply = await self._run("audit", keep_dead_ms, len(fences), *fences, *found, "", *parked)
         return AuditFindings(int(reply[0]), int(reply[1]), int(reply[2]))
@@ -102,7 +103,7 @@ class Upkeep:
         found: list[bytes] = []
         for _ in range(SCANS):
             self._stream_cursor, keys = await self._client.scan(
-                self._stream_cursor, match=f"{self._keys.prefix}lane:*", count=scan, _type="stream"
+                self._stream_cursor, match=self._keys.lane(LaneName("*")), count=scan, _type="stream"
             )
             found += cast("list[bytes]", keys)
             if self._stream_cursor == 0:

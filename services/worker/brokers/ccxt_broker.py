@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import (
     BrokerError,
-    BrokerThrottled,
+    BrokerNotReady,
     BrokerUnavailable,
     LookUpUnavailable,
     OrderOutcomeUnknown,
@@ -47,9 +47,6 @@ RETRY_S: Final = 5.0
 
 LONGEST_LOAD_S: Final = 30.0
 """Such a list has megabytes at some exchanges."""
-
-NOT_YET_MS: Final = 1_000
-"""When an order is worth another try that came before the markets."""
 
 DIGITS: Final = 60
 """That calculations carry. ccxt sets rounding and traps of the decimal context it is called in."""
@@ -116,9 +113,7 @@ class CcxtBroker:
         """Send one order."""
         self._start()
         if not self._is_ready:
-            raise BrokerThrottled(
-                "nothing was sent: the markets are not loaded yet", retry_after_ms=NOT_YET_MS
-            )
+            raise BrokerNotReady("nothing was sent: the markets are not loaded yet")
         with _exact():
             market = self._market(request.symbol)
             if market is None:
@@ -230,9 +225,7 @@ class CcxtBroker:
         """Cancel single orders, one after the other."""
         self._start()
         if not self._is_ready:
-            raise BrokerThrottled(
-                "nothing was sent: the markets are not loaded yet", retry_after_ms=NOT_YET_MS
-            )
+            raise BrokerNotReady("nothing was sent: the markets are not loaded yet")
         market = self._market(symbol)
         if market is None:
             raise OrderRejected("unknown_market", self._unknown(symbol))
@@ -349,7 +342,7 @@ class CcxtBroker:
         except Exception as error:
             if type(error).__name__ in none_for:
                 return None
-            failure = meaning(error, call, self._venue, self._secrets)
+            failure = meaning(error, call, self._venue, self._secrets, self._clock.now_ms())
             self._note(failure)
             raise failure from error
         finally:

@@ -39,9 +39,9 @@ from services.worker.brokers.ccxt_exchange import (
     WithoutIdError,
 )
 from services.worker.brokers.ccxt_venues import Venue
+from services.worker.brokers.retry_after import retry_after_ms
 
 WORDS_AT_MOST: Final = 500
-LONGEST_RETRY_AFTER_MS: Final = 86_400_000
 
 _QUERY: Final = re.compile(r"(https?://[^\s?\"']+)\?\S*")
 _KNOWN_REFUSALS: Final = (
@@ -69,7 +69,7 @@ class ClockRefused(BrokerUnavailable):
     """The request came outside of its time window: nothing was executed."""
 
 
-def meaning(error: Exception, call: Call, venue: Venue, secrets: Iterable[str]) -> BrokerError:
+def meaning(error: Exception, call: Call, venue: Venue, secrets: Iterable[str], now_ms: int) -> BrokerError:
     """Return what a failed call means, in the words of the port; never with a secret in it.
 
     Args:
@@ -77,6 +77,7 @@ def meaning(error: Exception, call: Call, venue: Venue, secrets: Iterable[str]) 
         call: How far the request came.
         venue: What is known of the exchange.
         secrets: What must not stand in the text.
+        now_ms: What the date of a `Retry-After` is held against where the answer has none of its own.
     """
     words = masked(_words(error), secrets)
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -87,13 +88,13 @@ def meaning(error: Exception, call: Call, venue: Venue, secrets: Iterable[str]) 
     if isinstance(error, TooLateError):
         return OrderRejected("expired", f"nothing was sent: {error}")
     if isinstance(error, NotSentError):
-        return BrokerUnavailable(f"nothing was sent: {error}")
+        return BrokerUnavailable(str(error))
     if not call.has_left:
-        return _nothing_left(words, names, call, venue)
+        return _nothing_left(words, names, call, venue, now_ms)
     answer = call.answer
     if answer is None or _is_broken(error):
         return OrderOutcomeUnknown(f"no complete answer from the exchange: {words}")
-    return _answered(words, names, answer, venue)
+    return _answered(words, names, answer, venue, now_ms)
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
@@ -152,10 +153,10 @@ def _code_in(content: Any) -> str | None:
     return _code_in(content.get("error_response"))
 
 
-def _nothing_left(words: str, names: set[str], call: Call, venue: Venue) -> BrokerError:
+def _nothing_left(words: str, names: set[str], call: Call, venue: Venue, now_ms: int) -> BrokerError:
     if call.answer is not None:  # of a question before the order
         if call.answer.status in {418, 429}:
-            return _throttled(words, call.answer)
+            return _throttled(words, call.answer, now_ms)
         if _refuses_credentials(names, raw_code(call.answer.body), call.answer, venue):
             return CredentialsRefused(f"nothing was sent: {words}")
         return BrokerUnavailable(f"nothing was sent: {words}")
@@ -166,7 +167,7 @@ def _nothing_left(words: str, names: set[str], call: Call, venue: Venue) -> Brok
     return BrokerUnavailable(f"nothing was sent: {words}")
 
 
-def _answered(words: str, names: set[str], answer: Answer, venue: Venue) -> BrokerError:
+def _answered(words: str, names: set[str], answer: Answer, venue: Venue, now_ms: int) -> BrokerError:
     """Return what a complete answer means that ccxt made an error of."""
     code = raw_code(answer.body)
     if venue.duplicate.search(answer.body) or "DuplicateOrderId" in names:
@@ -174,7 +175,7 @@ def _answered(words: str, names: set[str], answer: Answer, venue: Venue) -> Brok
     if code in venue.ambiguous:
         return OrderOutcomeUnknown(f"the exchange does not tell: {words}")
     if answer.status in {418, 429}:
-        return _throttled(words, answer)
+        return _throttled(words, answer, now_ms)
     if code in venue.not_executed:
         return ClockRefused(f"not executed, for its time was over: {words}")
     if _refuses_credentials(names, code, answer, venue):
@@ -186,7 +187,7 @@ def _answered(words: str, names: set[str], answer: Answer, venue: Venue) -> Brok
     if "InvalidNonce" in names:
         return ClockRefused(f"not executed, for its time stamp: {words}")
     if names & set(_LATER):
-        return _throttled(words, answer)
+        return _throttled(words, answer, now_ms)
     if "OnMaintenance" in names:
         return BrokerUnavailable(f"the exchange is under maintenance: {words}")
     if code in venue.refused or names & set(_KNOWN_REFUSALS):
@@ -208,12 +209,9 @@ def _is_broken(error: BaseException) -> bool:
     return isinstance(cause, aiohttp.ClientError | OSError | TimeoutError)
 
 
-def _throttled(words: str, answer: Answer) -> BrokerThrottled:
-    text = answer.headers.get("retry-after", "").strip()
-    retry_after_ms = int(text[:12]) * 1_000 if text.isascii() and text.isdigit() else None
-    if retry_after_ms is not None:
-        retry_after_ms = min(retry_after_ms, LONGEST_RETRY_AFTER_MS)
-    return BrokerThrottled(f"too many requests: {words}", retry_after_ms=retry_after_ms)
+def _throttled(words: str, answer: Answer, now_ms: int) -> BrokerThrottled:
+    wait_ms = retry_after_ms(answer.headers, now_ms)
+    return BrokerThrottled(f"too many requests: {words}", retry_after_ms=wait_ms)
 
 
 def _words(error: Exception) -> str:

@@ -18,7 +18,7 @@ from libs.common.domain.ids import ClientOrderId
 from libs.common.runtime.account_settings import CcxtAccount
 from libs.common.runtime.secrets import Secret
 from services.worker.brokers.ccxt_venues import Expiry, Sandbox, Venue, venue_of
-from services.worker.brokers.port import StillOurs
+from services.worker.brokers.port import NOT_OURS, StillOurs
 
 MISSING: Final = "broker: ccxt is not installed: start with `make up EXTRAS=ccxt`"
 
@@ -267,7 +267,7 @@ def _watched(kind: Any, venue: Venue, connections: int) -> Any:
             if call.client_order_id is not None and not has_id:
                 raise WithoutIdError
             if not call.still_ours():
-                raise NotSentError("the lane is no longer ours")
+                raise NotSentError(NOT_OURS)
             signed = _expiring(self, venue, call, super().sign, path, api, method, params, *rest)
             call.is_signed = True
             return signed
@@ -355,7 +355,7 @@ def _client(aiohttp: Any, tls: Any, connections: int) -> Any:
         call = context.trace_request_ctx
         if call is not None and call.is_signed:
             if not call.still_ours():
-                raise NotSentError("the lane is no longer ours")
+                raise NotSentError(NOT_OURS)
             call.has_left = True
 
     trace = aiohttp.TraceConfig()

@@ -158,8 +158,8 @@ def report(
     if named not in {None, "", client_order_id}:
         raise UnusableOrder(f"it is about {named!r}")
     size = contract_size(market)
-    filled = _scaled(_number(order.get("filled")), size)
-    amount = _scaled(_number(order.get("amount")), size)
+    filled = _scaled(decimal(order.get("filled")), size)
+    amount = _scaled(decimal(order.get("amount")), size)
     if ordered is None:
         ordered = amount
     if filled is None and order.get("status") == "closed":
@@ -182,7 +182,7 @@ def open_order(order: Mapping[str, Any], market: Mapping[str, Any]) -> OpenOrder
         UnusableOrder: It has no id, no side, or its numbers are none.
     """
     size = contract_size(market)
-    quantity, side = _scaled(_number(order.get("amount")), size), order.get("side")
+    quantity, side = _scaled(decimal(order.get("amount")), size), order.get("side")
     if not order.get("id") or side not in {"buy", "sell"} or quantity is None:
         raise UnusableOrder("an open order has no id, side or amount")
     stop = _above_zero(order.get("triggerPrice") or order.get("stopLossPrice") or order.get("stopPrice"))
@@ -196,7 +196,7 @@ def open_order(order: Mapping[str, Any], market: Mapping[str, Any]) -> OpenOrder
         quantity=quantity,
         client_order_id=ClientOrderId(order["clientOrderId"]) if order.get("clientOrderId") else None,
         type=OrderType.LIMIT if stop is None else stopping,
-        filled_quantity=_scaled(_number(order.get("filled")), size) or Decimal(0),
+        filled_quantity=_scaled(decimal(order.get("filled")), size) or Decimal(0),
         limit_price=limit if has_limit else None,
         stop_price=stop,
     )
@@ -210,14 +210,26 @@ def bybit_equities(info: Any) -> dict[str, Decimal]:
     """
     try:
         coins = [coin for account in info["result"]["list"] for coin in account["coin"]]
-        return {coin["coin"]: _number(coin["equity"]) or Decimal(0) for coin in coins}
+        return {coin["coin"]: decimal(coin["equity"]) or Decimal(0) for coin in coins}
     except (KeyError, TypeError) as error:
         raise UnusableOrder(f"a balance without {error}") from error
 
 
 def decimal(value: Any) -> Decimal | None:
-    """Return a number of ccxt's, exact where it came as text; None where it is none."""
-    return _number(value)
+    """Return a number of ccxt's, exact where it came as text; None where there is none.
+
+    Raises:
+        UnusableOrder: It is something else.
+    """
+    if value is None or value == "" or isinstance(value, bool):
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation as error:
+        raise UnusableOrder(f"{str(value)[:40]!r} is no number") from error
+    if not number.is_finite():
+        raise UnusableOrder(f"{value!r} is no number")
+    return number
 
 
 def _check_supported(
@@ -302,7 +314,7 @@ def _state(status: Any, filled: Decimal, ordered: Decimal | None) -> OrderState:
 
 def _fee(fee: Any, market: Mapping[str, Any], average: Decimal | None) -> Decimal | None:
     """Return a fee in the quote currency; None where it was paid in a third one."""
-    cost = _number((fee or {}).get("cost"))
+    cost = decimal((fee or {}).get("cost"))
     if cost is None:
         return None
     currency = fee.get("currency")
@@ -312,7 +324,7 @@ def _fee(fee: Any, market: Mapping[str, Any], average: Decimal | None) -> Decima
 
 
 def _step(precision: Any, mode: int) -> Decimal | None:
-    value = _number(precision)
+    value = decimal(precision)
     if value is None:
         return None
     if mode == TICK_SIZE:
@@ -330,20 +342,8 @@ def _scaled(value: Decimal | None, size: Decimal) -> Decimal | None:
 
 
 def _above_zero(value: Any) -> Decimal | None:
-    number = _number(value)
+    number = decimal(value)
     return number if number is not None and number > 0 else None
-
-
-def _number(value: Any) -> Decimal | None:
-    if value is None or value == "" or isinstance(value, bool):
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation as error:
-        raise UnusableOrder(f"{str(value)[:40]!r} is no number") from error
-    if not number.is_finite():
-        raise UnusableOrder(f"{value!r} is no number")
-    return number
 
 
 def _text(number: Decimal) -> str:

@@ -3,7 +3,7 @@
 An exchange that is not in the table is traded by `UNKNOWN`: nothing is assumed of it, so an order whose outcome is
 unknown is held until it is found or an operator decides.
 
-Sources: the exchanges' API references; `unique` and `duplicate` as they document them, else the weaker promise.
+Sources: the exchanges' API references; `deduplication` and `duplicate` as they document them, else the weaker promise.
 """
 
 import re
@@ -71,8 +71,6 @@ class Venue:
 
     id_parameter: str = "clientOrderId"
     """What ccxt's `create_order` takes our id by."""
-    id_on_wire: str = ""
-    """What the exchange itself calls it; for the documentation."""
     id_length: int = 26
     """Characters it may have at most."""
     id_alphabet: re.Pattern[str] = re.compile(r"[A-Za-z0-9]+")
@@ -132,7 +130,6 @@ UNKNOWN: Final = Venue()
 VENUES: Final[Mapping[str, Venue]] = MappingProxyType(
     {
         "binance": Venue(
-            id_on_wire="newClientOrderId",
             id_length=36,
             id_alphabet=re.compile(r"[.A-Z:/a-z0-9_-]+"),
             deduplication=Deduplication.OPEN,
@@ -152,7 +149,6 @@ VENUES: Final[Mapping[str, Venue]] = MappingProxyType(
             credentials=frozenset({"-1022", "-1002", "-2014", "-2015"}),
         ),
         "bybit": Venue(
-            id_on_wire="orderLinkId",
             id_length=36,
             id_alphabet=re.compile(r"[A-Za-z0-9_-]+"),
             look_up=LookUpBy.BYBIT,
@@ -171,7 +167,6 @@ VENUES: Final[Mapping[str, Venue]] = MappingProxyType(
             credentials=frozenset({"10003", "10004", "10005", "10007", "10010", "33004"}),
         ),
         "okx": Venue(
-            id_on_wire="clOrdId",
             id_length=32,
             id_alphabet=re.compile(r"[A-Za-z0-9]+"),
             deduplication=Deduplication.OPEN,
@@ -191,7 +186,6 @@ VENUES: Final[Mapping[str, Venue]] = MappingProxyType(
             ),
         ),
         "bitget": Venue(
-            id_on_wire="clientOid",
             id_length=40,
             id_alphabet=re.compile(r"[A-Za-z0-9_.:#/-]+"),
             look_up=LookUpBy.BITGET,
@@ -211,7 +205,6 @@ VENUES: Final[Mapping[str, Venue]] = MappingProxyType(
             ),
         ),
         "kraken": Venue(
-            id_on_wire="cl_ord_id",
             id_length=36,
             id_alphabet=re.compile(r"[A-Za-z0-9_-]+"),
             look_up=LookUpBy.KRAKEN,
@@ -233,7 +226,6 @@ VENUES: Final[Mapping[str, Venue]] = MappingProxyType(
         "coinbase": Venue(
             # ccxt drops `clientOrderId` and sends a random one.
             id_parameter="client_order_id",
-            id_on_wire="client_order_id",
             id_length=128,
             id_alphabet=re.compile(r"[A-Za-z0-9_-]+"),
             look_up=LookUpBy.RECENT,
@@ -268,7 +260,6 @@ VENUES: Final[Mapping[str, Venue]] = MappingProxyType(
             ),
         ),
         "alpaca": Venue(
-            id_on_wire="client_order_id",
             id_length=128,
             id_alphabet=re.compile(r"[A-Za-z0-9_.-]+"),
             look_up=LookUpBy.ALPACA,

@@ -23,7 +23,7 @@ from libs.common.wire.signing import is_signed, sign_body, sign_request
 from services.worker.brokers import http_facts, http_orders
 from services.worker.brokers.connections import Connections
 from services.worker.brokers.http_answers import Answer
-from services.worker.brokers.port import Capabilities, Deduplication, LookUp, StillOurs
+from services.worker.brokers.port import NOT_OURS, Capabilities, Deduplication, LookUp, StillOurs
 
 LONGEST_ANSWER: Final = 65_536
 """Bytes; a longer answer counts as broken."""
@@ -33,8 +33,6 @@ LONGEST_LIST: Final = 1_048_576
 
 CANCELLED_AT_ONCE: Final = 50
 """Ids in one request: with 50 of 36 characters its address stays within every common server's 8 KiB."""
-
-_NOT_OURS: Final = "the lane is no longer ours: nothing was sent"
 
 _FAILURES: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
 
@@ -92,7 +90,7 @@ class HttpBroker:
     async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
         """Post one order."""
         if not still_ours():
-            raise BrokerUnavailable(_NOT_OURS)
+            raise BrokerUnavailable(NOT_OURS)
         encoded = http_orders.encode(request)
         body = _Body(encoded, still_ours)
         headers = [
@@ -168,7 +166,7 @@ class HttpBroker:
 
     async def _cancel(self, symbol: Market, order_ids: Sequence[str], still_ours: StillOurs) -> None:
         if not still_ours():
-            raise BrokerUnavailable(_NOT_OURS)
+            raise BrokerUnavailable(NOT_OURS)
         query = urlencode(
             [("symbol", symbol), *(("order_id", each) for each in order_ids)], quote_via=quote, safe=""
         )
@@ -231,7 +229,7 @@ class _Body(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         # Making a connection may have taken longer than the lease.
         if not self._still_ours():
-            raise BrokerUnavailable(_NOT_OURS)
+            raise BrokerUnavailable(NOT_OURS)
         self.has_left = True
         yield self._encoded
 
@@ -247,7 +245,7 @@ class _Head:
         if event == "http11.send_request_headers.started":
             # Making a connection may have taken longer than the lease.
             if not self._still_ours():
-                raise BrokerUnavailable(_NOT_OURS)
+                raise BrokerUnavailable(NOT_OURS)
             self.has_left = True
 
 

@@ -5,20 +5,18 @@ What its statuses mean for an order stands in `http_orders`, for a question in `
 
 from collections.abc import Mapping
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from typing import Final, TypeVar
 
 import msgspec
 
 from libs.common.domain.errors import BrokerThrottled, LookUpUnavailable
+from services.worker.brokers.retry_after import retry_after_ms
 
 NOT_TAKEN: Final = frozenset({301, 307, 308, 401, 403, 404, 405, 411, 413, 414, 415, 421, 426, 431})
 """Statuses of a door, not of a venue: nothing behind it saw the request. Whoever set it up must act."""
 
 NOT_OFFERED: Final = frozenset({404, 405, 501})
 """Statuses of a venue without this address, where the address is optional."""
-
-LONGEST_RETRY_AFTER_MS: Final = 86_400_000
 
 WORDS_AT_MOST: Final = 500
 """Characters of a venue's text that are kept."""
@@ -102,23 +100,6 @@ def unusable(what: str, answer: Answer, error: UnusableError) -> LookUpUnavailab
 
 def throttled(answer: Answer, now_ms: int) -> BrokerThrottled:
     """Return what a 429 means, with the time its `Retry-After` asks for."""
-    return BrokerThrottled(f"too many requests: {answer}", retry_after_ms=_retry_after_ms(answer, now_ms))
-
-
-def _retry_after_ms(answer: Answer, now_ms: int) -> int | None:
-    """Return what `Retry-After` says, seconds or a date; a date is held against the answer's own where it has one."""
-    text = answer.headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(int(text[:12]) * 1_000, LONGEST_RETRY_AFTER_MS)
-    due_ms = _date_ms(text)
-    if due_ms is None:
-        return None
-    own_ms = _date_ms(answer.headers.get("date", ""))
-    return max(0, min(due_ms - (now_ms if own_ms is None else own_ms), LONGEST_RETRY_AFTER_MS))
-
-
-def _date_ms(text: str) -> int | None:
-    try:
-        return int(parsedate_to_datetime(text).timestamp() * 1_000)
-    except (ValueError, OverflowError):
-        return None
+    return BrokerThrottled(
+        f"too many requests: {answer}", retry_after_ms=retry_after_ms(answer.headers, now_ms)
+    )

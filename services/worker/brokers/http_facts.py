@@ -34,6 +34,7 @@ class _Balance(msgspec.Struct, frozen=True):
     equity: Decimal | None = None
     day_pnl: Decimal | None = None
     currency: str | None = None
+    exposure: Decimal | None = None
 
 
 class _Instrument(msgspec.Struct, frozen=True):
@@ -87,12 +88,12 @@ def price(answer: Answer) -> Decimal | None:
 
 
 def account(answer: Answer) -> Balance | None:
-    """Return what `{"equity": "...", "day_pnl": "...", "currency": "..."}` says; the last two may be missing or null.
+    """Return what `{"equity": "...", "day_pnl": "...", "currency": "...", "exposure": "..."}` says.
 
-    None where the venue does not tell.
+    All but `equity` may be missing or null. None where the venue does not tell.
 
     Raises:
-        LookUpUnavailable: The answer holds no equity.
+        LookUpUnavailable: The answer holds no equity, or something else than numbers.
     """
     if answer.status in NOT_OFFERED:
         return None
@@ -102,6 +103,7 @@ def account(answer: Answer) -> Balance | None:
             equity=number("equity", told.equity),
             day_pnl=number_or_none("day_pnl", told.day_pnl),
             currency=told.currency or "",
+            exposure=_size_or_zero("exposure", told.exposure),
         )
     except UnusableError as error:
         raise unusable("account", answer, error) from error
@@ -145,7 +147,11 @@ def markets(answer: Answer) -> tuple[Market, ...] | None:
 
 
 def _size(name: str, value: Decimal | None) -> Decimal | None:
+    return _size_or_zero(name, value) or None
+
+
+def _size_or_zero(name: str, value: Decimal | None) -> Decimal | None:
     size = number_or_none(name, value)
     if size is not None and size < 0:
         raise UnusableError(f"{name} is {size}")
-    return size or None
+    return size

@@ -9,7 +9,7 @@ from libs.common.domain.ids import ClientOrderId, Market
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport, OrderRequest
 from libs.common.telemetry.logs import get_logger
-from services.worker.brokers.port import Capabilities, Deduplication, LookUp, StillOurs
+from services.worker.brokers.port import NOT_OURS, Capabilities, Deduplication, LookUp, StillOurs
 
 
 class LogBroker:
@@ -31,7 +31,7 @@ class LogBroker:
     async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
         """Write the order to the log, at debug."""
         if not still_ours():
-            raise BrokerUnavailable("the lane is no longer ours: nothing was sent")
+            raise BrokerUnavailable(NOT_OURS)
         plan = request.plan
         self._log.debug(
             "order_logged",

@@ -18,13 +18,16 @@ from libs.common.domain.errors import (
     StoreUnavailable,
 )
 from libs.common.domain.ids import AccountName, ClientOrderId, Market
+from libs.common.domain.lifecycle import RESTING
 from libs.common.domain.order import OrderReport, OrderRequest
 from libs.common.domain.venue import Balance, Instrument, OpenOrder, OrderAbilities
 from libs.common.policy import exchange
-from libs.common.policy.book import OPEN_STATES, Book
+from libs.common.policy.book import Book
+from libs.common.policy.exact import add
 from libs.common.policy.exchange import Ticket
+from libs.common.policy.exposure import gross_value
 from libs.common.policy.faults import Fault, Faults, Latency
-from libs.common.policy.fills import Unfillable, add
+from libs.common.policy.fills import Unfillable
 from libs.common.policy.order_checks import TIMES_IN_FORCE
 from libs.common.runtime.paper_exchange import PaperExchange
 from libs.common.store.paper_books import (
@@ -42,9 +45,7 @@ from libs.common.store.paper_books import (
     Withheld,
     step_aside,
 )
-from services.worker.brokers.port import Capabilities, Deduplication, LookUp, StillOurs
-
-WITHHELD: Final = "the lane is no longer ours: nothing was sent"
+from services.worker.brokers.port import NOT_OURS, Capabilities, Deduplication, LookUp, StillOurs
 
 
 class PaperBroker:
@@ -80,6 +81,7 @@ class PaperBroker:
             look_up=LookUp.LAGGING if lag_ms else LookUp.AUTHORITATIVE,
             look_up_lag_ms=lag_ms,
             orders=OrderAbilities(times_in_force=TIMES_IN_FORCE),
+            has_own_prices=False,
         )
 
     async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
@@ -99,7 +101,7 @@ class PaperBroker:
         lag_ms = self._paper.faults.look_up_lag_ms
         if lag_ms and self._clock.now_ms() < known.placed_at_ms + lag_ms:
             return None
-        if known.report.state not in OPEN_STATES:
+        if known.report.state not in RESTING:
             return known.report
         await self._current(symbol)
         known = await self._order(client_order_id) or known
@@ -125,6 +127,7 @@ class PaperBroker:
             equity=add(self._paper.cash, *(book.worth for book in books)),
             day_pnl=add(*(book.day_pnl(now_ms) for book in books)),
             currency=self._paper.currency,
+            exposure=gross_value(books),
         )
 
     async def instrument(self, symbol: Market) -> Instrument:  # noqa: ARG002 - all markets are alike
@@ -166,7 +169,7 @@ class PaperBroker:
             except (StoreUnavailable, StoreCorrupt) as error:
                 raise OrderOutcomeUnknown(str(error)) from error
             if isinstance(after, Withheld):
-                raise BrokerUnavailable(WITHHELD)
+                raise BrokerUnavailable(NOT_OURS)
             self._seen[symbol] = after
 
     async def markets(self) -> None:
@@ -188,7 +191,7 @@ class PaperBroker:
         if fault is None:
             return await self._book_in_turn(request, still_ours)
         if not still_ours():
-            raise BrokerUnavailable(WITHHELD)
+            raise BrokerUnavailable(NOT_OURS)
         match fault:
             case Fault.THROTTLED | Fault.MAINTENANCE:
                 raise self._unavailable(fault)
@@ -241,7 +244,7 @@ class PaperBroker:
 
     def _may_fail_cancel(self, still_ours: StillOurs) -> None:
         if not still_ours():
-            raise BrokerUnavailable(WITHHELD)
+            raise BrokerUnavailable(NOT_OURS)
         fault = self._paper.faults.draw_for_look_up(self._uniform)
         if fault is Fault.SERVER_ERROR:
             raise OrderOutcomeUnknown("500, on purpose")
@@ -277,7 +280,7 @@ class PaperBroker:
                 case TooLate(now_ms):
                     raise OrderRejected("expired", f"expired at {request.expires_at_ms}, it is {now_ms}")
                 case Withheld():
-                    raise BrokerUnavailable(WITHHELD)
+                    raise BrokerUnavailable(NOT_OURS)
                 case Amended():
                     raise OrderOutcomeUnknown("the books answered as if there were no order")
                 case _ as never:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from libs.common.domain.ids import ClientOrderId, Market
 from libs.common.domain.order import OrderReport, OrderRequest
@@ -12,6 +12,9 @@ from libs.common.domain.venue import EVERYTHING, Balance, Instrument, OpenOrder,
 
 StillOurs = Callable[[], bool]
 """Tells whether the lane may still be traded; asked at the last moment before anything leaves."""
+
+NOT_OURS: Final = "the lane is no longer ours: nothing was sent"
+"""What an adapter says where it may not."""
 
 
 class Deduplication(StrEnum):
@@ -48,6 +51,8 @@ class Capabilities:
     """How long after it executed an order the venue may still say that it does not know it."""
     orders: OrderAbilities = EVERYTHING
     """What an order can carry."""
+    has_own_prices: bool = True
+    """Whether `price` is the market's. Where it only repeats what alerts said, an alert's own counts for it."""
     has_positions: bool = True
     """Whether `position` says what is open. A dry run holds nothing."""
 
@@ -67,7 +72,7 @@ class Broker(Protocol):
         `still_ours` at the last moment, and sends nothing where the answer is no.
 
         Raises:
-            BrokerUnavailable: Certainly not executed; `BrokerThrottled` where the venue said when to come back.
+            BrokerUnavailable: Certainly not executed; `BrokerThrottled` where the venue was asked too often.
             OrderRejected: Refused for good.
             OrderOutcomeUnknown: Anything else.
         """
@@ -127,7 +132,7 @@ class Broker(Protocol):
         Calling it again with the same ids is harmless.
 
         Raises:
-            BrokerUnavailable: Nothing was cancelled; `BrokerThrottled` where the venue said when to come back.
+            BrokerUnavailable: Nothing was cancelled; `BrokerThrottled` where the venue was asked too often.
             OrderRejected: It does not cancel them, or cannot cancel single orders.
             OrderOutcomeUnknown: Anything else; `open_orders` tells.
         """

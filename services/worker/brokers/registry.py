@@ -5,7 +5,7 @@ from typing import Final, assert_never
 
 from redis.asyncio import Redis
 
-from libs.common.domain.clock import Clock
+from libs.common.domain.clock import DAY_MS, Clock
 from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName
 from libs.common.runtime.account_settings import CcxtAccount, HttpAccount, LogAccount, PaperAccount
@@ -21,7 +21,8 @@ from services.worker.brokers.log import LogBroker
 from services.worker.brokers.paper import PaperBroker
 from services.worker.brokers.port import Broker
 
-DAY_MS: Final = 86_400_000
+SHORTEST_KEY: Final = 8
+"""Characters; whatever is shorter is a placeholder, and masking it would garble every log line."""
 
 
 def build_brokers(
@@ -77,6 +78,11 @@ def _ccxt_broker(
         read_secret(account.secret, environ),
         None if account.password is None else read_secret(account.password, environ),
     )
+    for variable, secret in ((account.api_key, credentials.api_key), (account.secret, credentials.secret)):
+        if len(secret.reveal()) < SHORTEST_KEY:
+            raise ConfigError(
+                f"accounts.{name}: {variable} is shorter than {SHORTEST_KEY} characters, as no exchange's key is"
+            )
     try:
         return CcxtBroker(account, credentials, clock, connections=connections)
     except ConfigError as error:

@@ -20,7 +20,7 @@ from tests.integration.cli.conftest import CommandLine
 from tests.support.filled_store import FilledStore, fill
 
 DESK = AccountName("desk")
-YES = ("--yes", "desk")
+YES = ("--yes",)
 
 
 async def two_positions(store: FilledStore) -> None:
@@ -120,14 +120,8 @@ def test_the_accounts_name_must_be_typed(
     assert bool(lane(bascule, "BTC")) is is_done
 
 
-def test_a_confirmation_of_another_account_is_usage(bascule: CommandLine, config: Path) -> None:
-    bascule.fill(two_positions)
-    assert bascule("flatten", "desk", "--yes", "paper").code == 2
-    assert lane(bascule, "BTC") == []
-
-
 def test_an_unknown_account_is_refused_with_those_that_there_are(bascule: CommandLine, config: Path) -> None:
-    outcome = bascule("flatten", "nobody", "--yes", "nobody")
+    outcome = bascule("flatten", "nobody", "--yes")
     assert outcome.code == 1
     assert "there are paper, desk" in outcome.err
 

@@ -172,9 +172,7 @@ async def read_at_the_venue(store: FilledStore) -> None:
     open_ = PublishedPosition(
         quantity=Decimal("-1.5"),
         at_ms=5,
-        average_price=Decimal(100),
         last_price=Decimal(90),
-        unrealised=Decimal(15),
         expected=Decimal(-2),
     )
     await published.publish_position(desk, Market("BTC"), open_)
@@ -196,9 +194,9 @@ def test_positions_at_a_venue_are_those_that_were_read_with_their_drift(
         "account": "desk",
         "symbol": "BTC",
         "quantity": "-1.5",
-        "average_price": "100",
+        "average_price": None,
         "last_price": "90",
-        "unrealised": "15",
+        "unrealised": None,
         "realised": None,
         "fees": None,
         "account_cash": None,

@@ -3,7 +3,7 @@
 -- Atomic because between any check and the intent another holder, a new deadline or another lane's order could
 -- slip in; and because an intent written though nothing will be sent would have to be looked up.
 --
--- Checks in order: fence, head, state of the order, kill switches, age, breakers, rate limits, account-wide risk
+-- Checks in order: fence, head, state of the order, halts, age, breakers, rate limits, account-wide risk
 -- limits. A call re-sent after a lost reply (same attempt, same nonce) gets the same GO and is not charged again.
 --
 -- Limits are reserved, not refused: a lane that must wait is told until when, and that slot stays its own
@@ -28,7 +28,7 @@
 --   {'GO', expires at ms, wait ms, ms left until it expires, generation of the market's breaker, is its probe 1|0,
 --    generation of the account's breaker, is its probe 1|0}                 the intent is on disk
 --   {'WAIT', until ms, reason, now ms, detail}   nothing was written but reservations of the rate limit
---   {'HALTED', words}                        a kill switch refuses it
+--   {'HALTED', words}                        a halt refuses it
 --   {'RISK', rule, limit, value}             a risk limit of the account refuses it
 --   {'EXPIRED'}                              past its deadline
 --   {'STATE'}                                not the head, or the order moved on: open again
@@ -37,9 +37,6 @@
 write_even_when_full()
 
 local LONGEST_WAIT_US, PROBE_MS = tonumber(ARGV[2]) * 1000, tonumber(ARGV[3])
-
--- How often a paused lane asks again: a resumed account goes on within this.
-local HALTED_MS = 2000
 
 -- A bucket is `tat|gate|late|seen`: theoretical arrival time of the reservations, of what left, and of what is to
 -- leave late, and the last time it was written, all microseconds.
@@ -109,7 +106,7 @@ local REMEMBERED_MS = 120000
 
 -- Holds budgets against reservations: nil where all fit, else the one that does not; reserves where they do.
 local function reserve_budgets(account, order, budgets, read_at)
-  local key = PREFIX .. 'risk:' .. account
+  local key = risk_key(account)
   local held = {orders = 0, value = 0, minute = 0}
   local all = redis.call('HGETALL', key)
   for n = 1, #all, 2 do
@@ -118,7 +115,9 @@ local function reserve_budgets(account, order, budgets, read_at)
     if released > 0 and released < NOW - REMEMBERED_MS then
       redis.call('HDEL', key, all[n])
     elseif all[n] ~= order then
-      if at > NOW - 60000 then held.minute = held.minute + 1 end
+      -- What is from before the clock stepped back says nothing about this minute, and was released long ago.
+      if at > NOW - 60000 and at <= NOW then held.minute = held.minute + 1 end
+      if released > NOW then released = read_at - 1 end
       if released == 0 or released >= read_at then
         if may_rest == '1' then held.orders = held.orders + 1 end
         held.value = held.value + (tonumber(value) or 0)
@@ -247,18 +246,15 @@ return answer_each((#KEYS - 8) / 4, function(i)
     'market', market, 'granted', text(wait) .. '|' .. generation .. '|' .. is_probe .. '|' .. account_generation
       .. '|' .. is_account_probe)
   redis.call('PERSIST', order_key)
-  local extra = {'attempts', attempt, 'running', token}
+  -- A plan of which certainly nothing was executed may have been made anew.
+  redis.call('HSET', order_key, 'plan', plan)
+  local extra = {'attempts', attempt, 'running', token, 'plan', whole_plan ~= '' and whole_plan or plan}
   if not known[1] then
-    redis.call('HSET', order_key, 'plan', plan)
     local orders = redis.call('HGET', key, 'orders')
-    extra = {'attempts', attempt, 'running', token, 'orders', orders and (orders .. ' ' .. order) or order}
-    if not orders then
-      extra[#extra + 1], extra[#extra + 2] = 'plan', whole_plan ~= '' and whole_plan or plan
-    end
+    extra[#extra + 1], extra[#extra + 2] = 'orders', orders and (orders .. ' ' .. order) or order
   end
   if budgets ~= '' then extra[#extra + 1], extra[#extra + 2] = 'reserved', '1' end
-  -- What led to an order is said once, not with each attempt.
-  record(key, 'SENDING', fields.alert, fields.account, lane, order, attempt, extra, not known[1] and note)
+  record(key, 'SENDING', fields.alert, fields.account, lane, order, attempt, extra, note)
   renew_lease(token, holder)
   return {'GO', expires_at, text(wait), text(tonumber(expires_at) - NOW), generation, is_probe, account_generation,
     is_account_probe}

@@ -30,7 +30,7 @@ local known = redis.call('HMGET', order_key, 'state', 'attempt', 'expires_at', '
   'decided')
 if not known[1] then return {'NONE'} end
 if known[8] == nonce then return {'DONE'} end
-if known[2] ~= attempt or (known[1] ~= 'SENDING' and known[1] ~= 'UNKNOWN') then
+if known[2] ~= attempt or not AMBIGUOUS[known[1]] then
   return {'STATE', known[1], known[2] or '0'}
 end
 local early = (tonumber(known[3]) or 0) + margin - NOW
@@ -42,7 +42,7 @@ local key = instruction_key(alert, account)
 local of_instruction = redis.call('HMGET', key, 'state', 'market')
 local market = known[7] or of_instruction[2] or ''
 redis.call('ZSCORE', PARKED, lane)
-redis.call('XLEN', PREFIX .. 'fills:' .. account)
+redis.call('XLEN', fills_key(account))
 
 redis.call('HSET', order_key, 'state', state, 'decided', nonce)
 if answer ~= '' then redis.call('HSET', order_key, 'answer', answer, 'ended_at', text(NOW)) end

@@ -20,7 +20,6 @@
 
 write_even_when_full()
 
-local FOLLOWING = KEYS[9]
 local claim, lease, most, kept = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local ENDED = {FILLED = true, REJECTED = true, CANCELED = true, EXPIRED = true}
 
@@ -38,7 +37,7 @@ local function take(order)
   local known = redis.call('HMGET', key, 'account', 'market', 'alert', 'state', 'plan', 'answer', 'signed_at',
     'absent', 'absent_since', 'is_lost', 'cancelled_at')
   local state = known[4]
-  if state ~= 'ACCEPTED' and state ~= 'PARTIAL' then
+  if not RESTING[state] then
     -- It has ended by another way, or its record is gone.
     redis.call('ZREM', FOLLOWING, order)
     if not state then write_journal('ORDER_LOST', '', '', '', order, 'its record is gone') end

@@ -17,8 +17,7 @@
 
 write_even_when_full()
 
-local FOLLOWING, KEPT = KEYS[9], ARGV[2]
-local RESTS = {ACCEPTED = true, PARTIAL = true}
+local KEPT = ARGV[2]
 
 local items, a = {}, 3
 while a <= #ARGV do
@@ -62,7 +61,7 @@ return answer_each(#items, function(i)
   end
   if item.due == '' then
     redis.call('ZREM', FOLLOWING, item.order)
-    if not RESTS[item.state] then redis.call('HSET', key, 'ended_at', text(NOW)) end
+    if not RESTING[item.state] then redis.call('HSET', key, 'ended_at', text(NOW)) end
     redis.call('PEXPIRE', key, KEPT)
   else
     redis.call('ZADD', FOLLOWING, text(NOW + tonumber(item.due)), item.order)

@@ -1,4 +1,4 @@
--- halt: set a kill switch, or lift one.
+-- halt: set a halt, or lift one.
 --
 -- Atomic because the journal must tell of every change of what may trade, and of nothing else. `begin` looks halts up in
 -- the same Redis before any order may leave, so from this call's answer on all workers obey. Done at the memory limit
@@ -19,14 +19,14 @@
 
 write_even_when_full()
 
-local KEY, act, scope, account, by, why = KEYS[9], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local held = redis.call('HGET', KEY, scope)
+local act, scope, account, by, why = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local held = redis.call('HGET', HALTS, scope)
 
 if act == 'LIFT' then
   local seen = ARGV[7]
   if held and held ~= seen then return {'CHANGED'} end
   if held then
-    redis.call('HDEL', KEY, scope)
+    redis.call('HDEL', HALTS, scope)
     write_journal('RESUME', '', account, scope, string.match(seen, '^[^|]*'), why .. ' (by ' .. by .. ')',
       cjson.encode({scope = scope, halt = seen, by = by, reason = why}))
   end
@@ -37,7 +37,7 @@ local mode = ARGV[7]
 local held_mode, held_rest = string.match(held or '', '^([^|]*)|[^|]*|(.*)$')
 if held_mode == mode and held_rest == by .. '|' .. why then return {'DONE', held} end
 local record = mode .. '|' .. text(NOW) .. '|' .. by .. '|' .. why
-redis.call('HSET', KEY, scope, record)
+redis.call('HSET', HALTS, scope, record)
 write_journal('HALT', '', account, scope, mode, why .. ' (by ' .. by .. ')',
   cjson.encode({scope = scope, mode = mode, by = by, reason = why}))
 return {'DONE', record}

@@ -12,8 +12,6 @@
 
 write_even_when_full()
 
-local HALTED_MS = 2000
-
 return answer_each(#KEYS - 8, function(i)
   local a = 2 + (i - 1) * 8
   local lane, token, holder, entry = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]

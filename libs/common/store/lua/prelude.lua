@@ -14,6 +14,22 @@ local PREFIX, READY, LANES, PARKED = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local JOURNAL, DEAD, BREAKERS, META = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local GROUP = 'workers'
 
+-- The keys of what a script finds out as it goes, as `store/keys.py` describes them.
+local HALTS, FOLLOWING = PREFIX .. 'halts', PREFIX .. 'following'
+local function instruction_key(alert, account) return PREFIX .. 'instruction:' .. alert .. ':' .. account end
+local function risk_key(account) return PREFIX .. 'risk:' .. account end
+local function fills_key(account) return PREFIX .. 'fills:' .. account end
+
+-- As in `domain/lifecycle.py`: an order may or may not exist at the venue; it waits there.
+local AMBIGUOUS = {SENDING = true, UNKNOWN = true}
+local RESTING = {ACCEPTED = true, PARTIAL = true}
+
+-- How often a paused lane asks again, ms: a resumed account goes on within this.
+local HALTED_MS = 2000
+
+-- The newest fills of an account that are kept, about; held against `store/reconciliation.py` by a test.
+local FILLS_KEPT = 10000
+
 local function text(number) return string.format('%.0f', number) end
 
 -- Redis' time in microseconds, read once: it does not advance within a script.
@@ -99,8 +115,6 @@ local function keep_post(stream, max_bytes, fields)
   end
 end
 
-local function instruction_key(alert, account) return PREFIX .. 'instruction:' .. alert .. ':' .. account end
-
 -- Adds one journal entry and remembers its id in the instruction, so that an alert's history is read without
 -- a search. `extra` are further fields to set.
 local function record(key, event, alert, account, lane, reason, detail, extra, note)
@@ -111,11 +125,10 @@ end
 
 local HAS_HALTS
 
--- Which kill switch stops what is about to be sent: nil, or 'reject' | 'pause', and which it is, in words. An exit
+-- Which halt stops what is about to be sent: nil, or 'reject' | 'pause', and which it is, in words. An exit
 -- passes close-only. Of several the strictest rules: a refusal is final, a pause only puts off.
 local function halted(account, strategy, market, is_exit)
-  local key = PREFIX .. 'halts'
-  if HAS_HALTS == nil then HAS_HALTS = redis.call('EXISTS', key) == 1 end
+  if HAS_HALTS == nil then HAS_HALTS = redis.call('EXISTS', HALTS) == 1 end
   if not HAS_HALTS then return nil end
   local scopes = {}
   for _, a in ipairs({'*', account}) do
@@ -126,7 +139,7 @@ local function halted(account, strategy, market, is_exit)
     end
   end
   local pause
-  for n, halt in ipairs(redis.call('HMGET', key, unpack(scopes))) do
+  for n, halt in ipairs(redis.call('HMGET', HALTS, unpack(scopes))) do
     local mode, reason = string.match(halt or '', '^([^|]*)|[^|]*|[^|]*|(.*)$')
     if mode == 'pause' then
       pause = 'pause of ' .. scopes[n] .. ': ' .. reason
@@ -180,7 +193,7 @@ end
 -- What an account's risk limits hold back for one order, as `begin` reserved it: `at|value|may rest 1|0|released at or
 -- 0`. It still counts against readings that were taken before its release.
 local function release_reservations(account, orders)
-  local key = PREFIX .. 'risk:' .. account
+  local key = risk_key(account)
   for order in string.gmatch(orders, '%S+') do
     local held = string.match(redis.call('HGET', key, order) or '', '^(%d+|[^|]*|[01])|0$')
     if held then redis.call('HSET', key, order, held .. '|' .. text(NOW)) end
@@ -190,13 +203,14 @@ end
 -- Notes what was newly filled, for the comparison with the venue's positions. '' is nothing, or not compared.
 local function note_fill(account, market, order, quantity)
   if quantity == '' then return end
-  redis.call('XADD', PREFIX .. 'fills:' .. account, 'MAXLEN', '~', '10000', '*', 'market', market, 'order', order,
-    'quantity', quantity)
+  redis.call('XADD', fills_key(account), 'MAXLEN', '~', FILLS_KEPT, '*', 'market', market, 'order', order,
+    'quantity', quantity, 'at', text(NOW))
 end
 
 -- Ends one instruction: its state, its alert's once all have ended, its dead letter, its expiry.
--- keep: ms that ended records stay; keep_dead: the same where a dead letter may be replayed.
-local function finish(lane, lane_key, entry_id, fields, state, reason, detail, keep, keep_dead, note)
+-- keep: ms that ended records stay; keep_dead: the same where a dead letter may be replayed; ends, ends_as: an order
+-- whose new state is about to be written.
+local function finish(lane, lane_key, entry_id, fields, state, reason, detail, keep, keep_dead, note, ends, ends_as)
   local key = instruction_key(fields.alert, fields.account)
   local alert_key = PREFIX .. 'alert:' .. fields.alert
   -- Every read comes first: a key of a wrong type fails here, before anything is written.
@@ -208,8 +222,18 @@ local function finish(lane, lane_key, entry_id, fields, state, reason, detail, k
   record(key, state, fields.alert, fields.account, lane, reason, detail,
     {'state', state, 'reason', reason, 'detail', detail, 'ended_at', text(NOW), 'running', ''}, note)
   if known[3] then release_reservations(fields.account, known[1] or '') end
-  -- An order record outlives every dead letter that could send it again.
-  for order in string.gmatch(known[1] or '', '%S+') do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep_dead) end
+  -- An order record outlives every dead letter that could send it again. One that rests is followed from here on,
+  -- outside the lane, and gets its expiry when it ends.
+  for order in string.gmatch(known[1] or '', '%S+') do
+    local order_key = PREFIX .. 'order:' .. order
+    local now = order == ends and ends_as or redis.call('HGET', order_key, 'state')
+    if RESTING[now] then
+      redis.call('PERSIST', order_key)
+      redis.call('ZADD', FOLLOWING, text(NOW), order)
+    else
+      redis.call('PEXPIRE', order_key, keep_dead)
+    end
+  end
   local open = redis.call('HINCRBY', alert_key, 'open', -1)
   redis.call('HSET', alert_key, 'ended', ended)
   if open <= 0 then
@@ -238,7 +262,7 @@ local function dead_letter_unreadable(lane, lane_key, entry)
     local is_open, may_have_traded = known[1] == 'QUEUED' or known[1] == 'ACTIVE', false
     for order in string.gmatch(known[2] or '', '%S+') do
       local state = redis.call('HGET', PREFIX .. 'order:' .. order, 'state')
-      may_have_traded = may_have_traded or state == 'SENDING' or state == 'UNKNOWN'
+      may_have_traded = may_have_traded or AMBIGUOUS[state]
     end
     if is_open and not may_have_traded then
       fields.version, fields.deadline, fields.body = fields.version or '', fields.deadline or '', fields.body or ''

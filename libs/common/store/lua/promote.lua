@@ -1,7 +1,7 @@
 -- promote: give parked lanes that are due a token again, at the tail of those that are ready.
 --
 -- Atomic because a lane that is neither parked nor has a token would wait for ever. When the clock has stepped
--- back since the last pass, due times move back with it, those of open breakers too.
+-- back since the last pass, due times move back with it, those of open breakers and of resting orders too.
 --
 -- ARGV[2]  the most in one pass
 --
@@ -14,6 +14,7 @@ local step = past and past - NOW or 0
 if step > 0 then
   local all = redis.call('ZRANGE', PARKED, 0, -1)
   for _, lane in ipairs(all) do redis.call('ZINCRBY', PARKED, -step, lane) end
+  for _, order in ipairs(redis.call('ZRANGE', FOLLOWING, 0, -1)) do redis.call('ZINCRBY', FOLLOWING, -step, order) end
   local breakers = redis.call('HGETALL', BREAKERS)
   for i = 1, #breakers, 2 do
     local state, generation, reset_at, probe_until = string.match(breakers[i + 1], '^(%a+)|(%d+)|(%d+)|(%d+)$')

@@ -36,8 +36,12 @@ local ended = {}
 for account, state in string.gmatch(redis.call('HGET', alert_key, 'ended') or '', '([^ =]+)=(%u+)') do
   if account ~= fields.account then ended[#ended + 1] = account .. '=' .. state end
 end
+-- What it would cancel may not rest any more, and what it found open may have changed: planned anew.
+if #orders == 0 then redis.call('HDEL', key, 'plan') end
 for i, order in ipairs(orders) do
   redis.call('PERSIST', order)
+  -- Its lane looks after it again, and puts it back if it still rests when the instruction ends.
+  redis.call('ZREM', FOLLOWING, string.sub(order, #PREFIX + #'order:' + 1))
   -- The venue refused it, so nothing of it exists there: another attempt may follow.
   if order_states[i] == 'REJECTED' then redis.call('HSET', order, 'state', 'NOT_EXECUTED') end
 end

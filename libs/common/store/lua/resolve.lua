@@ -18,9 +18,6 @@
 
 write_even_when_full()
 
-local AMBIGUOUS = {SENDING = true, UNKNOWN = true}
-local RESTING = {ACCEPTED = true, PARTIAL = true}
-
 return answer_each(#KEYS - 8, function(i)
   local a = 2 + (i - 1) * 12
   local lane, token, holder, order = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]

@@ -35,27 +35,21 @@ return answer_each((#KEYS - 8) / 2, function(i)
   if order ~= '' and order_state ~= '' then
     local known = redis.call('HMGET', order_key, 'state', 'attempt')
     if known[2] ~= attempt then return {'STATE'} end
-    ends_order = known[1] == 'SENDING' or known[1] == 'UNKNOWN'
+    ends_order = AMBIGUOUS[known[1]]
     if not ends_order and known[1] ~= order_state then return {'STATE'} end
   end
   local is_given_up = state == 'DEAD' and reason == 'outcome_unknown'
   local orders = redis.call('HGET', instruction_key(fields.alert, fields.account), 'orders')
-  local resting = {}
   for one in string.gmatch(orders or '', '%S+') do
     local found = order_state
     if one ~= order or order_state == '' then found = redis.call('HGET', PREFIX .. 'order:' .. one, 'state') end
-    if (found == 'SENDING' or found == 'UNKNOWN') and not is_given_up then return {'STATE'} end
-    if found == 'ACCEPTED' or found == 'PARTIAL' then resting[#resting + 1] = one end
+    if AMBIGUOUS[found] and not is_given_up then return {'STATE'} end
   end
-  finish(lane, lane_key, entry, fields, state, reason, detail, KEEP, KEEP_DEAD, answer)
+  finish(lane, lane_key, entry, fields, state, reason, detail, KEEP, KEEP_DEAD, answer, order, order_state)
   if ends_order then
     redis.call('HSET', order_key, 'state', order_state, 'answer', answer)
-    if order_state ~= 'ACCEPTED' and order_state ~= 'PARTIAL' then redis.call('HSET', order_key, 'ended_at', text(NOW)) end
+    if not RESTING[order_state] then redis.call('HSET', order_key, 'ended_at', text(NOW)) end
     note_fill(fields.account, market, order, filled)
-  end
-  for _, one in ipairs(resting) do
-    redis.call('PERSIST', PREFIX .. 'order:' .. one)
-    redis.call('ZADD', PREFIX .. 'following', text(NOW), one)
   end
   return hand_out(lane, lane_key, token)
 end)

@@ -156,7 +156,7 @@ def _read(fields: Fields) -> AlertContent:
     if action is Action.TARGET:
         signed = size.quantity or Decimal(0)
         position = position_of(signed)
-        size = Size(abs(signed), size.unit) if signed else Size()
+        size = Size(signed.copy_abs(), size.unit) if signed else Size()
     limit_price = _limit_price(fields)
     return AlertContent(
         dialect=NAME,

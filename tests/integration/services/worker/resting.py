@@ -7,6 +7,7 @@ from typing import Any, Final
 import redis as sync_redis
 from prometheus_client import CollectorRegistry
 
+from libs.common.domain.clock import DAY_MS
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, Holder, Market, lane_name
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderPlan, OrderReport, OrderType, Side
@@ -15,50 +16,22 @@ from libs.common.store.client import connect
 from libs.common.store.following import FollowedOrders
 from libs.common.store.halts import Halts
 from libs.common.store.keys import Keys
-from libs.common.store.orders import Retention
 from libs.common.store.published import Published
 from libs.common.store.reconciliation import Reconciliation
+from libs.common.store.retention import Retention
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.follower import FollowedAccount, Follower
 from services.worker.reconciler import ReconciledAccount, Reconciler
+from tests.integration.services.worker.rig import timed
 from tests.support.clock import ManualClock
 from tests.support.redis_server import RedisServer
 from tests.support.scripted_broker import ScriptedBroker
 
 DESK: Final = AccountName("desk")
 BTC: Final = Market("BTC")
-DAY_MS: Final = 86_400_000
 EVERY_MS: Final = 60_000
 RETENTION: Final = Retention(alerts_ms=7 * DAY_MS, dead_letters_ms=30 * DAY_MS)
-
-
-class TimedFollowedOrders(FollowedOrders):
-    """At the clock of the test instead of Redis' own."""
-
-    clock: ManualClock
-
-    @property
-    def _now(self) -> str:
-        return str(self.clock.now_ms())
-
-    @_now.setter
-    def _now(self, _: str) -> None:
-        pass
-
-
-class TimedReconciliation(Reconciliation):
-    """The same of comparisons."""
-
-    clock: ManualClock
-
-    @property
-    def _now(self) -> str:
-        return str(self.clock.now_ms())
-
-    @_now.setter
-    def _now(self, _: str) -> None:
-        pass
 
 
 class Desk:
@@ -76,10 +49,8 @@ class Desk:
         self.rig = rig
         self.registry = CollectorRegistry()
         self.metrics = WorkerMetrics(self.registry)
-        orders = type("Orders", (TimedFollowedOrders,), {"clock": rig.clock})
-        store = type("Store", (TimedReconciliation,), {"clock": rig.clock})
-        self.orders: FollowedOrders = orders(rig.client, rig.keys, Holder(name), RETENTION)
-        self.store: Reconciliation = store(rig.client, rig.keys, Holder(name))
+        self.orders = timed(FollowedOrders, rig.clock)(rig.client, rig.keys, Holder(name), RETENTION)
+        self.store = timed(Reconciliation, rig.clock)(rig.client, rig.keys, Holder(name))
         self.published = Published(rig.client, rig.keys)
         self.reconciler = Reconciler(
             {

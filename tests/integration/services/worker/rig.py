@@ -21,6 +21,7 @@ from libs.common.domain.ids import (
     AccountName,
     AlertId,
     ClientOrderId,
+    DeadLetterId,
     Holder,
     LaneName,
     Market,
@@ -34,13 +35,19 @@ from libs.common.domain.order import OrderReport, OrderRequest
 from libs.common.policy.symbols import SymbolEntry
 from libs.common.runtime.settings import BreakerSettings
 from libs.common.store.batch import Batch
+from libs.common.store.breakers import SharedBreakers
 from libs.common.store.client import connect
+from libs.common.store.dead_letters import DeadLetters
+from libs.common.store.halts import Halts
 from libs.common.store.head import Held
+from libs.common.store.in_flight import InFlightOrders
 from libs.common.store.intake import Admission, Intake, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
-from libs.common.store.orders import NO_LIMIT, Orders, Retention
+from libs.common.store.orders import NO_LIMIT, Orders
 from libs.common.store.published import Published
+from libs.common.store.reconciliation import Reconciliation
+from libs.common.store.retention import Retention
 from libs.common.store.tables import TableStore
 from libs.common.store.upkeep import Upkeep
 from libs.common.telemetry.worker_metrics import WorkerMetrics
@@ -95,7 +102,8 @@ class _InTestTime:
         pass
 
 
-def _timed(kind: type[T], clock: ManualClock) -> type[T]:
+def timed(kind: type[T], clock: ManualClock) -> type[T]:
+    """Return a part of the store at the clock of the test."""
     return type(f"Timed{kind.__name__}", (_InTestTime, kind), {"clock": clock})
 
 
@@ -108,17 +116,19 @@ class Worker:
         self.registry = CollectorRegistry()
         self.metrics = WorkerMetrics(self.registry)
         self.client = connect(options.pop("url", rig.server.url), timeout_s=5)
-        self.lanes = _timed(Lanes, rig.clock)(self.client, rig.keys, self.holder)
-        self.orders = _timed(Orders, rig.clock)(self.client, rig.keys, self.holder, RETENTION)
+        self.lanes = timed(Lanes, rig.clock)(self.client, rig.keys, self.holder)
+        self.orders = timed(Orders, rig.clock)(self.client, rig.keys, self.holder, RETENTION)
+        self.shared_breakers = timed(SharedBreakers, rig.clock)(self.client, rig.keys)
         self.leases = Leases(rig.clock, LEASE_MS)
         self.solo = Solo()
-        self.breakers = Breakers(rig.breaker, rig.clock, self.orders.report)
+        self.breakers = Breakers(rig.breaker, rig.clock, self.shared_breakers.report)
         self.mapping = MappingCheck(TableStore(self.client, rig.keys), rig.symbols)
         self.attempts = Attempts(
             lanes=self.lanes,
             orders=self.orders,
             resolver=Resolver(self.orders),
             breakers=self.breakers,
+            shared_breakers=self.shared_breakers,
             clock=rig.clock,
             metrics=self.metrics,
             lease_ms=LEASE_MS,
@@ -131,7 +141,15 @@ class Worker:
             lanes=self.lanes,
             orders=self.orders,
             attempts=self.attempts,
-            planner=Planner(self.mapping, Instruments(rig.clock), self.published, rig.clock),
+            planner=Planner(
+                mapping=self.mapping,
+                instruments=Instruments(rig.clock),
+                published=self.published,
+                days=Reconciliation(self.client, rig.keys, self.holder),
+                in_flight=InFlightOrders(self.client, rig.keys),
+                halts=Halts(self.client, rig.keys),
+                clock=rig.clock,
+            ),
             clock=rig.clock,
             metrics=self.metrics,
             poison_limit=POISON_LIMIT,
@@ -222,8 +240,8 @@ class WorkerRig:
         self.keys = Keys()
         self.redis: sync_redis.Redis = server.client()
         self.client = connect(server.url, timeout_s=5)
-        self.intake = _timed(Intake, clock)(self.client, self.keys)
-        self.upkeep = _timed(Upkeep, clock)(self.client, self.keys)
+        self.intake = timed(Intake, clock)(self.client, self.keys)
+        self.upkeep = timed(Upkeep, clock)(self.client, self.keys)
         self.broker = ScriptedBroker(clock)
         self.accounts: dict[AccountName, Account] = {DESK: self.account()}
         self.symbols = list[SymbolEntry]()
@@ -353,6 +371,11 @@ class WorkerRig:
         )
         await self.intake.admissions.submit(admission)
         return alert
+
+    async def replay(self, letter: str) -> None:
+        """Put a dead letter back into its lane."""
+        letters = timed(DeadLetters, self.clock)(self.client, self.keys)
+        await letters.replay(DeadLetterId(letter), max_age_ms=60_000)
 
     async def reclaim(self, lane: str = "desk:BTC") -> None:
         """Let the lease of a lane run out, and its token be issued anew."""

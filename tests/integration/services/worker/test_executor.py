@@ -508,7 +508,7 @@ async def test_an_order_that_is_recorded_as_filled_is_settled_without_sending(
     assert rig.is_at_rest()
 
 
-async def test_the_plan_of_the_first_attempt_stays_whatever_the_account_says_later(
+async def test_what_was_certainly_not_executed_is_planned_anew_by_whoever_goes_on(
     rig: WorkerRig, broker: ScriptedBroker
 ):
     rig.accounts[DESK] = rig.account(default_quantity=Decimal(1))
@@ -517,7 +517,8 @@ async def test_the_plan_of_the_first_attempt_stays_whatever_the_account_says_lat
     await rig.worker("a").run_lane()
     rig.accounts[DESK] = rig.account(default_quantity=Decimal(5))
     await rig.run_to_rest(rig.worker("b"))
-    assert [one.plan.quantity for one in broker.requests] == [Decimal(1)] * 4
+    quantities = [one.plan.quantity for one in broker.requests]
+    assert (quantities[0], quantities[-1], len(quantities)) == (Decimal(1), Decimal(5), 4)
 
 
 # Heads that cannot be executed.

@@ -152,7 +152,7 @@ async def test_the_table_is_read_only_where_it_has_changed(rig: WorkerRig, worke
     assert reads.tables == 2
 
 
-async def test_an_order_that_was_planned_before_goes_on_as_planned(
+async def test_an_order_that_was_not_executed_is_mapped_again(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker
 ):
     await confirm(rig, "BTCUSDT", "BTC/USDT")
@@ -164,7 +164,7 @@ async def test_an_order_that_was_planned_before_goes_on_as_planned(
     await confirm(rig, "BTCUSDT", "BTC/USDC", before="BTC/USDT")
     await worker.mapping.refresh()
     await rig.run_to_rest(worker)
-    assert rig.ended(alert) == ("EXECUTED", "filled")
+    assert rig.ended(alert) == ("REJECTED", "mapping_changed")
 
 
 async def test_the_table_follows_changes_and_an_outage_is_told_once(

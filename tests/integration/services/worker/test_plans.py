@@ -1,5 +1,6 @@
 """Instructions of several steps: what is closed before something is opened, what is cancelled, what is only asked."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ from libs.common.domain.errors import BrokerThrottled, LookUpUnavailable
 from libs.common.domain.ids import AlertId, ClientOrderId, Market, client_order_id
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport, OrderRequest, OrderType, Side
-from libs.common.domain.venue import OpenOrder
+from libs.common.domain.venue import Balance, OpenOrder
 from libs.common.policy.risk_rules import RiskBook, RiskRules
 from libs.common.policy.symbols import SymbolEntry
 from libs.common.runtime.account_settings import OnUnknown
@@ -325,11 +326,131 @@ async def test_what_was_read_long_ago_says_nothing_of_an_exposure(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker
 ):
     rig.accounts[DESK] = rig.account(risk=EXPOSED, is_reconciled=True)
-    old = PublishedPosition(quantity=Decimal(0), at_ms=rig.clock.now_ms() - 111_000)
+    old = PublishedPosition(quantity=Decimal(1), at_ms=rig.clock.now_ms() - 111_000)
     await worker.published.publish_position(DESK, BTC, old)
     alert = await rig.admit(price=Decimal(100), max_age_ms=5_000)
     await rig.run_to_rest()
     assert rig.ended(alert) == ("EXPIRED", "too_old")
+
+
+async def test_a_market_that_cannot_be_read_any_more_does_not_stop_the_others(rig: WorkerRig, worker: Worker):
+    rig.accounts[DESK] = rig.account(risk=EXPOSED, is_reconciled=True)
+    delisted = PublishedPosition(quantity=Decimal(0), at_ms=rig.clock.now_ms() - 999_000)
+    await worker.published.publish_position(DESK, Market("GONE"), delisted)
+    alert = await rig.admit(price=Decimal(100))
+    await rig.run_to_rest()
+    assert rig.ended(alert) == ("EXECUTED", "filled")
+
+
+async def test_a_second_attempt_is_judged_as_the_first_one_was(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    rig.accounts[DESK] = rig.account(risk=RiskBook(RiskRules(max_daily_loss=Decimal(100))))
+    broker.balance = Balance(equity=Decimal(1_000), day_pnl=Decimal(0))
+    broker.then(fails(BrokerThrottled("slow down", retry_after_ms=7_000)))
+    alert = await rig.admit()
+    await worker.run_lane()
+    broker.balance = Balance(equity=Decimal(500), day_pnl=Decimal(-500))
+    await rig.run_to_rest()
+    assert rig.ended(alert) == ("REJECTED", "risk")
+    assert broker.executed == []
+
+
+async def test_the_day_of_a_venue_that_tells_no_profit_begins_with_the_first_equity_seen(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    rig.accounts[DESK] = rig.account(risk=RiskBook(RiskRules(max_daily_loss=Decimal(100))))
+    broker.balance = Balance(equity=Decimal(1_000))
+    first = await rig.admit()
+    await worker.run_lane()
+    broker.balance = Balance(equity=Decimal(899))
+    second = await rig.admit()
+    await worker.run_lane()
+    assert (rig.ended(first), rig.ended(second)) == (("EXECUTED", "filled"), ("REJECTED", "risk"))
+
+
+async def test_a_replayed_target_is_planned_by_what_is_open_now(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    broker.then(refused())
+    target = {"action": Action.TARGET, "quantity": "3", "position": MarketPosition.LONG}
+    alert = await rig.admit(**target)
+    await worker.run_lane()
+    assert rig.ended(alert) == ("REJECTED", "venue_rejected")
+    broker.positions[BTC] = Decimal(3)
+    [(letter, _)] = rig.redis.xrange(rig.keys.dead)
+    await rig.replay(letter)
+    await worker.run_lane()
+    assert rig.ended(alert) == ("SKIPPED", "already_there")
+    assert len(broker.requests) == 1
+
+
+async def test_what_depends_on_a_position_waits_for_a_market_order_that_is_not_filled_yet(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    broker.then(reports(OrderState.ACCEPTED))
+    bought = await rig.admit()
+    close = await rig.admit(action=Action.CLOSE_ALL, quantity=None, max_age_ms=600_000)
+    await worker.run_lane()
+    await worker.run_lane()  # the first one waited long enough for others to have their turn
+    assert rig.ended(bought) == ("EXECUTED", "accepted")
+    assert rig.history(close)[-1] == ("PARKED", "awaiting_fill")
+    broker.positions[BTC] = Decimal(1)
+    rig.redis.zrem(rig.keys.following, rig.order_id(bought))  # as the follower does at its end
+    await rig.run_to_rest()
+    assert sent(broker)[-1] == (Side.SELL, Decimal(1), True)
+    assert rig.ended(close) == ("EXECUTED", "filled")
+
+
+async def test_a_position_is_not_believed_before_the_venues_lag_has_passed_since_the_last_fill(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    broker.capabilities = replace(broker.capabilities, look_up_lag_ms=2_000)
+    rig.accounts[DESK] = rig.account(is_reconciled=True)
+    await rig.admit()
+    close = await rig.admit(action=Action.CLOSE_ALL, quantity=None)
+    await worker.run_lane()
+    assert rig.parked() == {"desk:BTC": 2_000}
+    broker.positions[BTC] = Decimal(1)
+    await rig.run_to_rest()
+    assert rig.ended(close) == ("EXECUTED", "filled")
+
+
+async def test_a_lane_that_is_paused_by_hand_leaves_its_venue_alone(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+
+    async def position(market: Market) -> Decimal:
+        asked.append(market)
+        return Decimal(1)
+
+    monkeypatch.setattr(broker, "position", position)
+    scope = "account=desk;strategy=*;symbol=*"
+    rig.redis.hset(rig.keys.halts, scope, "pause|0|ops|why")
+    alert = await rig.admit(action=Action.CLOSE_ALL, quantity=None)
+    await worker.run_lane()
+    assert rig.history(alert)[-1] == ("PARKED", "halted")
+    assert asked == []
+    rig.redis.hdel(rig.keys.halts, scope)
+    await rig.run_to_rest()
+    assert rig.ended(alert) == ("EXECUTED", "filled")
+
+
+async def test_a_recorded_cancel_obeys_a_halt_too(rig: WorkerRig, broker: ScriptedBroker):
+    broker.resting = [rests("1")]
+    alert = await rig.admit(action=Action.CANCEL, quantity=None)
+
+    async def dies() -> None:
+        broker.before_sending = None
+        raise RuntimeError("killed")
+
+    broker.before_sending = dies
+    await rig.worker("dies").run_lane()
+    rig.redis.hset(rig.keys.halts, "account=*;strategy=*;symbol=*", "reject|0|ops|why")
+    await rig.run_to_rest(rig.worker("takes over"))
+    assert rig.ended(alert) == ("REJECTED", "halted")
+    assert broker.cancelled == []
 
 
 async def test_the_opening_order_of_a_flip_is_judged_again_where_another_worker_goes_on(

@@ -3,7 +3,8 @@ import pytest
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.ids import AccountName, Market
 from libs.common.runtime.settings import BreakerSettings
-from libs.common.store.orders import BreakerReport, Go, Permit
+from libs.common.store.breakers import BreakerReport, Permit
+from libs.common.store.orders import Go
 from services.worker import breakers as breakers_module
 from services.worker.breakers import Breakers
 from tests.support.clock import ManualClock
@@ -200,3 +201,26 @@ async def test_a_success_elsewhere_starts_the_row_of_the_account_afresh(breakers
     await breakers.succeeded(DESK, Market("C"), go())
     await breakers.failed(DESK, Market("A"), go())
     assert told.verdicts_of(DESK) == []
+
+
+async def test_a_market_that_fails_by_itself_gives_the_accounts_probe_to_another_one(
+    breakers: Breakers, told: Told
+):
+    probing = Go(
+        0, 0, 5_000, market_breaker=Permit(2, is_probe=True), account_breaker=Permit(1, is_probe=True)
+    )
+    await breakers.failed(DESK, BTC, probing)
+    assert [(one.scope, one.opens, one.frees_probe) for one in told.reports] == [
+        (SCOPE, True, False),
+        (DESK, True, True),
+    ]
+
+
+async def test_an_account_whose_probe_fails_in_a_market_without_a_past_opens_again(
+    breakers: Breakers, told: Told
+):
+    probing = Go(
+        0, 0, 5_000, market_breaker=Permit(0, is_probe=False), account_breaker=Permit(1, is_probe=True)
+    )
+    await breakers.failed(DESK, BTC, probing)
+    assert [(one.scope, one.frees_probe) for one in told.reports] == [(DESK, False)]

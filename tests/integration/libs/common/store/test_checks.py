@@ -1,7 +1,5 @@
 """What is asked of a Redis server before the bridge trusts it."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from redis.asyncio import Redis
 
@@ -11,13 +9,6 @@ from libs.common.store.client import connect
 from tests.support.redis_server import RedisServer
 
 pytestmark = [pytest.mark.redis, pytest.mark.integration]
-
-
-@pytest.fixture
-async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    connected = connect(redis_server.url, timeout_s=5)
-    yield connected
-    await connected.aclose()
 
 
 async def test_a_server_as_it_should_be_passes(client: Redis, redis_server: RedisServer) -> None:

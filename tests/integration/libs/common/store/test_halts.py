@@ -1,9 +1,6 @@
-"""Kill switches in Redis."""
-
-from collections.abc import AsyncIterator
+"""Halts in Redis."""
 
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import EditConflict, StoreCorrupt, StoreUnavailable
@@ -12,18 +9,10 @@ from libs.common.policy.halts import EVERYTHING, Halt, HaltMode, Scope
 from libs.common.store.client import connect
 from libs.common.store.halts import Halts, HaltTable, Lifted, NotSet
 from libs.common.store.keys import Keys
-from tests.support.redis_server import RedisServer
 
 DESK = Scope(AccountName("desk"))
 NARROW = Scope(AccountName("desk"), "Trend; length=20", Market("BTC/USDT:USDT"))
 NOW_MS = 1_780_000_000_000
-
-
-@pytest_asyncio.fixture
-async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    client = connect(redis_server.url, timeout_s=5)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """The lists of venues' markets."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
@@ -11,17 +8,9 @@ from libs.common.domain.ids import AccountName, Market
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.markets import KEPT_MS, MarketStore, VenueMarkets
-from tests.support.redis_server import RedisServer
 
 DESK, FUND = AccountName("desk"), AccountName("fund")
 BTC, ETH = Market("BTC/USDT"), Market("ETH/USDT:USDT")
-
-
-@pytest_asyncio.fixture
-async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    client = connect(redis_server.url, timeout_s=5)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

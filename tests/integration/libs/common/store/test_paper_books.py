@@ -2,13 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
 import msgspec
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
@@ -57,13 +56,6 @@ def booking(
         expires_at_ms=NOW + 1,
         may_go=lambda: True,
     )
-
-
-@pytest_asyncio.fixture
-async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    client = connect(redis_server.url, timeout_s=5)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """Positions and balances as workers last read them."""
 
-from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import pytest
-import pytest_asyncio
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
@@ -12,18 +10,10 @@ from libs.common.domain.ids import AccountName, Market
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.published import BALANCE_KEPT_MS, Published, PublishedBalance, PublishedPosition
-from tests.support.redis_server import RedisServer
 
 DESK, FUND = AccountName("desk"), AccountName("fund")
 BTC, ETH = Market("BTC/USDT:USDT"), Market("ETH")
 EXACT = Decimal("-123456789012345678.123456789012345678")
-
-
-@pytest_asyncio.fixture
-async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    client = connect(redis_server.url, timeout_s=5)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
@@ -36,7 +26,7 @@ def position(quantity: Decimal = EXACT, **more: Decimal) -> PublishedPosition:
 
 
 async def test_positions_are_read_as_they_were_published(store: Published):
-    whole = position(average_price=EXACT, last_price=EXACT, unrealised=EXACT, expected=EXACT)
+    whole = position(last_price=EXACT, expected=EXACT)
     await store.publish_position(DESK, BTC, whole)
     await store.publish_position(DESK, ETH, position(Decimal(0)))
     await store.publish_position(FUND, ETH, position(Decimal(7)))

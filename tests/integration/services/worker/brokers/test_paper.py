@@ -326,7 +326,17 @@ async def test_equity_is_cash_and_what_is_open_at_the_last_price(make: Make) -> 
     await broker.place(order(Side.SELL, Decimal(1), Decimal(120), market=Market("ETH")), ours)
     await broker.place(order(Side.BUY, Decimal(1), Decimal(110), market=Market("ETH")), ours)
     # 1,000 - 2 - 1.2 - 1.1 of fees, and 10 earned
-    assert await broker.account() == Balance(equity=Decimal("1005.7"), day_pnl=Decimal("5.7"), currency="EUR")
+    assert await broker.account() == Balance(
+        equity=Decimal("1005.7"), day_pnl=Decimal("5.7"), currency="EUR", exposure=Decimal(200)
+    )
+
+
+async def test_exposure_is_what_is_open_at_the_last_prices_whichever_way(make: Make) -> None:
+    broker = make()
+    assert (await broker.account()).exposure == 0
+    await broker.place(order(Side.BUY, Decimal(2), Decimal(100)), ours)
+    await broker.place(order(Side.SELL, Decimal(1), Decimal(120), market=Market("ETH")), ours)
+    assert (await broker.account()).exposure == 320
 
 
 async def test_the_days_profit_begins_anew_at_midnight_by_universal_time(make: Make) -> None:

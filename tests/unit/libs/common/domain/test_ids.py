@@ -11,7 +11,9 @@ from libs.common.domain.ids import (
     Market,
     alert_id,
     client_order_id,
+    is_client_order_id,
     lane_name,
+    market_of,
     safe_name,
 )
 
@@ -55,6 +57,17 @@ def test_accounts_alerts_and_legs_have_orders_of_their_own():
 def test_a_client_order_id_is_the_same_in_every_version():
     # A changed derivation would trade what is in flight during an update twice.
     assert client_order_id(AccountName("desk"), AlertId("a" * 26), 0) == "ksm4roqnlrzsrtkcotxbbfpqis"
+
+
+def test_our_order_ids_are_told_from_those_of_others():
+    own = client_order_id(AccountName("desk"), AlertId("a"), 0)
+    assert is_client_order_id(own)
+    assert not any(is_client_order_id(name) for name in ("", own[1:], own + "a", own.upper(), own[:-1] + "1"))
+
+
+@pytest.mark.parametrize("strategy", [None, "trend"])
+def test_the_market_of_a_lane_is_in_its_name(strategy: str | None):
+    assert market_of(lane_name(AccountName("desk"), Market("BTC/USDT"), strategy)) == "BTC/USDT"
 
 
 @pytest.mark.parametrize(

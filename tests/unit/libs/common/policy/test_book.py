@@ -90,3 +90,15 @@ def test_a_book_is_stored_flat_so_that_positions_and_books_read_each_other() -> 
     assert msgspec.json.decode(stored, type=Book) == book
     position = msgspec.json.decode(stored, type=Position)
     assert msgspec.json.decode(msgspec.json.encode(position), type=Book) == HELD
+
+
+def test_what_is_left_of_an_order_is_told_to_the_last_digit() -> None:
+    order = msgspec.structs.replace(ORDER, quantity=Decimal(1), filled=Decimal("0." + "1" * 40))
+    assert order.remaining == Decimal("0." + "8" * 39 + "9")
+
+
+def test_the_profit_of_a_day_keeps_every_digit() -> None:
+    book = Book(
+        cash=Decimal("1e20"), opening_worth=Decimal("99999999999999999999.00000000000000000001"), day=5
+    )
+    assert book.day_pnl(5 * DAY_MS) == Decimal("0.99999999999999999999")

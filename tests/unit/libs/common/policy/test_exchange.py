@@ -280,6 +280,20 @@ def test_exits_of_a_resting_order_come_with_its_fill() -> None:
     assert market.states()["1-sl"] == "FILLED"
 
 
+def test_what_one_exit_of_a_pair_closes_in_part_is_taken_from_the_other_to_the_last_digit() -> None:
+    market = Market(uniform=halves)
+    market.must(BUY, "900000000000000000000001.00000003", take_profit="110", stop_loss="90")
+    market.rules = Rules(partial_fills=1.0)
+    with localcontext(prec=28):
+        market.tick("110")
+    assert market.executions[-1].quantity == Decimal("450000000000000000000000.50000001")
+    for order_id in ("1-tp", "1-sl"):
+        order = market.book.order(order_id)
+        assert order is not None
+        with localcontext(prec=28):
+            assert order.remaining == Decimal("450000000000000000000000.50000002")
+
+
 def test_exits_go_when_the_position_is_closed_otherwise() -> None:
     market = Market()
     market.must(BUY, "1", take_profit="110", stop_loss="90")

@@ -9,17 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.domain.order import Side
-from libs.common.policy.fills import (
-    LARGEST,
-    MOST_DECIMALS,
-    Fill,
-    Position,
-    Unfillable,
-    fill,
-    is_multiple,
-    round_down,
-    tidy,
-)
+from libs.common.policy.exact import MOST_DECIMALS
+from libs.common.policy.fills import LARGEST, Fill, Position, Unfillable, fill
 
 ZERO = Decimal(0)
 
@@ -209,20 +200,6 @@ def test_numbers_carry_neither_exponents_nor_trailing_zeros() -> None:
     assert [str(n) for n in (position.quantity, position.cost, position.cash)] == ["1000", "10000", "-10010"]
 
 
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        ("0E-30", "0"),
-        ("-0.0", "0"),
-        ("1E+3", "1000"),
-        ("1.500", "1.5"),
-        ("0.1234567890123456789012345678", None),
-    ],
-)
-def test_tidy_numbers_are_plain(number: str, text: str | None) -> None:
-    assert str(tidy(Decimal(number))) == (text or "0.123456789012345678901235")
-
-
 @pytest.mark.parametrize("number", ["0", "-1", "NaN", "Infinity", "1E-25", str(LARGEST + 1), "1E+400"])
 def test_a_quantity_or_price_out_of_range_is_refused(number: str) -> None:
     for quantity, price in ((Decimal(number), Decimal(1)), (Decimal(1), Decimal(number))):
@@ -244,15 +221,3 @@ def test_a_sale_that_would_slip_to_nothing_is_refused() -> None:
         Position(), Side.SELL, Decimal(1), Decimal(100), slippage_bps=Decimal(10_000), fee_bps=ZERO
     )
     assert isinstance(refused, Unfillable)
-
-
-@given(numbers(), numbers())
-def test_rounding_down_gives_the_largest_multiple_that_is_not_above(number: Decimal, step: Decimal) -> None:
-    rounded = round_down(number, step)
-    assert is_multiple(rounded, step)
-    assert rounded <= number < rounded + step
-
-
-def test_a_number_that_is_no_whole_number_of_steps_is_told_to_the_last_digit() -> None:
-    assert is_multiple(Decimal("1000000000000.00000003"), Decimal("1E-8"))
-    assert not is_multiple(Decimal("1000000000000.000000035"), Decimal("1E-8"))

@@ -4,14 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.domain.lifecycle import ORDER_MOVES, OrderState
+from libs.common.domain.lifecycle import ORDER_MOVES, RESTING, OrderState
 from libs.common.domain.order import OrderPlan, OrderReport, Side
 from libs.common.policy.following import (
     LATEST_MS,
     LOST_LOOK_UPS,
     LOST_MS,
     PRESENT,
-    RESTING,
     SOONEST_MS,
     Absence,
     Fill,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from libs.common.domain.order import Side
 from libs.common.domain.venue import FINEST_STEP
 from libs.common.policy.book import Book
-from libs.common.policy.fills import is_multiple
+from libs.common.policy.exact import is_multiple
 from libs.common.policy.matching import draw_part, reducible
 
 STEPS = st.sampled_from([None, Decimal("0.001"), Decimal("0.5"), Decimal(1), Decimal(3)])
@@ -51,3 +51,9 @@ def test_without_a_share_the_dice_are_not_touched() -> None:
 )
 def test_only_the_other_side_reduces_and_no_more_than_is_held(held: int, side: Side, expected: int) -> None:
     assert reducible(Book(quantity=Decimal(held)), side) == expected
+
+
+def test_what_can_be_reduced_is_told_to_the_last_digit() -> None:
+    held = Decimal("1234567890123456789012345678901234567.899")
+    assert reducible(Book(quantity=held.copy_negate()), Side.BUY) == held
+    assert reducible(Book(quantity=held), Side.SELL) == held

@@ -372,3 +372,14 @@ def test_no_order_that_passes_takes_a_position_beyond_its_limit(
 def test_the_direction_of_a_goal_makes_no_difference() -> None:
     asked = instruction(Action.TARGET, position=MarketPosition.LONG)
     assert risk_needs(RiskRules(max_order_quantity=D(1)), asked) == {Need.POSITION}
+
+
+@pytest.mark.parametrize(("last_digit", "is_exempt"), [("8", True), ("9", True), ("91", False)])
+def test_an_order_lessens_a_position_to_its_last_digit_and_no_further(
+    last_digit: str, is_exempt: bool
+) -> None:
+    whole = "1234567890123456789012345678901234567.89"
+    judged = verdict(
+        {"max_order_quantity": D(1)}, leg(quantity=whole + last_digit), position=D("-" + whole + "9")
+    )
+    assert (judged.breach is None) is is_exempt

@@ -6,27 +6,11 @@ from hypothesis import strategies as st
 
 from libs.common.domain.order import Side
 from libs.common.domain.venue import Instrument
-from libs.common.policy.rounding import (
-    product,
-    round_price,
-    round_quantity,
-    share_in_steps,
-    shown,
-    total,
-)
+from libs.common.policy.rounding import round_price, round_quantity, shown
 
 D = Decimal
 LONG_NUMBERS = st.decimals(min_value=D("1e-20"), max_value=D("1e20"), places=20)
 STEPS = st.sampled_from([D("1e-8"), D("0.25"), D("0.001"), D(1), D(7)])
-
-
-@given(LONG_NUMBERS, LONG_NUMBERS, STEPS)
-def test_a_share_is_the_largest_multiple_that_is_not_above_it(
-    numerator: Decimal, denominator: Decimal, step: Decimal
-) -> None:
-    found = share_in_steps(numerator, denominator, step)
-    assert product(found, denominator) <= numerator
-    assert product(total(found, step), denominator) > numerator
 
 
 @given(LONG_NUMBERS, STEPS, st.sampled_from(list(Side)))
@@ -43,10 +27,6 @@ def test_a_rounded_price_is_never_worse_and_less_than_a_step_away(
 def test_without_steps_numbers_stay_as_they_are(instrument: Instrument | None, number: Decimal) -> None:
     assert str(round_quantity(number, instrument)) == str(number)
     assert str(round_price(number, Side.BUY, None)) == str(number)
-
-
-def test_a_sum_of_far_apart_numbers_is_exact() -> None:
-    assert total(D("1e40"), D("1e-40"), D("-1e40")) == D("1e-40")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -78,6 +79,50 @@ def test_the_alerts_quantity_comes_before_the_accounts_and_keeps_all_of_its_digi
     assert isinstance(answer, Planned)
     assert str(answer.plan.legs[0].quantity) == "0.123456789012345678"
     assert answer.sizing == "0.123456789012345678 units"
+
+
+@pytest.mark.parametrize("abilities", [ALL, PLAIN_VENUE])
+@pytest.mark.parametrize("time_in_force", [None, TimeInForce.IOC])
+@pytest.mark.parametrize("price", [None, D(100)])
+@pytest.mark.parametrize("quantity", [None, "0.25", "1E+3"])
+@pytest.mark.parametrize("action", [Action.BUY, Action.SELL])
+def test_a_plain_order_is_planned_alike_whether_the_market_was_asked_for_or_not(
+    action: Action,
+    quantity: str | None,
+    price: Decimal | None,
+    time_in_force: TimeInForce | None,
+    abilities: OrderAbilities,
+) -> None:
+    asked = instruction(action, quantity, price=price, time_in_force=time_in_force)
+    at_once = plan_order(asked, Readings(), None, abilities)
+    assert at_once == plan_order(asked, Readings(instrument=Instrument()), None, abilities)
+
+
+@pytest.mark.parametrize("held", ["LONG", "-LONG"])
+def test_closing_all_closes_what_is_held_to_the_last_digit(held: str) -> None:
+    quantity = "1234567890123456789012345678901234567.899"
+    held = held.replace("LONG", quantity)
+    side = Side.BUY if held.startswith("-") else Side.SELL
+    assert legs(instruction(Action.CLOSE_ALL), position=D(held)) == [(side, quantity, True)]
+    opposite = Action.BUY if side is Side.BUY else Action.SELL
+    assert legs(instruction(opposite, "1e60", reduce_only=True), position=D(held)) == [(side, quantity, True)]
+    position = MarketPosition.LONG if side is Side.BUY else MarketPosition.SHORT
+    for action in (Action.FLIP, Action.TARGET):
+        turned = legs(instruction(action, "1", position=position), position=D(held))
+        assert turned == [(side, quantity, True), (side, "1", False)]
+
+
+@given(
+    st.decimals(min_value=1, max_value=D(10) ** 20, places=18),
+    st.decimals(min_value=1, max_value=D(10) ** 20, places=18),
+    st.sampled_from([1, -1]),
+)
+def test_a_target_trades_exactly_what_is_missing(held: Decimal, size: Decimal, way: int) -> None:
+    assume(held != size)
+    position = MarketPosition.LONG if way > 0 else MarketPosition.SHORT
+    asked = instruction(Action.TARGET, str(size), position=position)
+    [leg] = planned(asked, position=held if way > 0 else held.copy_negate()).plan.legs
+    assert Fraction(leg.quantity) == abs(Fraction(size) - Fraction(held))
 
 
 def test_an_alert_without_a_quantity_takes_the_accounts() -> None:

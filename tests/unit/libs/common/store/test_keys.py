@@ -1,7 +1,8 @@
 import pytest
 
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, LaneName, Market, WebhookName
-from libs.common.store.keys import Keys, is_permanent
+from libs.common.store.keys import Keys
+from tests.support.stray_keys import is_permanent
 
 KEYS = Keys()
 ALL = [

@@ -1,15 +1,25 @@
+import re
 from importlib.resources import files
 
 import pytest
 
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
-from libs.common.domain.lifecycle import ENDED, WORST_FIRST, InstructionState
+from libs.common.domain.lifecycle import (
+    AMBIGUOUS,
+    ENDED,
+    RESTING,
+    WORST_FIRST,
+    InstructionState,
+    OrderState,
+)
 from libs.common.store.client import translate_text
 from libs.common.store.head import Closed, Head, Moved, Stale, handed_out
+from libs.common.store.reconciliation import FILLS_KEPT
 from libs.common.store.scripts import Script, read_each
 
 LUA = files("libs.common.store").joinpath("lua")
 NAMES = sorted(entry.name.removesuffix(".lua") for entry in LUA.iterdir() if entry.name.endswith(".lua"))
+PRELUDE = LUA.joinpath("prelude.lua").read_text()
 OPERATIONS = [name for name in NAMES if name != "prelude"]
 INTAKE = {"admit", "refuse", "probe"}
 """What the ingress runs: denied at the memory limit, on purpose."""
@@ -46,11 +56,7 @@ def test_two_operations_are_two_scripts():
 
 
 def test_the_prelude_ranks_end_states_as_the_lifecycle_does():
-    [line] = [
-        one
-        for one in LUA.joinpath("prelude.lua").read_text().splitlines()
-        if one.startswith("local SEVERITY")
-    ]
+    [line] = [one for one in PRELUDE.splitlines() if one.startswith("local SEVERITY")]
     ranks = {
         state: int(rank)
         for state, rank in (pair.split(" = ") for pair in line.partition("{")[2].rstrip("}").split(", "))
@@ -58,6 +64,16 @@ def test_the_prelude_ranks_end_states_as_the_lifecycle_does():
     worst_first = [state for state in WORST_FIRST if state in ENDED]
     assert sorted(ranks, key=ranks.__getitem__, reverse=True) == worst_first
     assert set(ranks) == {InstructionState(state) for state in ranks} == ENDED
+
+
+@pytest.mark.parametrize(("name", "states"), [("AMBIGUOUS", AMBIGUOUS), ("RESTING", RESTING)])
+def test_the_prelude_groups_order_states_as_the_lifecycle_does(name: str, states: frozenset[OrderState]):
+    [words] = re.findall(rf"^local {name} = {{(.*)}}$", PRELUDE, re.MULTILINE)
+    assert {word.removesuffix(" = true") for word in words.split(", ")} == states
+
+
+def test_the_prelude_keeps_as_many_fills_as_the_comparison_counts_on():
+    assert re.findall(r"^local FILLS_KEPT = (\d+)$", PRELUDE, re.MULTILINE) == [str(FILLS_KEPT)]
 
 
 @pytest.mark.parametrize(

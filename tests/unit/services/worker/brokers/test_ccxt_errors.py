@@ -1,5 +1,7 @@
 """What decides over a failed call, one fact at a time."""
 
+from email.utils import formatdate
+
 import aiohttp
 import ccxt
 import pytest
@@ -15,6 +17,7 @@ from services.worker.brokers.ccxt_errors import (
 )
 from services.worker.brokers.ccxt_exchange import Answer, Call, NotSentError, TooLateError, WithoutIdError
 from services.worker.brokers.ccxt_venues import UNKNOWN, VENUES
+from tests.support.clock import START_MS
 
 
 def call(body: str | None = None, status: int = 200, *, has_left: bool = True, retry_after: str = "") -> Call:
@@ -74,14 +77,21 @@ JSON = '{"code": 1}'
     ids=lambda value: repr(value)[:70],
 )
 def test_a_failed_call_means(error: Exception, how_far: Call, expected: type[Exception]) -> None:
-    assert type(meaning(error, how_far, UNKNOWN, ())) is expected
+    assert type(meaning(error, how_far, UNKNOWN, (), START_MS)) is expected
 
 
 @pytest.mark.parametrize(
-    ("text", "wait_ms"), [("7", 7_000), ("", None), ("soon", None), ("9" * 30, 86_400_000)]
+    ("text", "wait_ms"),
+    [
+        ("7", 7_000),
+        ("", None),
+        ("soon", None),
+        ("9" * 30, 86_400_000),
+        (formatdate(START_MS // 1_000 + 30, usegmt=True), 30_000),
+    ],
 )
 def test_the_wait_that_is_asked_for_is_kept_within_a_day(text: str, wait_ms: int | None) -> None:
-    found = meaning(ccxt.DDoSProtection(), call("", 429, retry_after=text), UNKNOWN, ())
+    found = meaning(ccxt.DDoSProtection(), call("", 429, retry_after=text), UNKNOWN, (), START_MS)
     assert isinstance(found, BrokerThrottled)
     assert found.retry_after_ms == wait_ms
 
@@ -107,9 +117,9 @@ def test_the_code_is_the_innermost_one(body: str, code: str | None) -> None:
 
 def test_codes_come_before_what_ccxt_makes_of_them() -> None:
     bybit = VENUES["bybit"]
-    late = meaning(ccxt.InvalidOrder(), call('{"retCode": 170146}'), bybit, ())
+    late = meaning(ccxt.InvalidOrder(), call('{"retCode": 170146}'), bybit, (), START_MS)
     assert isinstance(late, OrderOutcomeUnknown)
-    key = meaning(ccxt.DDoSProtection(), call('{"code": -2015}', 401), VENUES["binance"], ())
+    key = meaning(ccxt.DDoSProtection(), call('{"code": -2015}', 401), VENUES["binance"], (), START_MS)
     assert isinstance(key, CredentialsRefused)
 
 

@@ -23,7 +23,6 @@ def test_our_ids_fit_every_exchange(name: str) -> None:
     venue = venue_of(name)
     assert len(OUR_ID) <= venue.id_length
     assert venue.id_alphabet.fullmatch(OUR_ID)
-    assert venue.id_on_wire
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))

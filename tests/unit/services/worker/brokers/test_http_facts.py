@@ -64,6 +64,9 @@ def test_a_price_is_above_zero(price: str | None) -> None:
             {"equity": "1", "day_pnl": "-0.5", "currency": "USD", "more": [1]},
             Balance(equity=Decimal(1), day_pnl=Decimal("-0.5"), currency="USD"),
         ),
+        ({"equity": "1", "exposure": "0"}, Balance(equity=Decimal(1), exposure=Decimal(0))),
+        ({"equity": "1", "exposure": FINE}, Balance(equity=Decimal(1), exposure=Decimal(FINE))),
+        ({"equity": "1", "exposure": None}, Balance(equity=Decimal(1))),
     ],
 )
 def test_the_accounts_money_is_its_equity_and_what_else_is_told(document: Any, expected: Balance) -> None:
@@ -71,9 +74,17 @@ def test_the_accounts_money_is_its_equity_and_what_else_is_told(document: Any, e
 
 
 @pytest.mark.parametrize(
-    "document", [{}, {"equity": None}, {"equity": "Infinity"}, {"equity": "1", "day_pnl": "NaN"}]
+    "document",
+    [
+        {},
+        {"equity": None},
+        {"equity": "Infinity"},
+        {"equity": "1", "day_pnl": "NaN"},
+        {"equity": "1", "exposure": "-1"},
+        {"equity": "1", "exposure": "much"},
+    ],
 )
-def test_money_without_a_usable_equity_or_profit_is_none_told(document: Any) -> None:
+def test_money_without_usable_numbers_is_none_told(document: Any) -> None:
     with pytest.raises(LookUpUnavailable):
         http_facts.account(told(document))
 

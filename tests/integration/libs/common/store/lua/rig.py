@@ -30,21 +30,14 @@ from libs.common.domain.instruction import PLAIN_VERSION
 from libs.common.domain.lifecycle import INSTRUCTION_MOVES, ORDER_MOVES, InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.limits import Limit
+from libs.common.store.breakers import SharedBreakers
 from libs.common.store.client import connect
 from libs.common.store.head import HandedOut, Head, Held
 from libs.common.store.intake import Admission, Intake, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Parking, Reader
-from libs.common.store.orders import (
-    NO_LIMIT,
-    Finding,
-    Go,
-    Intent,
-    OrderOutcome,
-    Orders,
-    Retention,
-    Settlement,
-)
+from libs.common.store.orders import NO_LIMIT, Finding, Go, Intent, OrderOutcome, Orders, Settlement
+from libs.common.store.retention import Retention
 from libs.common.store.scripts import Script
 from libs.common.store.upkeep import Upkeep
 from tests.support.proxy import Proxy
@@ -103,6 +96,10 @@ class Rig:
         return self._part(
             Orders, holder, lambda: Orders(self.client, self.keys, Holder(holder), RETENTION, now_ms=0)
         )
+
+    @property
+    def breakers(self) -> SharedBreakers:
+        return self._part(SharedBreakers, "", lambda: SharedBreakers(self.client, self.keys, now_ms=0))
 
     @property
     def intake(self) -> Intake:

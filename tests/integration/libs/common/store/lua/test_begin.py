@@ -85,18 +85,18 @@ async def test_an_order_that_may_be_under_way_is_never_sent_again(rig: Rig, atte
             assert await rig.begin(hold, attempt=attempt, nonce="n2") == Moved()
 
 
-async def test_what_was_certainly_not_executed_may_be_sent_again_with_the_first_plan(rig: Rig):
+async def test_what_was_certainly_not_executed_may_be_sent_again_with_a_plan_made_anew(rig: Rig):
     hold = await rig.hold()
-    await rig.go(hold, nonce="n1", plan=b"first")
+    await rig.go(hold, nonce="n1", plan=b"second")
     await rig.resolve(hold, OrderState.NOT_EXECUTED, nonce="n1")
     with rig.nothing_written():
         assert await rig.begin(hold, attempt=1, nonce="n1") == Moved()
     rig.now_ms += 50
     await rig.go(hold, attempt=2, nonce="n2", plan=b"second")
     order = rig.order(hold.order_id)
-    assert (order["attempt"], order["nonce"], order["plan"]) == ("2", "n2", "first")
+    assert (order["attempt"], order["nonce"], order["plan"]) == ("2", "n2", "second")
     record = rig.instruction(hold.head.alert_id)
-    assert (record["attempts"], record["orders"], record["plan"]) == ("2", hold.order_id, "first")
+    assert (record["attempts"], record["orders"], record["plan"]) == ("2", hold.order_id, "second")
     assert rig.history(hold.head.alert_id) == ["QUEUED", "SENDING", "NOT_EXECUTED", "SENDING"]
 
 

@@ -76,7 +76,12 @@ async def test_a_fill_is_noted_with_the_venues_words_and_the_order_is_due_again(
     assert (entry["reason"], entry["detail"]) == (order.client_order_id, "1 at 9")
     assert codec.ORDER_REPORT.decode(entry["note"].encode()) == HALF
     assert fills(rig) == [
-        {"market": "BTC", "order": order.client_order_id, "quantity": "0.000000000000000001"}
+        {
+            "market": "BTC",
+            "order": order.client_order_id,
+            "quantity": "0.000000000000000001",
+            "at": str(rig.now_ms),
+        }
     ]
     assert rig.redis.pttl(rig.keys.order(order.client_order_id)) == -1
 

@@ -1,10 +1,11 @@
-"""What keeps `begin` from letting an order out: kill switches, and a venue that asked to be left alone."""
+"""What keeps `begin` from letting an order out: halts, and a venue that asked to be left alone."""
 
 import pytest
 
 from libs.common.domain.ids import AccountName
 from libs.common.domain.reasons import Reason
-from libs.common.store.orders import BreakerReport, Expired, Go, Halted, Pause, Wait
+from libs.common.store.breakers import BreakerReport, Pause
+from libs.common.store.orders import Expired, Go, Halted, Wait
 from tests.integration.libs.common.store.lua.rig import START_MS, Rig
 
 DESK = AccountName("desk")
@@ -87,7 +88,7 @@ async def test_a_resumed_account_goes_on(rig: Rig):
 async def test_a_venues_wish_holds_for_all_lanes_of_the_account_and_no_other(rig: Rig):
     first, second = await rig.hold("A"), await rig.hold("B")
     other = await rig.hold("A", accounts=("fund",))
-    await rig.do(rig.orders().pause(Pause(DESK, 7_000)))
+    await rig.do(rig.breakers.pause(Pause(DESK, 7_000)))
     for hold in (first, second):
         assert await rig.begin(hold) == Wait(START_MS + 7_000, Reason.THROTTLED, START_MS)
     await rig.go(other)
@@ -97,19 +98,19 @@ async def test_a_venues_wish_holds_for_all_lanes_of_the_account_and_no_other(rig
 
 async def test_the_longer_of_two_pauses_holds(rig: Rig):
     hold = await rig.hold()
-    assert await rig.do(rig.orders().pause(Pause(DESK, 7_000)))
-    assert not await rig.do(rig.orders().pause(Pause(DESK, 1_000)))
+    assert await rig.do(rig.breakers.pause(Pause(DESK, 7_000)))
+    assert not await rig.do(rig.breakers.pause(Pause(DESK, 1_000)))
     assert (await rig.begin(hold)).until_ms == START_MS + 7_000
-    assert await rig.do(rig.orders().pause(Pause(DESK, 9_000)))
+    assert await rig.do(rig.breakers.pause(Pause(DESK, 9_000)))
     assert (await rig.begin(hold)).until_ms == START_MS + 9_000
 
 
 async def test_an_exit_may_pass_an_open_breaker_but_no_pause(rig: Rig):
     hold = await rig.hold()
     for scope in ("desk", "desk:BTC"):
-        await rig.do(rig.orders().report(BreakerReport(scope, 0, opens=True, reset_ms=10_000)))
+        await rig.do(rig.breakers.report(BreakerReport(scope, 0, opens=True, reset_ms=10_000)))
     assert isinstance(await rig.begin(hold), Wait)
-    await rig.do(rig.orders().pause(Pause(DESK, 500)))
+    await rig.do(rig.breakers.pause(Pause(DESK, 500)))
     assert (await rig.begin(hold, is_exit=True, passes_breaker=True)).reason is Reason.THROTTLED
     rig.now_ms += 500
     go = await rig.go(hold, is_exit=True, passes_breaker=True)

@@ -134,7 +134,12 @@ async def test_fills_are_noted_once_where_positions_are_compared(rig: Rig):
     ends = Settlement(hold.held, hold.head.entry_id, InstructionState.EXECUTED, Reason.FILLED, "", outcome)
     await rig.lose_reply("settle", lambda: rig.do(rig.orders().settle.submit(ends)))
     [(_, fields)] = rig.redis.xrange(f"{rig.keys.prefix}fills:desk")
-    assert fields == {"market": "BTC", "order": hold.order_id, "quantity": "-0.000000000000000001"}
+    assert fields == {
+        "market": "BTC",
+        "order": hold.order_id,
+        "quantity": "-0.000000000000000001",
+        "at": str(START_MS),
+    }
 
 
 async def test_an_account_may_rather_lose_sight_of_an_order_than_hold_its_lane(rig: Rig):

@@ -49,7 +49,7 @@ async def test_what_is_too_old_is_not_planned(rig: Rig):
 
 
 @pytest.mark.parametrize("mode", ["reject", "pause", "close-only"])
-async def test_kill_switches_hold_but_close_only(rig: Rig, mode: str):
+async def test_halts_hold_it_but_close_only(rig: Rig, mode: str):
     hold = await rig.hold()
     scope = "account=*;strategy=trend;symbol=*"
     rig.redis.hset(f"{rig.keys.prefix}halts", scope, f"{mode}|0|ops|why")

@@ -1,7 +1,8 @@
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.reasons import Reason
-from libs.common.store.orders import BreakerReport, Go, Wait
+from libs.common.store.breakers import BreakerReport
+from libs.common.store.orders import Go, Wait
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
 SCOPE = "desk"
@@ -10,7 +11,7 @@ PROBE_MS = 4_000
 
 
 async def report(rig: Rig, generation: int, *, opens: bool) -> None:
-    await rig.do(rig.orders().report(BreakerReport(SCOPE, generation, opens, RESET_MS)))
+    await rig.do(rig.breakers.report(BreakerReport(SCOPE, generation, opens, RESET_MS)))
 
 
 def breaker(rig: Rig) -> str:
@@ -40,7 +41,7 @@ async def test_an_open_breaker_lets_nothing_through_until_its_reset(rig: Rig):
 
 
 async def test_the_breaker_of_a_market_holds_its_own_lane_and_no_other(rig: Rig):
-    await rig.do(rig.orders().report(BreakerReport("desk:A", 0, opens=True, reset_ms=RESET_MS)))
+    await rig.do(rig.breakers.report(BreakerReport("desk:A", 0, opens=True, reset_ms=RESET_MS)))
     one, two = await rig.hold("A"), await rig.hold("B")
     assert await rig.begin(one) == Wait(START_MS + RESET_MS, Reason.BREAKER_OPEN, START_MS)
     await rig.go(two)
@@ -131,14 +132,14 @@ async def test_a_breaker_that_is_open_costs_no_slot_of_the_limit(rig: Rig):
 
 
 async def test_breakers_of_other_scopes_are_not_touched(rig: Rig):
-    await rig.do(rig.orders().report(BreakerReport("desk:BTC", 0, opens=True, reset_ms=RESET_MS)))
+    await rig.do(rig.breakers.report(BreakerReport("desk:BTC", 0, opens=True, reset_ms=RESET_MS)))
     hold = await rig.hold("ETH")
     assert isinstance(await rig.begin(hold), Go)
 
 
 async def test_re_sent_after_a_lost_reply_it_moves_nothing_twice(rig: Rig):
     one = BreakerReport(SCOPE, 0, opens=True, reset_ms=RESET_MS)
-    await rig.lose_reply("report", lambda: rig.orders().report(one))
+    await rig.lose_reply("report", lambda: rig.breakers.report(one))
     assert breaker(rig).startswith("open|1|")
     assert rig.journal().count(("BREAKER", "open")) == 1
 
@@ -178,3 +179,17 @@ async def test_junk_in_one_breaker_fails_its_item_alone_in_begin(rig: Rig):
     assert isinstance(bad, StoreCorrupt)
     assert isinstance(good, Go)
     await rig.resolve(two, OrderState.NOT_EXECUTED, nonce="nonce-1")
+
+
+async def test_a_freed_probe_goes_to_the_next_order_and_moves_nothing_else(rig: Rig):
+    await report(rig, 0, opens=True)
+    rig.now_ms += RESET_MS
+    first, second = await rig.hold("A"), await rig.hold("B")
+    go = await rig.go(first, probe_ms=PROBE_MS)
+    assert isinstance(await rig.begin(second), Wait)
+    freed = BreakerReport(
+        SCOPE, go.account_breaker.generation, opens=True, reset_ms=RESET_MS, frees_probe=True
+    )
+    await rig.lose_reply("report", lambda: rig.breakers.report(freed))
+    again = await rig.go(second, probe_ms=PROBE_MS)
+    assert again.account_breaker == go.account_breaker

@@ -77,6 +77,10 @@ def test_a_credential_may_stand_among_its_words(place: str) -> None:
         ("ETH/USDT buy 250$", {"quantity": Decimal(250), "unit": QuantityUnit.QUOTE}),
         ("ETHUSDT pos 2", {"position": MarketPosition.LONG, "quantity": Decimal(2)}),
         ("ETHUSDT position -2", {"position": MarketPosition.SHORT, "quantity": Decimal(2)}),
+        (
+            "ETHUSDT pos -1.000000000000000000000000000001",
+            {"quantity": Decimal("1.000000000000000000000000000001")},
+        ),
         ("ETHUSDT pos 0", {"action": Action.TARGET, "position": MarketPosition.FLAT, "quantity": None}),
         ("ETHUSDT pos -10%", {"quantity": Decimal(10), "unit": QuantityUnit.PERCENT_OF_EQUITY}),
         ("acctA ETHUSDT close", {"action": Action.CLOSE_ALL, "quantity": None}),

@@ -7,29 +7,19 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 
 from libs.common.domain.ids import ClientOrderId, Market
 from libs.common.domain.order import OrderPlan
 from libs.common.domain.venue import Balance
 from libs.common.policy import exchange
 from libs.common.policy.book import Book, Order
+from libs.common.policy.exact import add
 from libs.common.policy.exchange import Execution, Step, Ticket
 from libs.common.policy.faults import Fault, Faults, Latency
-from libs.common.policy.fills import Unfillable, add
+from libs.common.policy.fills import Unfillable
 from libs.common.policy.order_checks import Rules
 from libs.common.policy.retry import Uniform
-
-
-class Deduplication(StrEnum):
-    """What the exchange does with a client order id that it has seen before."""
-
-    NONE = "none"
-    """Executes it again."""
-    OPEN = "open"
-    """Refuses it while the first order is open, executes it again afterwards."""
-    LIFETIME = "lifetime"
-    """Never executes it twice."""
+from services.worker.brokers.port import Deduplication
 
 
 @dataclass(frozen=True, slots=True)

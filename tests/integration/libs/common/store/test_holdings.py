@@ -12,8 +12,8 @@ from libs.common.domain.ids import AccountName, Market, client_order_id
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.order import OrderReport
 from libs.common.domain.reasons import Reason
-from libs.common.store.exposure import LATELY_MS, Exposed, Exposure
 from libs.common.store.head import Head
+from libs.common.store.holdings import LATELY_MS, Holding, Holdings
 from libs.common.store.operator_alerts import OperatorAlert, OperatorAlerts
 from libs.common.store.published import Published, PublishedPosition
 from libs.common.store.records import Records
@@ -35,8 +35,8 @@ async def now_ms(store: FilledStore) -> int:
     return int(seconds) * 1_000 + int(micros) // 1_000
 
 
-async def exposed(store: FilledStore, *, later_ms: int = 0) -> dict[str, Exposed]:
-    found = await Exposure(store.client, store.keys).of(DESK, await now_ms(store) + later_ms)
+async def holdings(store: FilledStore, *, later_ms: int = 0) -> dict[str, Holding]:
+    found = await Holdings(store.client, store.keys).of(DESK, await now_ms(store) + later_ms)
     return {one.market: one for one in found}
 
 
@@ -52,14 +52,14 @@ async def rest(store: FilledStore, market: str) -> Head:
 
 async def test_of_an_account_that_never_did_anything_nothing_is_open(store: FilledStore):
     await store.admit("BTC", accounts=("fund",))
-    assert await exposed(store) == {}
+    assert await holdings(store) == {}
 
 
 async def test_positions_are_those_that_workers_read(store: FilledStore):
     published = Published(store.client, store.keys)
     await published.publish_position(DESK, Market("BTC"), PublishedPosition(quantity=Decimal(-2), at_ms=5))
     await published.publish_position(DESK, Market("ETH"), PublishedPosition(quantity=Decimal(0), at_ms=5))
-    assert await exposed(store) == {"BTC": Exposed(Market("BTC"), Decimal(-2), 5, (), 0, was_traded=False)}
+    assert await holdings(store) == {"BTC": Holding(Market("BTC"), Decimal(-2), 5, (), 0, was_traded=False)}
 
 
 async def test_what_waits_in_a_lane_may_open_something(store: FilledStore):
@@ -67,14 +67,14 @@ async def test_what_waits_in_a_lane_may_open_something(store: FilledStore):
         await store.admit(market, accounts=("desk",))
     held, _ = await store.take()
     await store.park(held)
-    found = await exposed(store)
+    found = await holdings(store)
     assert {market: one.waiting for market, one in found.items()} == {"BTC/USDT:USDT": 2, "ETH": 1}
 
 
 async def test_orders_that_rest_are_found_after_their_instruction_is_forgotten(store: FilledStore):
     head = await rest(store, "BTC")
     await store.client.delete(store.keys.instruction(head.alert_id, head.account))
-    found = await exposed(store, later_ms=LATELY_MS * 2)
+    found = await holdings(store, later_ms=LATELY_MS * 2)
     [order] = found["BTC"].resting
     assert (order.client_order_id, order.market) == (client_order_id(DESK, head.alert_id, 0), "BTC")
 
@@ -82,8 +82,8 @@ async def test_orders_that_rest_are_found_after_their_instruction_is_forgotten(s
 async def test_a_market_that_was_traded_lately_may_hold_more_than_was_read(store: FilledStore):
     await store.admit("BTC", accounts=("desk",))
     await store.execute()
-    assert (await exposed(store))["BTC"].was_traded
-    assert await exposed(store, later_ms=LATELY_MS * 2) == {}
+    assert (await holdings(store))["BTC"].was_traded
+    assert await holdings(store, later_ms=LATELY_MS * 2) == {}
 
 
 # The alerts of operators.

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from libs.common.domain.errors import StoreCorrupt
-from libs.common.domain.ids import AccountName, ClientOrderId, Market
+from libs.common.domain.ids import AccountName, ClientOrderId, LaneName, Market, market_of
 from libs.common.store.client import translate
 from libs.common.store.journal import Journal
 from libs.common.store.keys import Keys
@@ -27,7 +27,7 @@ _CHUNK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Exposed:
+class Holding:
     """One market of an account in which something is open, or may be."""
 
     market: Market
@@ -43,8 +43,8 @@ class Exposed:
     """Whether an order was sent lately, so that there may be more than was read."""
 
 
-class Exposure:
-    """Reads it."""
+class Holdings:
+    """Reads them."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
@@ -54,7 +54,7 @@ class Exposure:
         self._published = Published(client, keys)
         self._books = PaperBooks(client, keys)
 
-    async def of(self, account: AccountName, now_ms: int) -> list[Exposed]:
+    async def of(self, account: AccountName, now_ms: int) -> list[Holding]:
         """Return the markets of an account in which something is open or may be, in alphabetical order.
 
         Args:
@@ -80,7 +80,7 @@ class Exposure:
         traded = await self._traded(account, now_ms - LATELY_MS)
         held = {market for market, (quantity, _) in quantities.items() if quantity}
         return [
-            Exposed(
+            Holding(
                 market=market,
                 quantity=quantities.get(market, (None, None))[0],
                 read_at_ms=quantities.get(market, (None, None))[1],
@@ -126,8 +126,9 @@ class Exposure:
                 part = own[start : start + _CHUNK]
                 async with self._client.pipeline(transaction=False) as pipeline:
                     for lane in part:
-                        pipeline.xlen(f"{self._keys.prefix}lane:{lane}")
-                        pipeline.xrange(f"{self._keys.prefix}lane:{lane}", count=1)
+                        key = self._keys.lane(LaneName(lane))
+                        pipeline.xlen(key)
+                        pipeline.xrange(key, count=1)
                     replies: list[Any] = await pipeline.execute()
                 for lane, length, first in zip(part, replies[::2], replies[1::2], strict=True):
                     if first:
@@ -152,4 +153,4 @@ def _market(lane: str, first: Sequence[Any]) -> Market:
     try:
         return codec.INSTRUCTION.decode(read_entry(*first[0]).fields.get("body", "").encode()).market
     except StoreCorrupt:
-        return Market(lane.partition(":")[2].partition(":")[0])
+        return market_of(lane)

@@ -11,15 +11,8 @@ from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderPlan, OrderType, Side
 from libs.common.policy.faults import Fault, Faults
 from libs.common.policy.order_checks import Rules
-from libs.common.policy.simulator import (
-    Accepted,
-    Deduplication,
-    Duplicate,
-    Faulted,
-    PlaceAnswer,
-    Refused,
-    Simulator,
-)
+from services.worker.brokers.port import Deduplication
+from tests.support.simulator import Accepted, Duplicate, Faulted, PlaceAnswer, Refused, Simulator
 
 BTC, ETH = Market("BTC/USDT"), Market("ETH/USDT")
 A, B = ClientOrderId("a"), ClientOrderId("b")

@@ -1,0 +1,38 @@
+"""Waits until alerts have ended."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from libs.common.domain.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from libs.common.domain.ids import AlertId
+    from libs.common.store.readings import Readings
+    from libs.common.store.records import AlertRecord
+
+POLL_S: Final = 0.05
+
+ENDED_WELL: Final = frozenset({"EXECUTED", "SKIPPED"})
+"""End states of an alert that did what it was meant to."""
+
+
+async def until_ended(readings: "Readings", ids: "Iterable[AlertId]", timeout_ms: int) -> "list[AlertRecord]":
+    """Return those of these alerts that are on record, once all of them have ended or the time is up.
+
+    Raises:
+        StoreUnavailable: No answer when the time was up.
+    """
+    names = list(dict.fromkeys(ids))
+    deadline_s = time.monotonic() + timeout_ms / 1_000
+    while True:
+        is_over = time.monotonic() >= deadline_s
+        try:
+            records = await readings.records.alerts(names)
+            if is_over or all(record.has_ended for record in records):
+                return records
+        except StoreUnavailable:  # a restart of Redis passes
+            if is_over:
+                raise
+        await asyncio.sleep(POLL_S)
