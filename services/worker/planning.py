@@ -42,9 +42,6 @@ ASKED_RARELY: Final = frozenset({Need.INSTRUMENT})
 HALTED_MS: Final = 2_000
 """How often a paused lane asks whether it may go on; as in `begin`."""
 
-CLOCK_SKEW_MS: Final = 1_000
-"""By how much the worker that read may have been ahead of Redis, by whose time reservations are released."""
-
 OLDEST_READING_MS: Final = 110_000
 """Below the two minutes for which `begin` remembers what was reserved: older readings could not have seen it."""
 
@@ -283,7 +280,7 @@ class Planner:
         oldest_ms = min(counted, default=now_ms - OLDEST_READING_MS)
         if now_ms - oldest_ms > OLDEST_READING_MS:
             raise LookUpUnavailable("the positions of the account were read too long ago")
-        return exposure(positions.values()), oldest_ms - CLOCK_SKEW_MS
+        return exposure(positions.values()), oldest_ms
 
 
 async def _price(broker: Broker, instruction: Instruction) -> Decimal | None:

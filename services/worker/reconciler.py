@@ -193,8 +193,9 @@ class Reconciler:
             return
         failures: list[LookUpUnavailable] = []
         try:
+            asked_ms = await self._store.time_ms()
             quantity = await self._ask(name, account.broker.position(market))
-            await self._publish_position(name, account.broker, market, quantity, None, failures)
+            await self._publish_position(name, account.broker, market, quantity, None, failures, asked_ms)
             await self._publish_balance(name, account.broker, failures)
         except BridgeError as error:
             self._failed(name, str(error))
@@ -286,7 +287,7 @@ class Reconciler:
                     ),
                 )
                 await self._publish_position(
-                    this.name, this.account.broker, market, venue, look.expected, failures
+                    this.name, this.account.broker, market, venue, look.expected, failures, asked_ms
                 )
                 match judge(look, before.get(market)):
                     case Agreed():
@@ -380,10 +381,10 @@ class Reconciler:
         quantity: Decimal,
         expected: Decimal | None,
         failures: list[LookUpUnavailable],
+        asked_ms: int,
     ) -> None:
-        at_ms = self._clock.now_ms()
         price = await self._try(name, broker.price(market), failures) if quantity else None
-        position = PublishedPosition(quantity=quantity, at_ms=at_ms, last_price=price, expected=expected)
+        position = PublishedPosition(quantity=quantity, at_ms=asked_ms, last_price=price, expected=expected)
         await self._published.publish_position(name, market, position)
 
     async def _publish_balance(

@@ -213,15 +213,15 @@ _ALL: Final = (
     Mutation(
         "ended orders stay",
         "prelude",
-        "do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep_dead) end",
-        "do end",
+        "      redis.call('PEXPIRE', order_key, keep_dead)\n",
+        "",
         FUZZ,
     ),
     Mutation(
         "orders expire before their letters",
         "prelude",
-        "do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep_dead) end",
-        "do redis.call('PEXPIRE', PREFIX .. 'order:' .. order, keep) end",
+        "      redis.call('PEXPIRE', order_key, keep_dead)\n",
+        "      redis.call('PEXPIRE', order_key, keep)\n",
         "test_settle",
     ),
     Mutation(
@@ -420,7 +420,7 @@ _ALL: Final = (
     Mutation("a decision while the request may execute", "decide", "if early >= 0 then return {'EARLY', text(early + 1)} end\n", "", "test_decide"),
     Mutation("a decision counts twice", "decide", "if known[8] == nonce then return {'DONE'} end\n", "", "test_decide"),
     Mutation("a decision about an earlier attempt", "decide", "known[2] ~= attempt or ", "", "test_decide"),
-    Mutation("a decision about what is known", "decide", "(known[1] ~= 'SENDING' and known[1] ~= 'UNKNOWN')", "false", "test_decide"),
+    Mutation("a decision about what is known", "decide", "not AMBIGUOUS[known[1]]", "false", "test_decide"),
     Mutation("a decision parks a held lane", "decide", "'ZADD', PARKED, 'XX', ", "'ZADD', PARKED, ", "test_decide"),
     Mutation("a decision blames the holder", "decide", "{'running', ''}", "{}", "test_decide"),
     Mutation("a decision revives its instruction", "decide", "if of_instruction[1] then", "if true then", "test_decide"),

@@ -11,6 +11,7 @@ _MOST_DIGITS: Final = 28
 """Of a number that is only shown."""
 
 difference = subtract
+"""The same, by the name that callers outside of `policy` know it by."""
 
 
 def round_quantity(quantity: Decimal, instrument: Instrument | None) -> Decimal:

@@ -86,7 +86,7 @@ def plan_order(
 
 
 def _plan_plain(instruction: Instruction, abilities: OrderAbilities) -> Planned | None:
-    """Return the plan of an order that most are, in half the time; None where there is more to say about it."""
+    """Return the plan of an order that most are, in a fraction of the time; None where there is more to it."""
     quantity, time_in_force = instruction.quantity, instruction.time_in_force
     if (
         not quantity

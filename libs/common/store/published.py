@@ -24,7 +24,7 @@ class PublishedPosition(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Decimal
     """Base units, as the venue says; negative is short."""
     at_ms: int
-    """When the venue was asked, by the worker's clock."""
+    """Redis' time before the venue was asked."""
     last_price: Decimal | None = None
     expected: Decimal | None = None
     """What it would be by the orders that we know of; None where that cannot be told."""
