@@ -12,7 +12,7 @@ from cli.documents import Document, decimal, position_document, published_docume
 from cli.filters import account_option, is_same, json_option, symbol_option
 from cli.listing import refuse_unknown
 from cli.output import NOTHING, ago, note, write_json, write_table
-from libs.common.policy.fills import add
+from libs.common.policy.exact import add
 
 if TYPE_CHECKING:
     from libs.common.domain.ids import AccountName, Market

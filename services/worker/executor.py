@@ -17,10 +17,10 @@ from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.domain.lifecycle import RESTING, InstructionState, OrderState
 from libs.common.domain.order import OrderReport, Plan
 from libs.common.domain.reasons import Reason
-from libs.common.policy.following import see, signed
+from libs.common.policy.exact import signed, subtract
+from libs.common.policy.following import see
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.policy.retry import backoff_ms
-from libs.common.policy.rounding import difference
 from libs.common.store.head import Head, Moved, Stale
 from libs.common.store.lanes import Lanes
 from libs.common.store.orders import (
@@ -347,5 +347,5 @@ def _newly_filled(work: Work, leg: Leg, report: OrderReport) -> str:
         return ""
     known = work.order(leg.client_order_id)
     before = codec.ORDER_REPORT.decode(known.answer).filled_quantity if known and known.answer else Decimal(0)
-    filled = difference(report.filled_quantity, before)
+    filled = subtract(report.filled_quantity, before)
     return format(signed(leg.plan.side, filled), "f") if filled else ""

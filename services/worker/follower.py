@@ -18,6 +18,7 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
 from libs.common.domain.ids import AccountName, Market
 from libs.common.domain.order import OrderReport
+from libs.common.policy.exact import signed
 from libs.common.policy.following import (
     LATEST_MS,
     LOST_POLL_MS,
@@ -27,7 +28,6 @@ from libs.common.policy.following import (
     miss,
     poll_ms,
     see,
-    signed,
 )
 from libs.common.runtime.durations import format_duration
 from libs.common.runtime.waiting import wait_for_event

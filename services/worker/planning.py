@@ -15,11 +15,12 @@ from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.order import Plan
 from libs.common.domain.reasons import Reason
 from libs.common.domain.venue import Balance
+from libs.common.policy.exact import subtract
+from libs.common.policy.exposure import gross_value
 from libs.common.policy.halts import Effect, find_stop
 from libs.common.policy.readings import Need, Readings, needs_of
 from libs.common.policy.risk import judge, risk_needs
 from libs.common.policy.risk_rules import NO_RISK, RiskRules
-from libs.common.policy.rounding import difference
 from libs.common.policy.sizing import NothingToDo, Refused, plan_order
 from libs.common.store.halts import Halts
 from libs.common.store.in_flight import InFlightOrders
@@ -31,7 +32,6 @@ from services.worker.brokers.port import Broker
 from services.worker.instruments import Instruments
 from services.worker.mapping import MappingCheck
 from services.worker.persistence import persist
-from services.worker.reconciler import exposure
 from services.worker.work import Ended, Work
 
 T = TypeVar("T")
@@ -255,7 +255,7 @@ class Planner:
             began_with = await self._days.day_began_with(account.name, balance.equity, self._clock.now_ms())
         except BridgeError as error:
             raise LookUpUnavailable(f"what the account's day began with is not known: {error}") from error
-        return msgspec.structs.replace(balance, day_pnl=difference(balance.equity, began_with))
+        return msgspec.structs.replace(balance, day_pnl=subtract(balance.equity, began_with))
 
     async def _exposure(self, account: Account) -> tuple[Decimal | None, int] | None:
         """Return the gross value of all positions as the reconciler published them, and when the oldest was read.
@@ -280,7 +280,7 @@ class Planner:
         oldest_ms = min(counted, default=now_ms - OLDEST_READING_MS)
         if now_ms - oldest_ms > OLDEST_READING_MS:
             raise LookUpUnavailable("the positions of the account were read too long ago")
-        return exposure(positions.values()), oldest_ms
+        return gross_value(positions.values()), oldest_ms
 
 
 async def _price(broker: Broker, instruction: Instruction) -> Decimal | None:

@@ -7,13 +7,15 @@ nothing under way; it is journalled, and what the venue says is counted from the
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, TypeVar, assert_never
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, LookUpUnavailable
 from libs.common.domain.ids import AccountName, ClientOrderId, LaneName, Market, is_client_order_id, lane_name
+from libs.common.policy.exact import subtract
+from libs.common.policy.exposure import gross_value
 from libs.common.policy.halts import HaltMode, Scope
 from libs.common.policy.reconciliation import (
     Agreed,
@@ -50,7 +52,6 @@ ANSWER_WITHIN_S: Final = 5.0
 RETRY_S: Final = 5.0
 """After Redis did not answer."""
 
-_CONTEXT: Final = Context(prec=120)
 
 T = TypeVar("T")
 
@@ -395,14 +396,13 @@ class Reconciler:
         if balance is None:
             return
         began_with = await self._store.day_began_with(name, balance.equity, at_ms)
-        with localcontext(_CONTEXT):
-            day_pnl = balance.day_pnl if balance.day_pnl is not None else balance.equity - began_with
+        day_pnl = balance.day_pnl if balance.day_pnl is not None else subtract(balance.equity, began_with)
         told = PublishedBalance(
             equity=balance.equity,
             at_ms=at_ms,
             day_pnl=day_pnl,
             currency=balance.currency,
-            exposure=exposure((await self._published.positions(name)).values()),
+            exposure=gross_value((await self._published.positions(name)).values()),
         )
         await self._published.publish_balance(name, told)
 
@@ -444,18 +444,6 @@ class Reconciler:
     def _worked(self, name: AccountName) -> None:
         if self._failures.pop(name, None) is not None:
             log.info("account_reconciled", account=name)
-
-
-def exposure(positions: Iterable[PublishedPosition]) -> Decimal | None:
-    """Return the value of positions, long and short; None where an open one has no price."""
-    with localcontext(_CONTEXT):
-        total = Decimal(0)
-        for one in positions:
-            if one.quantity:
-                if one.last_price is None:
-                    return None
-                total += abs(one.quantity) * one.last_price
-        return total
 
 
 def _batches(markets: Sequence[Market], size: int) -> list[Sequence[Market]]:

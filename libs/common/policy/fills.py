@@ -19,7 +19,6 @@ from libs.common.policy.exact import (
     signed,
     tidy,
 )
-from libs.common.policy.exact import add as add  # noqa: PLC0414 - also known by this name
 
 LARGEST: Final = Decimal(10) ** 24
 """The largest quantity or price."""

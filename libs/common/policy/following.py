@@ -8,7 +8,6 @@ import msgspec
 from libs.common.domain.lifecycle import RESTING, OrderState
 from libs.common.domain.order import OrderPlan, OrderReport
 from libs.common.policy.exact import divide, multiply, plain, subtract
-from libs.common.policy.exact import signed as signed  # noqa: PLC0414 - also known by this name
 from libs.common.policy.retry import Uniform
 
 SOONEST_MS: Final = 1_000

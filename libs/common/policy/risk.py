@@ -81,7 +81,8 @@ def risk_needs(rules: RiskRules, instruction: Instruction) -> frozenset[Need]:
         or rules.max_exposure is not None
         or rules.collar_bps is not None
     )
-    if is_valued and is_market:
+    if is_valued:
+        # A sell at a limit far below the market trades at the market.
         needs.add(Need.PRICE)
     if rules.max_daily_loss is not None:
         needs.add(Need.BALANCE)
@@ -152,7 +153,8 @@ class _Bench:
         if leg.is_exit:
             return True
         held = self._readings.position
-        if held is None or self._is_pair:
+        # What rests may be filled together with others that rest: only what trades at once surely meets what is open.
+        if held is None or self._is_pair or leg.type is not OrderType.MARKET:
             return False
         return leg.quantity <= signed(leg.side.opposite, held)
 
@@ -299,10 +301,10 @@ class _Bench:
             self._within("max_orders_per_minute", "minute", _ZERO, Decimal(limit), _ONE)
 
     def _price(self, leg: OrderPlan) -> Decimal | None:
-        """Return about what an order trades at."""
-        own = _own_price(leg)
+        """Return about what an order trades at, at the most."""
+        own, last = _own_price(leg), self._readings.price
         if own is not None:
-            return own
+            return max(own, last) if leg.side is Side.SELL and last is not None else own
         return self._readings.price if self._readings.price is not None else self._instruction.price
 
     def _position_after(self, leg: OrderPlan) -> Decimal | None:
@@ -333,7 +335,10 @@ class _Bench:
 
     def _within(self, rule: str, measure: Measure, base: Decimal, limit: Decimal, more: Decimal) -> None:
         """Hold a limit of the account against what is known here; the rest is for whoever reserves it."""
-        self._at_most(rule, add(base, more), limit)
+        if measure == "minute" and more <= limit:
+            self.verdicts.append(f"{rule} {shown(limit)}: counted as it is sent")
+        else:
+            self._at_most(rule, add(base, more), limit)
         if self.breach is None:
             self.budgets.append(Budget(rule=rule, measure=measure, base=base, limit=limit, add=more))
 

@@ -16,7 +16,6 @@ from libs.common.policy.legs import entry_leg, exit_leg
 from libs.common.policy.readings import Readings, is_plain
 from libs.common.policy.rounding import round_quantity, shown
 
-_STOPS: Final = frozenset({OrderType.STOP, OrderType.STOP_LIMIT})
 _NO_POSITIONS: Final = "it depends on what is open, which the venue does not tell"
 
 
@@ -64,9 +63,8 @@ def plan_order(
     - cancel: the resting orders of the market.
 
     Only what is computed is rounded, down, to the market's step; units as sent also where something else had the
-    venue asked for its steps. Take-profit and stop-loss go with the order that opens. Both orders of a plan have
-    the alert's type and prices, so that nothing trades at a worse price than it names; no stop orders are planned in
-    pairs, for the first would hold up the second, and its lane, until the market comes there.
+    venue asked for its steps. Take-profit and stop-loss go with the order that opens. Both orders of a plan are market
+    orders: one that rested would hold up the other, its lane, and with it whatever should close.
 
     Args:
         instruction: What the alert asked for.
@@ -277,9 +275,9 @@ class _Planner:
             return entry
         if not closable:
             return Planned(Plan(legs=(entry,)), amount.words)
-        if self._asked.order_type in _STOPS:
+        if self._asked.order_type is not OrderType.MARKET:
             kind = self._asked.order_type
-            detail = f"a {kind} order cannot close {shown(held)} and open the other side as well"
+            detail = f"a {kind} order cannot close {shown(held)} and open the other side as well: close first"
             return Refused(Reason.NOT_SUPPORTED, detail)
         leg = self._exit(side, closable, prices)
         if isinstance(leg, Refused):

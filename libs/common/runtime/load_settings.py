@@ -11,7 +11,7 @@ import msgspec
 from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName
 from libs.common.policy.addresses import ANY, NAMED_SETS, AddressList
-from libs.common.runtime.account_settings import CcxtAccount, HttpAccount
+from libs.common.runtime.account_settings import CcxtAccount, HttpAccount, PaperAccount
 from libs.common.runtime.config_file import read_document
 from libs.common.runtime.durations import format_duration
 from libs.common.runtime.secrets import has_secret, read_secret
@@ -22,6 +22,9 @@ from libs.common.runtime.webhook_settings import DEFAULT_WEBHOOK, Auth, WebhookS
 from libs.common.wire.masking import MASK
 
 SHORTEST_LEASE_MS: Final = 1_500
+
+LONGEST_RECONCILE_MS: Final = 100_000
+"""Positions read longer ago say nothing of an exposure: what was sent since is remembered for two minutes."""
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 """What accounts and webhooks may be called."""
@@ -102,6 +105,7 @@ def _check(settings: Settings) -> None:
     _check_symbols(settings)
     _check_times(settings)
     _check_venues(settings)
+    _check_exposures(settings)
 
 
 def _check_names(settings: Settings) -> None:
@@ -215,6 +219,19 @@ def _check_times(settings: Settings) -> None:
                 f"{format_duration(REQUEST_MARGIN_MS)}: a request must be dead before its lane moves to another worker"
             )
             raise Misfit(("accounts", name, "request_expiry"), remark)
+
+
+def _check_exposures(settings: Settings) -> None:
+    """Refuse a limit of the exposure that nobody would count: positions are summed where they are compared."""
+    for name, account in settings.accounts.items():
+        risk = account.risk
+        limits = (risk, *risk.strategies.values(), *risk.symbols.values())
+        if isinstance(account, PaperAccount) or all(one.max_exposure is None for one in limits):
+            continue
+        every_ms = account.reconcile_every_ms
+        if every_ms is None or every_ms > LONGEST_RECONCILE_MS:
+            remark = f"max_exposure counts positions where they are compared: at least every {format_duration(LONGEST_RECONCILE_MS)}"
+            raise Misfit(("accounts", name, "reconcile", "every"), remark)
 
 
 def _check_venues(settings: Settings) -> None:

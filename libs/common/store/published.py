@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import AccountName, Market
-from libs.common.policy.fills import add
+from libs.common.policy.exact import add
 from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 from libs.common.wire.codec import Codec

@@ -22,7 +22,7 @@ WELL = Snapshot(
     lanes_ready=1,
     lanes_held=2,
     lanes_parked=3,
-    parked_for={"resolving": 1, "rate_limit": 2},
+    parked_for={"breaker_open": 1, "rate_limit": 2},
     waiting=7,
     oldest_waiting_ms=30_000,
     dead_letters=4,
@@ -41,7 +41,7 @@ def test_a_bridge_that_is_well_is_ok() -> None:
         "ready": 1,
         "held": 2,
         "parked": 3,
-        "parked_for": {"rate_limit": 2, "resolving": 1},
+        "parked_for": {"breaker_open": 1, "rate_limit": 2},
     }
     assert document["redis"]["memory_share"] == 0.5
     assert [worker["is_live"] for worker in document["workers"]] == [True, False]

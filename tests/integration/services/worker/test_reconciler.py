@@ -13,11 +13,9 @@ from libs.common.domain.venue import Balance, OpenOrder
 from libs.common.policy.halts import HaltMode, Scope
 from libs.common.policy.reconciliation import FORGOTTEN_MS, SETTLING_MS
 from libs.common.store.halts import Halts
-from libs.common.store.published import PublishedPosition
 from libs.common.store.reconciliation import DAY_MS
 from services.worker import reconciler as module
 from services.worker.brokers.log import LogBroker
-from services.worker.reconciler import exposure
 from tests.integration.services.worker.resting import BTC, DESK, EVERY_MS, Desk, RestingRig
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
@@ -431,25 +429,6 @@ async def test_the_venues_own_profit_of_the_day_comes_first(rig: ReconciledRig, 
     balance = await desk.published.balance(DESK)
     assert balance is not None
     assert balance.day_pnl == -7
-
-
-@pytest.mark.parametrize(
-    ("positions", "value"),
-    [
-        ([], 0),
-        ([("2", "10"), ("-3", "5")], 35),
-        ([("2", "10"), ("0", None)], 20),
-        ([("2", "10"), ("1", None)], None),
-    ],
-)
-def test_exposure_is_the_value_of_all_positions_where_each_has_a_price(positions, value):
-    held = [
-        PublishedPosition(
-            quantity=Decimal(quantity), at_ms=0, last_price=None if price is None else Decimal(price)
-        )
-        for quantity, price in positions
-    ]
-    assert exposure(held) == value
 
 
 async def test_an_account_that_holds_nothing_is_asked_for_no_positions(rig: ReconciledRig):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from libs.common.domain.lifecycle import ORDER_MOVES, RESTING, OrderState
 from libs.common.domain.order import OrderPlan, OrderReport, Side
+from libs.common.policy.exact import signed
 from libs.common.policy.following import (
     LATEST_MS,
     LOST_LOOK_UPS,
@@ -18,7 +19,6 @@ from libs.common.policy.following import (
     miss,
     poll_ms,
     see,
-    signed,
 )
 
 ACCEPTED, PARTIAL, FILLED = OrderState.ACCEPTED, OrderState.PARTIAL, OrderState.FILLED

@@ -323,7 +323,7 @@ def test_a_cancel_is_not_judged() -> None:
         ({"max_order_quantity": D(1)}, {}, {Need.POSITION}),
         ({"max_order_quantity": D(1), "exempt_exits": False}, {}, set()),
         ({"max_order_value": D(1), "exempt_exits": False}, {}, {Need.PRICE}),
-        ({"max_order_value": D(1), "exempt_exits": False}, {"order_type": OrderType.LIMIT}, set()),
+        ({"max_order_value": D(1), "exempt_exits": False}, {"order_type": OrderType.LIMIT}, {Need.PRICE}),
         ({"max_open_orders": 1, "exempt_exits": False}, {}, set()),
         (
             {"max_open_orders": 1, "exempt_exits": False},
@@ -383,3 +383,17 @@ def test_an_order_lessens_a_position_to_its_last_digit_and_no_further(
         {"max_order_quantity": D(1)}, leg(quantity=whole + last_digit), position=D("-" + whole + "9")
     )
     assert (judged.breach is None) is is_exempt
+
+
+def test_a_sell_far_below_the_market_is_valued_at_the_market() -> None:
+    order = OrderPlan(side=Side.SELL, quantity=D(10), type=OrderType.LIMIT, limit_price=D(1))
+    found = verdict({"max_order_value": D(100)}, order, price="1000", position=D(0))
+    assert found.breach == Breach("max_order_value", "100", "10000")
+
+
+def test_an_order_that_may_rest_is_never_taken_for_one_that_lessens() -> None:
+    order = OrderPlan(side=Side.SELL, quantity=D(1), type=OrderType.LIMIT, limit_price=D(10))
+    rules = {"max_open_orders": 2}
+    resting = tuple(rests(Side.SELL, "1", "10", BTC) for _ in range(2))
+    found = verdict(rules, order, position=D(1), account_orders=resting, open_orders=resting)
+    assert found.breach is not None

@@ -333,11 +333,12 @@ def test_no_pair_of_stop_orders_is_planned(kind: OrderType) -> None:
     assert legs(asked, position=D(0)) == [(Side.BUY, "1", False)]
 
 
-def test_both_orders_of_a_limit_flip_keep_the_limit() -> None:
+def test_a_limit_order_that_would_have_to_close_and_open_is_refused() -> None:
     asked = instruction(
         Action.FLIP, "1", position=MarketPosition.SHORT, order_type=OrderType.LIMIT, limit_price=D(90)
     )
-    assert [leg.limit_price for leg in planned(asked, position=D(1)).plan.legs] == [D(90), D(90)]
+    assert refused(asked, position=D(1)).reason is Reason.NOT_SUPPORTED
+    assert [leg.limit_price for leg in planned(asked, position=D(0)).plan.legs] == [D(90)]
 
 
 def test_a_reduce_only_target_lessens_and_opens_nothing() -> None:

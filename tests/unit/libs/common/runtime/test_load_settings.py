@@ -260,3 +260,15 @@ def test_the_environment_names_the_file(tmp_path):
         settings_from_environment({"BASCULE_CONFIG": str(path)})
     path.write_text(BASE)
     assert isinstance(settings_from_environment({"BASCULE_CONFIG": str(path)}), Settings)
+
+
+def test_a_limit_of_the_exposure_takes_positions_that_are_compared_often_enough(tmp_path: Path) -> None:
+    path = tmp_path / "bascule.yaml"
+    risk = "{max_exposure: 1000}"
+    desk = "desk: {{broker: http, url: 'http://127.0.0.1:1', secret: S, risk: {risk}, reconcile: {{every: {every}}}}}"
+    webhooks = "webhooks: {default: {secret: W, accounts: [desk]}}\naccounts:\n  "
+    path.write_text(webhooks + desk.format(risk=risk, every="100s"))
+    load_settings(path)
+    path.write_text(webhooks + desk.format(risk=risk, every="2min"))
+    with pytest.raises(ConfigError, match="max_exposure counts positions where they are compared"):
+        load_settings(path)
