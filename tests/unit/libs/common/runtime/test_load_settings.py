@@ -262,13 +262,11 @@ def test_the_environment_names_the_file(tmp_path):
     assert isinstance(settings_from_environment({"BASCULE_CONFIG": str(path)}), Settings)
 
 
-def test_a_limit_of_the_exposure_takes_positions_that_are_compared_often_enough(tmp_path: Path) -> None:
-    path = tmp_path / "bascule.yaml"
-    risk = "{max_exposure: 1000}"
-    desk = "desk: {{broker: http, url: 'http://127.0.0.1:1', secret: S, risk: {risk}, reconcile: {{every: {every}}}}}"
-    webhooks = "webhooks: {default: {secret: W, accounts: [desk]}}\naccounts:\n  "
-    path.write_text(webhooks + desk.format(risk=risk, every="100s"))
-    load_settings(path)
-    path.write_text(webhooks + desk.format(risk=risk, every="2min"))
-    with pytest.raises(ConfigError, match="max_exposure counts positions where they are compared"):
-        load_settings(path)
+def test_a_limit_of_the_exposure_takes_positions_that_are_compared_often_enough(load, refusal):
+    desk = "  b: {{broker: http, url: 'http://x', secret: A, risk: {{max_exposure: 9}}, reconcile: {{every: {every}}}}}\n"
+    load(BASE + desk.format(every="100s"))
+    for every in ("2min", "0s"):
+        assert refusal(BASE + desk.format(every=every)).startswith(
+            "accounts.b.reconcile.every: max_exposure counts positions where they are compared"
+        )
+    load(BASE + "  b: {broker: paper, risk: {max_exposure: 9}}\n")
