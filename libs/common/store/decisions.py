@@ -106,10 +106,13 @@ class Decisions:
         order = decision.order
         is_filled = decision.verdict is Verdict.FILLED
         quantity = _filled(decision) if is_filled else None
+        # A part of it is no end that another order may follow: the rest is taken for canceled.
+        is_part = quantity is not None and order.plan is not None and quantity < order.plan.quantity
+        state = OrderState.CANCELED if is_part else OrderState.FILLED
         by, reason = author(decision.by), " ".join(decision.reason.split())
         report = OrderReport(
             order_id=BY_OPERATOR,
-            state=OrderState.FILLED,
+            state=state,
             filled_quantity=quantity or Decimal(0),
             average_price=decision.price,
             detail=f"{reason} (by {by})",
@@ -123,7 +126,7 @@ class Decisions:
             self._now,
             order.client_order_id,
             order.attempts,
-            (OrderState.FILLED if is_filled else OrderState.NOT_EXECUTED).value,
+            (state if is_filled else OrderState.NOT_EXECUTED).value,
             decision.nonce,
             MARGIN_MS,
             codec.ORDER_REPORT.encode(report) if is_filled else "",

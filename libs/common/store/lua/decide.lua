@@ -9,10 +9,10 @@
 -- KEYS[9]  order HASH
 -- ARGV[2]  client order id
 -- ARGV[3]  attempt that was looked at
--- ARGV[4]  FILLED | NOT_EXECUTED
+-- ARGV[4]  FILLED | CANCELED (a part was filled) | NOT_EXECUTED
 -- ARGV[5]  nonce of the decision
 -- ARGV[6]  margin ms after its expiry in which a request may still show up
--- ARGV[7]  answer: the encoded report of FILLED, else ''
+-- ARGV[7]  answer: the encoded report, or '' of NOT_EXECUTED
 -- ARGV[8]  signed quantity filled, or ''
 -- ARGV[9]  detail: who, and why
 -- ARGV[10] note, JSON

@@ -67,9 +67,10 @@ async def test_an_order_said_to_be_filled_ends_its_instruction_as_executed(rig: 
     assert rig.is_at_rest()
 
 
-async def test_a_part_can_be_said_to_be_filled(rig: Rig):
+async def test_a_part_can_be_said_to_be_filled_and_is_no_end_that_another_order_may_follow(rig: Rig):
     hold = await unknown(rig)
     await decide(rig, await decision(rig, hold, quantity=Decimal("0.1")))
+    assert rig.order(hold.order_id)["state"] == "CANCELED"
     report = codec.ORDER_REPORT.decode(rig.order(hold.order_id)["answer"].encode())
     assert report.filled_quantity == Decimal("0.1")
 
