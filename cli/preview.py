@@ -107,6 +107,7 @@ async def _look(
         webhook,
         router_to(webhook, settings.accounts, table.symbols),
         readings.seen,
+        readings.halts,
         recognised,
         masker.also(presented).mask_json(text),
         checks,

@@ -20,6 +20,7 @@ from libs.common.runtime.webhook_settings import DEFAULT_WEBHOOK, WebhookSetting
 from libs.common.runtime.webhooks import declared_webhook
 from libs.common.store.client import connect
 from libs.common.store.flight_time import FlightTime
+from libs.common.store.halts import Halts
 from libs.common.store.intake import Intake
 from libs.common.store.keys import Keys
 from libs.common.store.seen import Seen
@@ -70,7 +71,9 @@ async def main(service: Service) -> None:
             ids=ids,
             deadline_ms=ingress.deadline_ms,
         ),
-        PreviewEndpoint(Seen(client, keys), senders, refusals, clock, ingress.deadline_ms),
+        PreviewEndpoint(
+            Seen(client, keys), Halts(client, keys), senders, refusals, clock, ingress.deadline_ms
+        ),
         rest_of_app(HealthEndpoint(service.name, health), problems),
         problems,
         clock,

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError, BridgeError
 from libs.common.runtime.preview import Check, Preview, preview, refused
+from libs.common.store.halts import Halts
 from libs.common.store.seen import Seen
 from libs.common.web.body import SenderGone, read_body
 from libs.common.web.headers import header
@@ -27,10 +28,11 @@ class PreviewEndpoint:
     """
 
     def __init__(
-        self, seen: Seen, senders: Senders, refusals: Refusals, clock: Clock, deadline_ms: int
+        self, seen: Seen, halts: Halts, senders: Senders, refusals: Refusals, clock: Clock, deadline_ms: int
     ) -> None:
         """Args:
         seen: Where admitted alerts are known.
+        halts: Where those that are set are known.
         senders: Tells where posts come from.
         refusals: Answers who has no token and proves nothing.
         clock: Ages alerts.
@@ -38,6 +40,7 @@ class PreviewEndpoint:
         """
         self._deadline_s = deadline_ms / 1_000
         self._seen = seen
+        self._halts = halts
         self._senders = senders
         self._refusals = refusals
         self._clock = clock
@@ -98,7 +101,9 @@ class PreviewEndpoint:
             read_unexposed(document, masker)
         except AdmissionError as error:
             return refused(hook.webhook, _masked(error, masker), tuple(checks))
-        return await preview(hook.webhook, hook.router, self._seen, document, masked, tuple(checks), now_ms)
+        return await preview(
+            hook.webhook, hook.router, self._seen, self._halts, document, masked, tuple(checks), now_ms
+        )
 
     def _early_masker(self, hook: Hook, detail: str, token: str, now_ms: int) -> Masker:
         return hook.masker_for((token,)).also(*hook.secrets_in(detail, now_ms))

@@ -1,15 +1,18 @@
 """What an alert would do: read, mapped and compared as the ingress does, without storing, counting or trading."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from libs.common.domain.alert import AlertContent
+from libs.common.domain.alert import AlertContent, is_exit
 from libs.common.domain.errors import AdmissionError
 from libs.common.policy.dedup import DedupKind, body_digest, dedup_key
+from libs.common.policy.halts import Effect, Halt, find_stop
 from libs.common.policy.routing import Destination, Router, Share
 from libs.common.policy.webhook import Webhook
+from libs.common.store.halts import Halts
 from libs.common.store.seen import New, SameKey, Seen
 from libs.common.wire.dialects.catalogue import in_senders_words
 from libs.common.wire.dialects.dialect import Document
@@ -73,6 +76,7 @@ async def preview(
     webhook: Webhook,
     router: Router,
     seen: Seen,
+    halts: Halts,
     document: Document,
     masked: str,
     checks: tuple[Check, ...],
@@ -84,6 +88,7 @@ async def preview(
         webhook: The webhook.
         router: To its accounts.
         seen: Where admitted alerts are known.
+        halts: Those that are set.
         document: The alert.
         masked: Its body without credentials.
         checks: Those of whoever posts it.
@@ -115,6 +120,7 @@ async def preview(
         shares = router.shares(content)
     except AdmissionError as error:
         refusal = refusal or error
+    checks = (*checks, *_halted((await halts.read()).halts, content, shares))
     shown = None if refusal is None else in_senders_words(refusal, content.dialect)
     return Preview(webhook, document.dialect, content, shares, dedup, checks, shown)
 
@@ -122,6 +128,25 @@ async def preview(
 def refused(webhook: Webhook, error: AdmissionError, checks: tuple[Check, ...]) -> Preview:
     """Return the preview of what is no alert at all."""
     return Preview(webhook, None, None, (), None, checks, error)
+
+
+def _halted(halts: Iterable[Halt], content: AlertContent, shares: Iterable[Share]) -> Iterator[Check]:
+    """Yield a failed check for each account whose order a halt would stop now."""
+    known = tuple(halts)
+    for share in shares:
+        if not isinstance(share, Destination):
+            continue
+        stop = find_stop(
+            known,
+            account=share.account,
+            strategy=content.strategy,
+            symbol=share.market,
+            is_exit=is_exit(content),
+        )
+        if stop is not None:
+            then = "it ends REJECTED" if stop.effect is Effect.REFUSED else "it waits"
+            detail = f"{stop.halt.mode} of {stop.halt.scope} ({stop.halt.reason}): {then} on account {share.account}"
+            yield Check("halt", passes=False, detail=detail)
 
 
 def _age(webhook: Webhook, content: AlertContent, now_ms: int) -> Check:

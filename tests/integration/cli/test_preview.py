@@ -212,6 +212,19 @@ def test_an_alert_that_is_too_old_is_told(bascule: CommandLine, alert: Path) -> 
     assert "would not be traded; what fails: age" in bascule("preview", str(alert)).out
 
 
+def test_a_halt_that_would_stop_it_is_told(bascule: CommandLine, alert: Path) -> None:
+    alert.write_text(body())
+    assert bascule("preview", str(alert), "--json").code == 0
+
+    bascule("halt", "--mode", "reject", "--reason", "news")
+
+    outcome = bascule("preview", str(alert), "--json")
+    assert outcome.code == 1
+    [check] = [one for one in outcome.json["checks"] if one["check"] == "halt"]
+    assert not check["passes"]
+    assert "news" in check["detail"]
+
+
 def test_a_repetition_names_the_first_alert(
     bascule: CommandLine, alert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
