@@ -74,6 +74,7 @@ from services.worker.resolver import Resolver
 from services.worker.slots import Slots
 from services.worker.solo import Solo
 from tests.support.clock import ManualClock
+from tests.support.legal_moves import LegalMoves
 from tests.support.redis_server import RedisServer
 from tests.support.scripted_broker import ScriptedBroker
 
@@ -205,6 +206,7 @@ class Worker:
         finally:
             self.leases.drop(lease.held)
             self.solo.lane_ended()
+        self.rig.moves.check()
         return lease
 
     async def die_while_placing(self, *, arrives: bool) -> None:
@@ -239,6 +241,7 @@ class WorkerRig:
         self.clock = clock
         self.keys = Keys()
         self.redis: sync_redis.Redis = server.client()
+        self.moves = LegalMoves(self.redis, self.keys.prefix)
         self.client = connect(server.url, timeout_s=5)
         self.intake = timed(Intake, clock)(self.client, self.keys)
         self.upkeep = timed(Upkeep, clock)(self.client, self.keys)

@@ -458,12 +458,12 @@ async def test_the_opening_order_of_a_flip_is_judged_again_where_another_worker_
 ):
     broker.positions[BTC] = Decimal(-2)
     moves_position(broker)
-    rules = RiskRules(max_open_orders=1)
-    rig.accounts[DESK] = rig.account(risk=RiskBook(rules))
-    alert = await rig.admit(max_age_ms=600_000, order_type=OrderType.LIMIT, limit_price=Decimal(10), **FLIP)
+    broker.balance = Balance(equity=Decimal(1_000), day_pnl=Decimal(0))
+    rig.accounts[DESK] = rig.account(risk=RiskBook(RiskRules(max_daily_loss=Decimal(100))))
+    alert = await rig.admit(max_age_ms=600_000, **FLIP)
     await rig.worker("dies").die_while_placing(arrives=True)
     await rig.reclaim()
-    broker.resting = [rests("1", "ETH")]
+    broker.balance = Balance(equity=Decimal(500), day_pnl=Decimal(-500))
     await rig.run_to_rest(rig.worker("takes over"))
     assert broker.executed == [rig.order_id(alert)]
     assert rig.ended(alert) == ("REJECTED", "risk")
