@@ -124,10 +124,14 @@ class Planner:
                 mapped = f'"{instruction.symbol}" is {instruction.market}'
         rules = _rules_of(work)
         needs = needs_of(instruction, account.broker.capabilities.orders)
+        turns_on_position = Need.POSITION in needs
         if rules is not None:
             needs |= risk_needs(rules, instruction)
-        if needs - ASKED_RARELY and (hindered := await self._hindrance(work, needs)) is not None:
-            return hindered
+            turns_on_position |= rules.limits_positions
+        if needs - ASKED_RARELY:
+            hindered = await self._hindrance(work, turns_on_position=turns_on_position)
+            if hindered is not None:
+                return hindered
         try:
             readings = await self._read(work, needs)
         except LookUpUnavailable as error:
@@ -149,8 +153,10 @@ class Planner:
         if rules is None:
             return Made(plan)
         needs = risk_needs(rules, work.instruction)
-        if needs - ASKED_RARELY and (hindered := await self._hindrance(work, needs)) is not None:
-            return hindered
+        if needs - ASKED_RARELY:
+            hindered = await self._hindrance(work, turns_on_position=rules.limits_positions)
+            if hindered is not None:
+                return hindered
         try:
             readings = await self._read(work, needs)
         except LookUpUnavailable as error:
@@ -169,7 +175,7 @@ class Planner:
             made.plan, made.mapping, made.sizing, judgement.verdicts, budgets, read_at_ms=made.read_at_ms
         )
 
-    async def _hindrance(self, work: Work, needs: frozenset[Need]) -> Unread | None:
+    async def _hindrance(self, work: Work, *, turns_on_position: bool) -> Unread | None:
         """Return why the venue is not worth asking now; None where it is.
 
         Lanes that wait for a halt to be lifted, or for the venue's own wish, must not ask it again and again. And what
@@ -193,7 +199,7 @@ class Planner:
             return Unread(
                 "the venue asked the account to wait", Reason.THROTTLED, flight.paused_until_ms - now_ms
             )
-        if Need.POSITION not in needs:
+        if not turns_on_position:
             return None
         if flight.market_order is not None:
             return Unread(f"market order {flight.market_order} is not filled yet", Reason.AWAITING_FILL)

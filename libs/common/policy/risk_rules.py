@@ -46,6 +46,15 @@ class RiskRules:
     """Whether orders that only lessen what is open go past all of them. None: yes."""
 
     @property
+    def limits_positions(self) -> bool:
+        """Tell whether a position that is about to change would make a verdict wrong."""
+        return (
+            self.max_position_quantity is not None
+            or self.max_position_value is not None
+            or self.allowed_sides is not None
+        )
+
+    @property
     def exempts_exits(self) -> bool:
         """Tell whether they do."""
         return self.exempt_exits is not False

@@ -416,6 +416,17 @@ async def test_a_position_is_not_believed_before_the_venues_lag_has_passed_since
     assert rig.ended(close) == ("EXECUTED", "filled")
 
 
+async def test_orders_that_do_not_turn_on_the_position_wait_for_no_lag(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    broker.capabilities = replace(broker.capabilities, look_up_lag_ms=2_000)
+    rules = RiskRules(max_order_quantity=Decimal(2))
+    rig.accounts[DESK] = rig.account(is_reconciled=True, risk=RiskBook(rules))
+    alerts = [await rig.admit() for _ in range(3)]
+    await worker.run_lane()
+    assert {rig.ended(alert) for alert in alerts} == {("EXECUTED", "filled")}
+
+
 async def test_a_lane_that_is_paused_by_hand_leaves_its_venue_alone(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
 ):
