@@ -400,7 +400,7 @@ _ALL: Final = (
     Mutation("a release is seen by older readings", "begin", "if released == 0 or released >= read_at then", "if released == 0 then", "test_budgets"),
     Mutation("reservations are kept", "prelude", "  if known[3] then release_reservations(fields.account, known[1] or '') end\n", "", "test_budgets"),
     Mutation("what rests is not followed", "prelude", "      redis.call('ZADD', FOLLOWING, text(NOW), order)\n", "", "test_legs"),
-    Mutation("what rests expires", "prelude", "      redis.call('PERSIST', order_key)\n      redis.call('ZADD'", "      redis.call('ZADD'", "test_legs"),
+    Mutation("what rests expires", "prelude", "    if RESTING[now] then\n", "    redis.call('PEXPIRE', order_key, keep_dead)\n    if RESTING[now] then\n", "test_legs"),
     Mutation("a plan is made twice", "plan", "  if known then return {'STATE'} end\n", "", "test_plan"),
     Mutation("late reports count", "report", "  if generation ~= seen then return {'LATE'} end\n", "", "test_report"),
     # Orders that rest, and what is compared.

@@ -228,7 +228,6 @@ local function finish(lane, lane_key, entry_id, fields, state, reason, detail, k
     local order_key = PREFIX .. 'order:' .. order
     local now = order == ends and ends_as or redis.call('HGET', order_key, 'state')
     if RESTING[now] then
-      redis.call('PERSIST', order_key)
       redis.call('ZADD', FOLLOWING, text(NOW), order)
     else
       redis.call('PEXPIRE', order_key, keep_dead)

@@ -46,7 +46,11 @@ async def test_the_breaker_of_a_market_holds_its_own_lane_and_no_other(rig: Rig)
     assert await rig.begin(one) == Wait(START_MS + RESET_MS, Reason.BREAKER_OPEN, START_MS)
     await rig.go(two)
     rig.now_ms += RESET_MS
-    assert (await rig.go(one)).market_breaker.is_probe
+    assert (await rig.go(one, probe_ms=PROBE_MS)).market_breaker.is_probe
+    # Its one probe is out: the next attempt waits for what becomes of it.
+    await rig.resolve(one, OrderState.NOT_EXECUTED, nonce="nonce-1")
+    again = await rig.begin(one, attempt=2, nonce="nonce-2")
+    assert (again.reason, again.until_ms) == (Reason.BREAKER_OPEN, rig.now_ms + PROBE_MS)
 
 
 async def test_a_wait_for_the_breaker_ends_with_the_deadline_at_the_latest(rig: Rig):
