@@ -56,8 +56,7 @@ async def test_a_worker_stalled_for_three_leases_writes_nothing_more_to_the_lane
             ending.cont()
             staying.cont()
             line.pass_through()
-            # Slowly enough that there is work left when it is back.
-            sending = asyncio.create_task(bridge.send_many(alerts[800:], 40, rate_per_s=40))
+            sending = asyncio.create_task(bridge.send_many(alerts[800:], 40))
             await eventually(lambda: venue.stats()["refused_expired"] >= 4, message="late orders are refused")
             await eventually(lambda: ending.exit_code is not None, message="the one told to ends")
             await eventually(lambda: fences_of(bridge, staying), message="the other one works again")
