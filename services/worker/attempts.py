@@ -223,7 +223,8 @@ class Attempts:
                 client_order_id=leg.client_order_id,
                 error=str(error),
             )
-            await self._breakers.failed(account, market, go)
+            if work.lease.is_ours():  # else it was us that stood still: that says nothing about the venue
+                await self._breakers.failed(account, market, go)
             return await self._outcome_unknown(work, leg, attempt, str(error))
         self._metrics.placed("answered", self._clock.monotonic_ms() - started_ms)
         await self._breakers.succeeded(account, market, go)

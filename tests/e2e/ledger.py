@@ -16,6 +16,7 @@ JOURNAL: Final = f"{PREFIX}journal"
 READY: Final = f"{PREFIX}ready"
 LANES: Final = f"{PREFIX}lanes"
 PARKED: Final = f"{PREFIX}parked"
+BREAKERS: Final = f"{PREFIX}breakers"
 SHOWN: Final = 10
 
 

@@ -12,7 +12,7 @@ from tests.e2e.faults import (
     wait_orders,
     wait_until,
 )
-from tests.e2e.ledger import LANES, all_accepted, assert_whole_run
+from tests.e2e.ledger import BREAKERS, LANES, all_accepted, assert_whole_run
 from tests.e2e.monitor import Monitor
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
@@ -63,6 +63,8 @@ async def test_a_worker_stalled_for_three_leases_writes_nothing_more_to_the_lane
         alert_ids += all_accepted(await sending)
         await bridge.wait_ended(len(alerts), 30)
 
+    # It was they that stood still, and not the venue: nobody else has to wait.
+    assert not bridge.client.exists(BREAKERS)
     # They tried, and no script wrote a lost token anywhere.
     assert [call for call in monitor.calls if any(token in call for token in tokens)]
     written = [command for command in monitor.commands if '"XACK"' not in command and '"XDEL"' not in command]

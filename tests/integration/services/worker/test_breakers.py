@@ -1,6 +1,7 @@
 """A breaker as lanes meet it: counted here, decided in `begin` for all workers."""
 
-from libs.common.domain.errors import BrokerThrottled
+from libs.common.domain.errors import BrokerThrottled, OrderOutcomeUnknown
+from libs.common.domain.order import OrderReport, OrderRequest
 from tests.integration.services.worker.rig import LEASE_MS, Worker, WorkerRig, lose_answers
 from tests.support.scripted_broker import (
     ScriptedBroker,
@@ -8,6 +9,7 @@ from tests.support.scripted_broker import (
     answer_lost,
     fails,
     fills,
+    look_up_fails,
     refused,
     unavailable,
 )
@@ -186,3 +188,18 @@ async def test_a_lost_answer_to_its_own_begin_charges_no_second_probe(
     await worker.run_lane()
     assert rig.order_state(alert) == ("FILLED", 1)
     assert _state(rig) == ("closed", 2)
+
+
+async def test_answers_missed_by_a_worker_that_stood_still_say_nothing_about_the_venue(
+    rig: WorkerRig, broker: ScriptedBroker
+):
+    async def stands_still(venue: ScriptedBroker, request: OrderRequest) -> OrderReport:
+        rig.clock.advance(3 * LEASE_MS)
+        raise OrderOutcomeUnknown("no answer in time")
+
+    broker.always_find(look_up_fails)  # no answer in between that would start the row afresh
+    for number in range(8):
+        broker.then(stands_still)
+        await rig.admit(f"M{number}", max_age_ms=600_000)
+        await rig.worker().run_lane()
+    assert not rig.redis.exists(rig.keys.breakers)
