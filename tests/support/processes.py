@@ -104,12 +104,15 @@ class Service:
             "BASCULE_OPS_PORT": str(self.ops_port),
             **self._environment,
         }
-        arguments = [sys.executable, "-m", f"services.{self.name}"]
         with self._stdout.open("ab") as stdout, self._stderr.open("ab") as stderr:
             self._process = spawn(
-                arguments, stdout=stdout, stderr=stderr, environment=environment, directory=ROOT
+                self.command(), stdout=stdout, stderr=stderr, environment=environment, directory=ROOT
             )
         return self
+
+    def command(self) -> list[str]:
+        """Return what is run."""
+        return [sys.executable, "-m", f"services.{self.name}"]
 
     def wait_ready(self, timeout_s: float = 20.0) -> Self:
         """Wait until its ready probe answers 200."""

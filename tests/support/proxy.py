@@ -177,9 +177,13 @@ class Proxy:
     async def _shut(self) -> None:
         if self._server is not None:
             self._server.close()
+        self._passing.set()
         self._reset_all()
         own = asyncio.current_task()
         tasks = [task for task in asyncio.all_tasks() if task is not own]
+        if tasks:
+            # They end with their connections; cancelled, each would be reported by asyncio's streams.
+            await asyncio.wait(tasks, timeout=1)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

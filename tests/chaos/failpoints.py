@@ -1,0 +1,181 @@
+"""Named moments in a service at which it can be told to die, to stop or to stand still.
+
+A process sees its own death only in which of its calls were carried out, but a stall also in what it believes when it
+goes on: so the moments lie between its beliefs and its deeds. They are laid around the parts of a service from outside;
+the product knows nothing of them.
+"""
+
+import functools
+import importlib
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+CONTROL: Final = "BASCULE_CHAOS_CONTROL"
+"""The file in which a process finds its orders when it gets SIGUSR1."""
+
+POINTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "ingress": ("before-admit", "after-admit"),
+        "worker": (
+            "after-read",
+            "after-open",
+            "before-begin",
+            "after-begin",
+            "before-send",
+            "after-send",
+            "after-answer",
+            "before-resolve",
+            "after-resolve",
+            "before-settle",
+            "after-settle",
+        ),
+        "reaper": ("before-reclaim", "after-reclaim", "before-audit", "after-audit", "after-promote"),
+    }
+)
+"""What each service passes: tokens read, head handed out, intent on disk, right before and after the first byte of an
+order, its answer, its end on disk; and for the others before and after their script was executed."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a process is to do, and when."""
+
+    point: str = ""
+    """Empty: nothing at any point."""
+    action: str = ""
+    """`kill`: dies at once. `stop`: is stopped until somebody continues it. `stall`: its event loop stands still."""
+    skip: int = 0
+    """Points of that name to pass before."""
+    stall_s: float = 0.0
+    clock_ms: int = 0
+    """Its wall clock is off by so much from now on."""
+
+
+def write_order(path: Path, order: Order) -> None:
+    """Leave an order where its process finds it."""
+    path.write_text(json.dumps(asdict(order)))
+
+
+class Failpoints:
+    """Those of this process."""
+
+    def __init__(self, control: Path) -> None:
+        self._control = control
+        self._order = Order()
+        self._left = 0
+
+    @property
+    def clock_ms(self) -> int:
+        return self._order.clock_ms
+
+    def listen(self) -> None:
+        """Read an order at every SIGUSR1 from now on."""
+        signal.signal(signal.SIGUSR1, lambda *_: self._read())
+
+    def reached(self, point: str) -> None:
+        """Obey, if this is the moment."""
+        order = self._order
+        if order.point != point:
+            return
+        self._left -= 1
+        if self._left >= 0:
+            return
+        self._order = Order(clock_ms=order.clock_ms)
+        match order.action:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "stop":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "stall":
+                time.sleep(order.stall_s)
+
+    def _read(self) -> None:
+        self._order = Order(**json.loads(self._control.read_text()))
+        self._left = self._order.skip
+
+
+def install(failpoints: Failpoints, service: str) -> None:
+    """Lay the points of a service around its parts."""
+    _around_scripts(failpoints)
+    _shift_clock(failpoints)
+    if service == "worker":
+        _around_reads(failpoints)
+        _around_orders(failpoints)
+
+
+def _around_scripts(failpoints: Failpoints) -> None:
+    from libs.common.store.scripts import Script
+
+    run = Script.run
+
+    async def watched(self: Script, *arguments: Any) -> Any:
+        failpoints.reached(f"before-{self.name}")
+        reply = await run(self, *arguments)
+        failpoints.reached(f"after-{self.name}")
+        return reply
+
+    _replace(Script, "run", watched)
+
+
+def _around_reads(failpoints: Failpoints) -> None:
+    from libs.common.store.lanes import Reader
+
+    read = Reader.read
+
+    async def watched(self: Reader, count: int, block_ms: int) -> Any:
+        tokens = await read(self, count, block_ms)
+        if tokens:
+            failpoints.reached("after-read")
+        return tokens
+
+    _replace(Reader, "read", watched)
+
+
+def _around_orders(failpoints: Failpoints) -> None:
+    # By its name: only here are the insides of the adapter anybody's business.
+    module = importlib.import_module("services.worker.brokers.http")
+    broker, body = module.HttpBroker, module._Body
+    place, chunks = broker.place, body.__aiter__
+
+    async def placed(self: Any, request: Any, still_ours: Callable[[], bool]) -> Any:
+        asked = 0
+
+        def asks() -> bool:
+            nonlocal asked
+            asked += 1
+            is_ours = still_ours()
+            if is_ours and asked == 2:  # the last word before the first byte of the body
+                failpoints.reached("before-send")
+            return is_ours
+
+        report = await place(self, request, asks)
+        failpoints.reached("after-answer")
+        return report
+
+    async def watched(self: Any) -> AsyncIterator[bytes]:
+        async for chunk in chunks(self):
+            yield chunk
+            failpoints.reached("after-send")  # asked for more, the transport has sent what it was given
+
+    _replace(broker, "place", placed)
+    _replace(body, "__aiter__", watched)
+
+
+def _shift_clock(failpoints: Failpoints) -> None:
+    from libs.common.runtime.system_clock import SystemClock
+
+    now_ms = SystemClock.now_ms
+    _replace(SystemClock, "now_ms", lambda self: now_ms(self) + failpoints.clock_ms)
+
+
+def _replace(owner: type, name: str, by: Any) -> None:
+    original = getattr(owner, name)
+    # A lambda has no name of its own to keep.
+    setattr(owner, name, functools.wraps(original)(by))

@@ -1,0 +1,38 @@
+"""What people do to a running bridge."""
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+from tests.chaos.world import ACCOUNTS, World
+from tests.e2e.commands import bascule
+
+SCOPES: Final[Sequence[tuple[str, ...]]] = (
+    (),
+    ("--account", ACCOUNTS[0]),
+    ("--symbol", "S01"),
+    ("--account", ACCOUNTS[1], "--symbol", "T01"),
+)
+
+
+async def halted(world: World, rng: Random) -> bool:
+    """Halt a scope so that everything in it waits, and resume it."""
+    scope = rng.choice(SCOPES)
+    world.busy.add("operator")
+    try:
+        was_halted = (
+            await bascule(world.bridge, "halt", "--mode", "pause", "--reason", "chaos", *scope)
+        ).code == 0
+        await asyncio.sleep(rng.uniform(0.5, 4.0))
+        # Whether or not it was told, it may be set.
+        while (await bascule(world.bridge, "resume", *scope)).code != 0 and await _is_set(world):
+            await asyncio.sleep(0.5)
+    finally:
+        world.busy.discard("operator")
+    return was_halted
+
+
+async def _is_set(world: World) -> bool:
+    listed = await bascule(world.bridge, "halts", "--json")
+    return listed.code != 0 or bool(listed.data)
