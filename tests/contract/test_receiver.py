@@ -3,7 +3,6 @@
 import http.client
 import os
 import sqlite3
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -23,11 +22,10 @@ from libs.common.runtime.secrets import Secret
 from libs.common.runtime.system_clock import SystemClock
 from services.worker.brokers.http import HttpBroker
 from services.worker.brokers.port import Broker
-from tests.contract.broker_contract import Bench, BrokerContract
+from tests.contract.broker_contract import Bench, ExpiryContract
 from tests.contract.orders import ours
-from tests.support.children import spawn
+from tests.support.child_server import ChildServer
 from tests.support.clock import ManualClock
-from tests.support.eventually import eventually_sync
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.contract
@@ -36,44 +34,29 @@ RECEIVER = Path(__file__).parents[2] / "docs/examples/receiver.py"
 SECRET = "a-shared-secret"
 
 
-class Receiver:
+class Receiver(ChildServer):
     """The example as it stands in the documentation, in a directory of its own."""
 
     def __init__(self, directory: Path) -> None:
+        super().__init__("receiver", directory)
         self.port = free_port()
         self.path = directory / "receiver.db"
-        self._log = directory / "receiver.log"
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        environment = {
-            **os.environ,
-            "DESK_SECRET": SECRET,
-            "RECEIVER_DB": str(self.path),
-            "PORT": str(self.port),
-        }
-        with self._log.open("ab") as log:
-            self._process = spawn([sys.executable, RECEIVER], stderr=log, environment=environment)
-        eventually_sync(self._answers, timeout_s=20, message="the receiver listens")
+    def command(self) -> list[str | os.PathLike[str]]:
+        """Return what is run."""
+        return [sys.executable, RECEIVER]
 
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+    def environment(self) -> dict[str, str]:
+        """Return the variables that it is started with."""
+        own = {"DESK_SECRET": SECRET, "RECEIVER_DB": str(self.path), "PORT": str(self.port)}
+        return {**os.environ, **own}
 
-    def orders(self) -> list[tuple[str, str]]:
-        """Return id and answer of every order, in order."""
-        with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True) as database:
-            return database.execute("SELECT id, answer FROM orders ORDER BY rowid").fetchall()
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise RuntimeError(f"the receiver ended at start: {self._log.read_text()[-2_000:]}")
+    def listens(self) -> bool:
+        """Return whether it refuses a question without a signature."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
         try:
             connection.request("GET", "/orders/none")
@@ -82,6 +65,11 @@ class Receiver:
             return False
         finally:
             connection.close()
+
+    def orders(self) -> list[tuple[str, str]]:
+        """Return id and answer of every order, in order."""
+        with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True) as database:
+            return database.execute("SELECT id, answer FROM orders ORDER BY rowid").fetchall()
 
 
 class ReceiverBench(Bench[HttpBroker]):
@@ -102,10 +90,8 @@ class ReceiverBench(Bench[HttpBroker]):
 
 @pytest.fixture(scope="module")
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    receiver = Receiver(tmp_path_factory.mktemp("receiver"))
-    receiver.start()
-    yield receiver
-    receiver.kill()
+    with Receiver(tmp_path_factory.mktemp("receiver")) as receiver:
+        yield receiver
 
 
 def broker_at(url: str, *, secret: str = SECRET, clock: Clock | None = None) -> HttpBroker:
@@ -121,7 +107,7 @@ async def bench(receiver: Receiver, request: pytest.FixtureRequest) -> AsyncIter
     await broker.aclose()
 
 
-class TestReceiver(BrokerContract):
+class TestReceiver(ExpiryContract):
     """With signatures checked on both sides."""
 
     async def test_the_same_id_again_does_what_the_capabilities_say(self, bench: Bench[Broker]) -> None:

@@ -29,20 +29,9 @@ from tests.support.binance_words import (
 )
 from tests.support.exchange_desk import Kind, Listing, Ordered, PlacedAnswer, now_ms
 from tests.support.exchange_modes import Faults, Trouble
-from tests.support.exchange_wire import (
-    AHEAD_MS,
-    LONGEST_WINDOW_MS,
-    PAGE,
-    Call,
-    Refusal,
-    Reply,
-    Wire,
-    is_signature,
-    number,
-    spent,
-)
+from tests.support.exchange_wire import AHEAD_MS, LONGEST_WINDOW_MS, PAGE, Call, Refusal, Reply, Wire, number
 from tests.support.simulator import Accepted, Duplicate
-from tests.support.venue import Answer
+from tests.support.venue_desk import Answer
 
 WINDOW_MS: Final = 5_000
 """The `recvWindow` of a request that names none."""
@@ -135,7 +124,7 @@ class BinanceWire(Wire):
                 self._miss(name)
         signed = "".join(part for part in (call.query, call.body) if part)
         message, _, claimed = signed.rpartition("&signature=")
-        if not is_signature(self.secret, message, claimed):
+        if not self.is_signed(message, claimed):
             self.desk.counts["bad_signature"] += 1
             refuse(-1022, "Signature for this request is not valid.")
         timestamp, window = (
@@ -218,7 +207,7 @@ class BinanceWire(Wire):
         )
         ordered = Ordered(kind, listing, ClientOrderId(client_id), plan, expires_at_ms)
         cost = numbers["quoteOrderQty"]
-        return ordered if cost is None else spent(ordered, self.desk.price(kind, listing), cost)
+        return ordered if cost is None else self.spent(ordered, cost)
 
     def _number(self, call: Call, name: str) -> Decimal | None:
         if not call.has(name):

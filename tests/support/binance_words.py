@@ -14,7 +14,7 @@ from libs.common.policy.book import Book, Order
 from tests.support.exchange_desk import QUOTE, Desk, Kind, Listing, now_ms
 from tests.support.exchange_modes import Faults, Trouble
 from tests.support.exchange_wire import PAGE
-from tests.support.venue import Answer
+from tests.support.venue_desk import Answer
 
 TYPES: Final = {
     Kind.SPOT: {

@@ -29,20 +29,9 @@ from tests.support.bybit_words import (
 )
 from tests.support.exchange_desk import QUOTE, Kind, Listing, Ordered, PlacedAnswer, now_ms
 from tests.support.exchange_modes import Faults, Trouble
-from tests.support.exchange_wire import (
-    AHEAD_MS,
-    LONGEST_WINDOW_MS,
-    PAGE,
-    Call,
-    Refusal,
-    Reply,
-    Wire,
-    is_signature,
-    number,
-    spent,
-)
+from tests.support.exchange_wire import AHEAD_MS, LONGEST_WINDOW_MS, PAGE, Call, Refusal, Reply, Wire, number
 from tests.support.simulator import Accepted, Duplicate
-from tests.support.venue import Answer
+from tests.support.venue_desk import Answer
 
 CATEGORIES: Final = {"spot": Kind.SPOT, "linear": Kind.SWAP}
 LINK_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,36}")
@@ -114,7 +103,7 @@ class BybitWire(Wire):
             refuse(10001, "request parameter error: X-BAPI-TIMESTAMP or X-BAPI-RECV-WINDOW")
         claimed = call.headers.get("x-bapi-sign", "")
         message = stamp + key + window_text + (call.query if call.method == "GET" else call.body)
-        if not is_signature(self.secret, message, claimed):
+        if not self.is_signed(message, claimed):
             self.desk.counts["bad_signature"] += 1
             refuse(10004, f"error sign! origin_string[{message}]")
         if not call.at_ms - window <= timestamp < call.at_ms + AHEAD_MS:
@@ -185,7 +174,7 @@ class BybitWire(Wire):
         ordered = Ordered(kind, listing, ClientOrderId(link_id), plan, expires_at_ms)
         is_cost = kind is Kind.SPOT and type_ is OrderType.MARKET and side is Side.BUY
         if is_cost and fields.get("marketUnit") != "baseCoin":
-            return spent(ordered, self.desk.price(kind, listing), quantity)
+            return self.spent(ordered, quantity)
         return ordered
 
     def _check_trigger(self, call: Call, kind: Kind, side: Side) -> None:

@@ -14,7 +14,7 @@ from libs.common.policy.book import Book, Order
 from tests.support.exchange_desk import QUOTE, Listing, now_ms
 from tests.support.exchange_modes import Faults, Trouble
 from tests.support.exchange_wire import PAGE
-from tests.support.venue import Answer
+from tests.support.venue_desk import Answer
 
 UNNAMED: Final = "~"
 """What the ids of orders without one begin with, inside; the venue shows none."""

@@ -10,14 +10,9 @@ import asyncio
 import http.client
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 from collections import Counter
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -28,13 +23,12 @@ import uvloop
 from services.worker.brokers.port import Deduplication
 from tests.support.binance_wire import BinanceWire
 from tests.support.bybit_wire import BybitWire
-from tests.support.children import spawn
-from tests.support.eventually import eventually_sync
+from tests.support.child_server import ModuleServer
 from tests.support.exchange_desk import Desk, Kind
 from tests.support.exchange_wire import Reply, Wire
-from tests.support.ports import free_port
-from tests.support.venue import Answer, Connection
 from tests.support.venue_book import Arrival
+from tests.support.venue_desk import Answer
+from tests.support.venue_server import Connection
 
 CONTROL: Final = "/_control"
 
@@ -153,68 +147,20 @@ async def serve(wire: Wire, port: int) -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-class Exchange:
-    """An exchange in a process of its own.
+class Exchange(ModuleServer):
+    """An exchange in a process of its own; started again, it has forgotten everything.
 
     Args:
         wire: `binance` or `bybit`.
     """
 
     def __init__(self, wire: str) -> None:
+        super().__init__("exchange", "tests.support.exchange_server")
         self.wire = wire
-        self.port = free_port()
-        self._directory = Path(tempfile.mkdtemp(prefix="bascule-exchange-", dir="/tmp"))
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "not started"
-        return self._process.pid
-
-    def start(self) -> Self:
-        """Start it; started again, on the same port, it has forgotten everything."""
-        arguments = [sys.executable, "-m", "tests.support.exchange_server", "--wire", self.wire]
-        arguments += ["--port", str(self.port)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        ready = self._directory / "ready.json"
-        ready.unlink(missing_ok=True)
-        with ready.open("wb") as stdout, (self._directory / "exchange.log").open("ab") as stderr:
-            self._process = spawn(arguments, stdout=stdout, stderr=stderr, environment=environment)
-        eventually_sync(self._has_printed, message="the exchange listens")
-        return self
-
-    def kill(self) -> None:
-        """End it as a crash would: SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def freeze(self) -> None:
-        """Stop it where it stands; connections stay open."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let a frozen one go on."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    def close(self) -> None:
-        """Stop it and delete what it wrote."""
-        self.kill()
-        shutil.rmtree(self._directory, ignore_errors=True)
+    def command(self) -> list[str | os.PathLike[str]]:
+        """Return what is run."""
+        return [*super().command(), "--wire", self.wire]
 
     def control(self, **modes: Any) -> None:
         """Change how it behaves from the next request on: see `Modes.change`."""
@@ -252,13 +198,6 @@ class Exchange:
             return found
         finally:
             connection.close()
-
-    def _has_printed(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            log = (self._directory / "exchange.log").read_text(errors="replace")
-            raise RuntimeError(f"the exchange ended at start: {log[-2_000:]}")
-        return (self._directory / "ready.json").read_bytes().endswith(b"\n")
 
 
 def main() -> None:

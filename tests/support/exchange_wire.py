@@ -17,8 +17,8 @@ from libs.common.domain.order import OrderPlan, OrderType
 from libs.common.policy.exact import round_down
 from tests.support.exchange_desk import Desk, Ordered, PlacedAnswer
 from tests.support.exchange_modes import DONE_AFTER_ALL, DROPS, HANGS, Faults, Trouble
-from tests.support.venue import DROP, Answer
 from tests.support.venue_book import Arrival
+from tests.support.venue_desk import DROP, Answer
 
 API_KEY: Final = "test-exchange-key"
 API_SECRET: Final = "test-exchange-secret"
@@ -86,11 +86,6 @@ def signature(secret: str, message: str) -> str:
     return hmac.new(secret.encode(), message.encode(), hashlib.sha256).hexdigest()
 
 
-def is_signature(secret: str, message: str, claimed: str) -> bool:
-    """Return whether a signature fits."""
-    return hmac.compare_digest(signature(secret, message).encode(), claimed.encode())
-
-
 def number(text: str) -> Decimal | None:
     """Return a plain number; None where it is none. Neither venue takes exponents."""
     try:
@@ -98,13 +93,6 @@ def number(text: str) -> Decimal | None:
     except InvalidOperation:
         return None
     return found if found.is_finite() and "e" not in text.lower() else None
-
-
-def spent(ordered: Ordered, price: Decimal, cost: Decimal) -> Ordered:
-    """Return a market order over as much as this money buys."""
-    step = ordered.listing.instrument.quantity_step or Decimal("1e-8")
-    plan = OrderPlan(side=ordered.plan.side, quantity=round_down(cost / price, step), type=OrderType.MARKET)
-    return replace(ordered, plan=plan)
 
 
 class Wire(ABC):
@@ -181,6 +169,17 @@ class Wire(ABC):
             return make()
         answer = make() if faults.cancelling in DONE_AFTER_ALL else None
         return await self._end_badly(faults.cancelling, faults, answer)
+
+    def is_signed(self, message: str, claimed: str) -> bool:
+        """Return whether a signature fits."""
+        return hmac.compare_digest(signature(self.secret, message).encode(), claimed.encode())
+
+    def spent(self, ordered: Ordered, cost: Decimal) -> Ordered:
+        """Return a market order over as much as this money buys."""
+        quantity = cost / self.desk.price(ordered.kind, ordered.listing)
+        step = ordered.listing.instrument.quantity_step or Decimal("1e-8")
+        plan = OrderPlan(side=ordered.plan.side, quantity=round_down(quantity, step), type=OrderType.MARKET)
+        return replace(ordered, plan=plan)
 
     async def _end_badly(self, trouble: Trouble, faults: Faults, answer: Answer | None) -> Reply:
         if trouble in HANGS:

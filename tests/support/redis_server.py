@@ -4,21 +4,18 @@ import functools
 import os
 import re
 import shutil
-import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import redis
 
 from libs.common.domain.errors import ConfigError
 from libs.common.runtime.redis_binary import embedded_server
-from tests.support.children import spawn
-from tests.support.eventually import eventually_sync
+from tests.support.child_server import ChildServer
 from tests.support.ports import free_port
 
 EMBEDDED_ID: Final = "embedded-6.2"
@@ -103,13 +100,30 @@ def best_server() -> Binary | None:
     return max(system, key=lambda binary: binary.version) if system else find_embedded_server()
 
 
-class RedisServer:
+@functools.cache
+def find_tls_server() -> Binary | None:
+    """Return the newest server on the PATH that was built with TLS; the embedded one is not."""
+    able = [binary for binary in find_system_servers() if _knows_tls(binary)]
+    return max(able, key=lambda binary: binary.version, default=None)
+
+
+def _knows_tls(binary: Binary) -> bool:
+    # It ends at the first directive that it does not know, and names it.
+    configuration = "tls-port 0\nno-such-directive 1\n"
+    ended = subprocess.run(
+        [binary.path, "-"], input=configuration, capture_output=True, text=True, timeout=10, check=False
+    )
+    return "no-such-directive" in ended.stdout + ended.stderr
+
+
+class RedisServer(ChildServer):
     """One redis-server with a directory and a unix socket of its own.
 
     Args:
         binary: The program; by default the newest one there is.
         tcp: Also listen on a free port of 127.0.0.1.
         options: Directives that override `DEFAULTS`, for example `{"maxmemory": "20mb"}`.
+        identity: `username` and `password` of the tests' own connections, where the server asks for them.
     """
 
     def __init__(
@@ -118,27 +132,17 @@ class RedisServer:
         *,
         tcp: bool = False,
         options: Mapping[str, str] | None = None,
+        identity: Mapping[str, str] | None = None,
     ) -> None:
         chosen = binary or best_server()
         if chosen is None:
             raise RuntimeError("no redis-server on this machine")
+        super().__init__("redis")
         self.binary = chosen
-        # Directly under /tmp: a socket's path may have 107 bytes.
-        self.directory = Path(tempfile.mkdtemp(prefix="bascule-redis-", dir="/tmp"))
         self.path = self.directory / "redis.sock"
         self.port: int | None = free_port() if tcp else None
         self.options: dict[str, str] = {**DEFAULTS, **(options or {})}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self.identity: dict[str, str] = dict(identity or {})
 
     @property
     def url(self) -> str:
@@ -153,63 +157,18 @@ class RedisServer:
     def version(self) -> tuple[int, ...]:
         return self.binary.version
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "not started"
-        return self._process.pid
+    def command(self) -> list[str | os.PathLike[str]]:
+        """Return what is run."""
+        options = {**self._fixed(), **self.options}.items()
+        return [self.binary.path, *(text for name, value in options for text in (f"--{name}", value))]
 
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def start(self, timeout_s: float = 10.0) -> Self:
-        """Start it, again too, on the same directory and socket; return once it has loaded its data."""
-        assert not self.is_running, "runs already"
-        arguments: list[str | os.PathLike[str]] = [self.binary.path]
-        for name, value in {**self._fixed(), **self.options}.items():
-            arguments += [f"--{name}", value]
-        with (self.directory / "redis.log").open("ab") as log:
-            self._process = spawn(arguments, stdout=log, stderr=log, directory=self.directory)
-        eventually_sync(self._answers, timeout_s, 0.005, f"redis-server answers; {self.log_tail()}")
-        return self
-
-    def stop(self) -> None:
-        """End it in good order. The data stays, for another `start`."""
-        if self._process is None:
-            return
-        if self.is_running:
-            self.thaw()
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._process.wait()
-
-    def kill(self) -> None:
-        """End it as a crash would: SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def restart(self) -> None:
-        """Kill it and start it again on the same data."""
-        self.kill()
-        self.start()
-
-    def freeze(self) -> None:
-        """Stop its every thread; connections stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let a frozen one go on."""
-        if self.is_running:
-            os.kill(self.pid, signal.SIGCONT)
-
-    def close(self) -> None:
-        """Kill it and delete its data."""
-        self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def listens(self) -> bool:
+        """Return whether it answers and has loaded its data."""
+        try:
+            with self.client(socket_timeout=1.0) as client:
+                return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):  # LOADING is a ConnectionError too
+            return False
 
     def client(self, **options: Any) -> "redis.Redis":
         """Return a synchronous client that answers text, tries once and waits 5 s at most."""
@@ -218,6 +177,7 @@ class RedisServer:
             "protocol": 2,
             "socket_timeout": 5.0,
             "retry": None,
+            **self.identity,
             **options,
         }
         return redis.Redis(unix_socket_path=str(self.path), **settings)
@@ -232,14 +192,10 @@ class RedisServer:
             client.flushall()
             client.script_flush()
 
-    def log_tail(self, lines: int = 20) -> str:
-        """Return the end of its log."""
-        path = self.directory / "redis.log"
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
-
     def _fixed(self) -> dict[str, str]:
         fixed = {
             "dir": str(self.directory),
+            "logfile": str(self.log_path),
             "unixsocket": str(self.path),
             "unixsocketperm": "700",
             "port": str(self.port or 0),
@@ -248,13 +204,3 @@ class RedisServer:
         if self.version >= (7, 0):
             fixed["enable-debug-command"] = "yes"  # 6.2 always allows DEBUG and does not know the option
         return fixed
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise RuntimeError(f"redis-server ended at start: {self.log_tail()}")
-        try:
-            with self.client(socket_timeout=1.0) as client:
-                return bool(client.ping())
-        except (redis.ConnectionError, redis.TimeoutError):  # LOADING is a ConnectionError too
-            return False
