@@ -1,6 +1,7 @@
 """What every broker adapter must keep, whatever is behind it.
 
 A bench says what its venue can do and what it trades; what the venue cannot do, the port's own "no" is asked for.
+`ExpiryContract`, and `RestingContract` beside this module, are for the brokers that can do more.
 """
 
 import asyncio
@@ -14,8 +15,8 @@ import pytest
 from libs.common.domain.errors import BrokerUnavailable, OrderOutcomeUnknown, OrderRejected
 from libs.common.domain.ids import ClientOrderId, Market
 from libs.common.domain.lifecycle import OrderState
-from libs.common.domain.order import OrderReport, OrderRequest, OrderType, Side
-from libs.common.domain.venue import Instrument, OpenOrder
+from libs.common.domain.order import OrderReport, OrderRequest, Side
+from libs.common.domain.venue import Instrument
 from services.worker.brokers.port import Broker, Deduplication
 from tests.contract.orders import FINE, MARKET, not_ours, order, ours
 
@@ -27,8 +28,6 @@ class Bench(ABC, Generic[AnyBroker]):
 
     executes = True
     """Whether orders trade anywhere at all."""
-    rests = False
-    """Whether it takes limit orders that rest, lists and cancels them. Then `fill` is needed too."""
     shorts = True
     """Whether more can be sold than is owned. A spot account holds coins, and never less than none."""
     tells_price = False
@@ -45,8 +44,6 @@ class Bench(ABC, Generic[AnyBroker]):
     """For many orders at once."""
     price = Decimal(100)
     """What market orders execute at."""
-    low_price = Decimal("50.1234567890123456")
-    """A limit at which a buy order rests, with as many digits as the venue takes."""
     fine = FINE
     """A quantity with as many digits as the venue takes."""
     smallest = Decimal("1E-8")
@@ -63,26 +60,9 @@ class Bench(ABC, Generic[AnyBroker]):
     async def quantity_of(self, client_order_id: ClientOrderId) -> str | None:
         """Return the quantity as the venue holds it; None where it holds no order."""
 
-    async def fill(self, client_order_id: ClientOrderId) -> None:
-        """Let a resting order execute in full, at its limit price."""
-        raise NotImplementedError
-
     def order(self, side: Side = Side.BUY, quantity: Decimal = Decimal(1), **changes: Any) -> OrderRequest:
         """Return an order that executes at once."""
         return order(side, quantity, **{"price": self.price, "market": self.market, **changes})
-
-    def resting_order(self, quantity: Decimal = Decimal(1), **changes: Any) -> OrderRequest:
-        """Return an order that rests; skip the test where none can."""
-        if not self.rests:
-            pytest.skip("nothing rests here")
-        limit = {"type": OrderType.LIMIT, "limit_price": self.low_price}
-        return self.order(Side.BUY, quantity, **{**limit, **changes})
-
-    async def listed(self, market: Market | None = None) -> dict[str | None, OpenOrder]:
-        """Return what rests, by client order id."""
-        orders = await self.broker.open_orders(market)
-        assert orders is not None, "a venue where orders rest lists them"
-        return {each.client_order_id: each for each in orders}
 
 
 class BrokerContract:
@@ -134,7 +114,7 @@ class BrokerContract:
     async def test_the_same_id_again_does_what_the_capabilities_say(self, bench: Bench[Broker]) -> None:
         request = bench.order()
         first = await bench.broker.place(request, ours)
-        second = await _place_again(bench.broker, request)
+        second = await place_again(bench.broker, request)
         count = (await bench.executions())[request.client_order_id]
         match bench.broker.capabilities.deduplication:
             case Deduplication.LIFETIME:
@@ -143,17 +123,10 @@ class BrokerContract:
             case Deduplication.NONE | Deduplication.OPEN:
                 assert count == 2
 
-    async def test_an_expired_order_is_refused_where_the_capabilities_say_so(
+    async def test_expiry_is_asked_for_where_it_is_promised_and_nowhere_else(
         self, bench: Bench[Broker]
     ) -> None:
-        if not bench.broker.capabilities.honours_expiry:
-            pytest.skip("the venue knows no expiry")
-        request = bench.order(expires_in_ms=-1)
-        with pytest.raises(OrderRejected) as refused:
-            await bench.broker.place(request, ours)
-        assert refused.value.code == "expired"
-        assert not await bench.executions()
-        assert await bench.broker.find(request.client_order_id, request.symbol) is None
+        assert bench.broker.capabilities.honours_expiry == isinstance(self, ExpiryContract)
 
     async def test_nothing_is_executed_once_the_lane_is_lost(self, bench: Bench[Broker]) -> None:
         request = bench.order()
@@ -167,6 +140,11 @@ class BrokerContract:
             await bench.broker.place(bench.order(), not_ours)
         assert (await bench.broker.place(bench.order(), ours)).state is OrderState.FILLED
 
+    async def test_what_executed_at_once_is_not_listed(self, bench: Bench[Broker]) -> None:
+        await bench.broker.place(bench.order(), ours)
+        assert not await bench.broker.open_orders(bench.market)
+        assert not await bench.broker.open_orders()
+
     async def test_many_at_once_are_executed_once_each(self, bench: Bench[Broker]) -> None:
         count = len(bench.many_markets)
         requests = [bench.order(market=bench.many_markets[number % count]) for number in range(60)]
@@ -174,102 +152,6 @@ class BrokerContract:
         assert {report.state for report in reports} == {OrderState.FILLED}
         wanted = {request.client_order_id: 1 for request in requests} if bench.executes else {}
         assert await bench.executions() == wanted
-
-    # ------------------------------------------------------------------------------------------------------------------
-    # Orders that rest
-    # ------------------------------------------------------------------------------------------------------------------
-
-    async def test_a_limit_order_that_is_not_met_rests_and_is_found_so(self, bench: Bench[Broker]) -> None:
-        request = bench.resting_order()
-        report = await bench.broker.place(request, ours)
-        assert (report.state, report.filled_quantity) == (OrderState.ACCEPTED, 0)
-        assert report.order_id
-        found = await bench.broker.find(request.client_order_id, request.symbol)
-        assert found is not None
-        assert (found.order_id, found.state) == (report.order_id, OrderState.ACCEPTED)
-        assert await bench.broker.position(bench.market) == 0
-
-    async def test_what_rests_is_listed_exactly_as_it_was_ordered(self, bench: Bench[Broker]) -> None:
-        request = bench.resting_order(bench.fine)
-        report = await bench.broker.place(request, ours)
-        listed = (await bench.listed(bench.market))[request.client_order_id]
-        assert listed == OpenOrder(
-            order_id=report.order_id,
-            symbol=bench.market,
-            side=Side.BUY,
-            quantity=bench.fine,
-            client_order_id=request.client_order_id,
-            type=OrderType.LIMIT,
-            limit_price=bench.low_price,
-        )
-
-    async def test_what_rests_is_listed_by_market_and_for_all(self, bench: Bench[Broker]) -> None:
-        here, there = bench.resting_order(), bench.resting_order(market=bench.other_market)
-        for request in (here, there):
-            await bench.broker.place(request, ours)
-        assert set(await bench.listed(bench.market)) == {here.client_order_id}
-        assert set(await bench.listed(bench.other_market)) == {there.client_order_id}
-        assert set(await bench.listed()) == {here.client_order_id, there.client_order_id}
-
-    async def test_what_executed_at_once_is_not_listed(self, bench: Bench[Broker]) -> None:
-        await bench.broker.place(bench.order(), ours)
-        assert not await bench.broker.open_orders(bench.market)
-        assert not await bench.broker.open_orders()
-
-    async def test_cancelling_takes_the_named_orders_and_no_others(self, bench: Bench[Broker]) -> None:
-        requests = [bench.resting_order() for _ in range(4)]
-        reports = [await bench.broker.place(request, ours) for request in requests]
-        named = [reports[0].order_id, reports[2].order_id]
-        for _ in range(2):  # the second time nothing of it rests
-            await bench.broker.cancel_open(bench.market, named, ours)
-            left = set(await bench.listed(bench.market))
-            assert left == {requests[1].client_order_id, requests[3].client_order_id}
-        found = await bench.broker.find(requests[0].client_order_id, bench.market)
-        assert found is not None
-        assert (found.state, found.filled_quantity) == (OrderState.CANCELED, 0)
-
-    async def test_cancelling_without_ids_cancels_nothing(self, bench: Bench[Broker]) -> None:
-        request = bench.resting_order()
-        await bench.broker.place(request, ours)
-        await bench.broker.cancel_open(bench.market, (), ours)
-        assert set(await bench.listed(bench.market)) == {request.client_order_id}
-
-    async def test_cancelling_what_is_filled_changes_nothing(self, bench: Bench[Broker]) -> None:
-        if bench.executes and not bench.rests:
-            pytest.skip("nothing rests here")
-        report = await bench.broker.place(bench.order(), ours)
-        await bench.broker.cancel_open(bench.market, [report.order_id], ours)
-        assert await bench.broker.position(bench.market) == (1 if bench.executes else 0)
-
-    async def test_nothing_is_cancelled_once_the_lane_is_lost(self, bench: Bench[Broker]) -> None:
-        request = bench.resting_order()
-        report = await bench.broker.place(request, ours)
-        with pytest.raises(BrokerUnavailable):
-            await bench.broker.cancel_open(bench.market, [report.order_id], not_ours)
-        assert set(await bench.listed(bench.market)) == {request.client_order_id}
-
-    async def test_a_resting_order_that_is_filled_counts_and_is_no_longer_listed(
-        self, bench: Bench[Broker]
-    ) -> None:
-        request = bench.resting_order(bench.fine)
-        await bench.broker.place(request, ours)
-        await bench.fill(request.client_order_id)
-        found = await bench.broker.find(request.client_order_id, request.symbol)
-        assert found is not None
-        assert (found.state, found.filled_quantity) == (OrderState.FILLED, bench.fine)
-        assert found.average_price == bench.low_price
-        assert not await bench.listed(bench.market)
-        assert await bench.broker.position(bench.market) == bench.fine
-
-    async def test_an_id_that_rests_is_not_taken_twice_where_the_capabilities_say_so(
-        self, bench: Bench[Broker]
-    ) -> None:
-        request = bench.resting_order()
-        first = await bench.broker.place(request, ours)
-        second = await _place_again(bench.broker, request)
-        is_double = bench.broker.capabilities.deduplication is Deduplication.NONE
-        assert (await bench.executions())[request.client_order_id] == (2 if is_double else 1)
-        assert is_double or second in {None, first}
 
     # ------------------------------------------------------------------------------------------------------------------
     # The account and its markets
@@ -317,7 +199,19 @@ class BrokerContract:
         await bench.broker.aclose()
 
 
-async def _place_again(broker: Broker, request: OrderRequest) -> OrderReport | None:
+class ExpiryContract(BrokerContract):
+    """For a broker whose capabilities say that it honours expiry."""
+
+    async def test_an_expired_order_is_refused(self, bench: Bench[Broker]) -> None:
+        request = bench.order(expires_in_ms=-1)
+        with pytest.raises(OrderRejected) as refused:
+            await bench.broker.place(request, ours)
+        assert refused.value.code == "expired"
+        assert not await bench.executions()
+        assert await bench.broker.find(request.client_order_id, request.symbol) is None
+
+
+async def place_again(broker: Broker, request: OrderRequest) -> OrderReport | None:
     """Return the answer to an id that the venue has seen; None where it must be looked up."""
     try:
         return await broker.place(request, ours)

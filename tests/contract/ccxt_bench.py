@@ -14,7 +14,7 @@ from libs.common.runtime.secrets import Secret
 from libs.common.runtime.system_clock import SystemClock
 from services.worker.brokers.ccxt_broker import CcxtBroker
 from services.worker.brokers.ccxt_exchange import Credentials
-from tests.contract.broker_contract import Bench
+from tests.contract.resting_contract import RestingBench
 from tests.support.exchange_desk import FINE, Kind, Listing
 from tests.support.exchange_server import LocalExchange
 from tests.support.exchange_wire import API_KEY, API_SECRET
@@ -28,10 +28,9 @@ def named(base: str, market_type: MarketType) -> Market:
     return Market(f"{base}/USDT" if market_type is MarketType.SPOT else f"{base}/USDT:USDT")
 
 
-class CcxtBench(Bench[CcxtBroker]):
+class CcxtBench(RestingBench[CcxtBroker]):
     """One exchange, spot or swaps."""
 
-    rests = True
     tells_price = True
     equity = Decimal(10_000_000_000)
     low_price = Decimal("50.1234")

@@ -151,9 +151,23 @@ class ExchangeTroubles:
         assert bench.exchange.desk.counts["bad_signature"] == 1
         assert not await bench.executions()
 
+    async def test_stop_orders_are_asked_for_where_they_are_offered_and_nowhere_else(
+        self, bench: CcxtBench
+    ) -> None:
+        types = bench.broker.capabilities.orders.types
+        assert (OrderType.STOP in types) == isinstance(self, StopTroubles)
+
+    async def test_an_order_of_a_quantity_that_no_step_reaches_is_refused(self, bench: CcxtBench) -> None:
+        request = bench.order(market=bench.coarse_market, quantity=bench.smallest, price=None)
+        with pytest.raises(OrderRejected):
+            await bench.broker.place(request, ours)
+        assert not await bench.executions()
+
+
+class StopTroubles(ExchangeTroubles):
+    """For an exchange whose stops are orders like any other."""
+
     async def test_a_stop_order_rests_until_its_price_and_then_trades(self, bench: CcxtBench) -> None:
-        if OrderType.STOP not in bench.broker.capabilities.orders.types:
-            pytest.skip("stops are orders of another kind here")
         request = bench.order(type=OrderType.STOP, stop_price=bench.price * 2)
         await bench.broker.place(request, ours)
         assert (await bench.listed(bench.market))[request.client_order_id].stop_price == bench.price * 2
@@ -161,9 +175,3 @@ class ExchangeTroubles:
         found = await bench.broker.find(request.client_order_id, request.symbol)
         assert found is not None
         assert (found.state, found.average_price) == (OrderState.FILLED, bench.price * 2)
-
-    async def test_an_order_of_a_quantity_that_no_step_reaches_is_refused(self, bench: CcxtBench) -> None:
-        request = bench.order(market=bench.coarse_market, quantity=bench.smallest, price=None)
-        with pytest.raises(OrderRejected):
-            await bench.broker.place(request, ours)
-        assert not await bench.executions()

@@ -10,10 +10,11 @@ from libs.common.domain.order import Side
 from libs.common.runtime.account_settings import MarketType
 from services.worker.brokers.ccxt_broker import CcxtBroker
 from services.worker.brokers.port import Broker
-from tests.contract.broker_contract import BrokerContract
+from tests.contract.broker_contract import ExpiryContract
 from tests.contract.ccxt_bench import CcxtBench, ccxt_bench
-from tests.contract.ccxt_troubles import ExchangeTroubles
+from tests.contract.ccxt_troubles import ExchangeTroubles, StopTroubles
 from tests.contract.orders import ours
+from tests.contract.resting_contract import RestingContract
 
 _: type[Broker] = CcxtBroker
 
@@ -24,7 +25,7 @@ class SpotBench(CcxtBench):
     shorts = False  # a spot account owns coins, and sells no more than it owns
 
 
-class TestBinanceSpot(BrokerContract):
+class TestBinanceSpot(RestingContract, ExpiryContract):
     @pytest_asyncio.fixture
     async def bench(self) -> AsyncIterator[CcxtBench]:
         async with ccxt_bench(SpotBench, "binance", MarketType.SPOT) as bench:
@@ -36,14 +37,14 @@ class TestBinanceSpot(BrokerContract):
         assert await bench.broker.position(bench.market) == Decimal("1.5")
 
 
-class TestBinanceSwaps(BrokerContract):
+class TestBinanceSwaps(RestingContract, ExpiryContract):
     @pytest_asyncio.fixture
     async def bench(self) -> AsyncIterator[CcxtBench]:
         async with ccxt_bench(CcxtBench, "binance", MarketType.SWAP) as bench:
             yield bench
 
 
-class TestBinanceSpotInTrouble(ExchangeTroubles):
+class TestBinanceSpotInTrouble(StopTroubles):
     @pytest_asyncio.fixture
     async def bench(self) -> AsyncIterator[CcxtBench]:
         async with ccxt_bench(SpotBench, "binance", MarketType.SPOT, timeout_ms=300) as bench:

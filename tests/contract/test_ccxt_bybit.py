@@ -12,10 +12,11 @@ from libs.common.domain.order import OrderReport, OrderRequest, Side
 from libs.common.runtime.account_settings import MarketType
 from services.worker.brokers.ccxt_broker import CcxtBroker
 from services.worker.brokers.port import Broker, StillOurs
-from tests.contract.broker_contract import BrokerContract
+from tests.contract.broker_contract import ExpiryContract
 from tests.contract.ccxt_bench import CcxtBench, ccxt_bench
-from tests.contract.ccxt_troubles import ExchangeTroubles
+from tests.contract.ccxt_troubles import StopTroubles
 from tests.contract.orders import ours
+from tests.contract.resting_contract import RestingContract
 
 _: type[Broker] = CcxtBroker
 
@@ -41,14 +42,14 @@ def run(market_type: MarketType, **settings: Any) -> AbstractAsyncContextManager
     return ccxt_bench(bench, "bybit", market_type, **settings)
 
 
-class TestBybitSpot(BrokerContract):
+class TestBybitSpot(RestingContract, ExpiryContract):
     @pytest_asyncio.fixture
     async def bench(self) -> AsyncIterator[CcxtBench]:
         async with run(MarketType.SPOT, broker_kind=AskingBroker) as bench:
             yield bench
 
 
-class TestBybitSwaps(BrokerContract):
+class TestBybitSwaps(RestingContract, ExpiryContract):
     @pytest_asyncio.fixture
     async def bench(self) -> AsyncIterator[CcxtBench]:
         async with run(MarketType.SWAP, broker_kind=AskingBroker) as bench:
@@ -72,14 +73,14 @@ class TestBybitSwaps(BrokerContract):
         assert not await bench.broker.open_orders(bench.market)
 
 
-class TestBybitSpotInTrouble(ExchangeTroubles):
+class TestBybitSpotInTrouble(StopTroubles):
     @pytest_asyncio.fixture
     async def bench(self) -> AsyncIterator[CcxtBench]:
         async with run(MarketType.SPOT, timeout_ms=300) as bench:
             yield bench
 
 
-class TestBybitSwapsInTrouble(ExchangeTroubles):
+class TestBybitSwapsInTrouble(StopTroubles):
     @pytest_asyncio.fixture
     async def bench(self) -> AsyncIterator[CcxtBench]:
         async with run(MarketType.SWAP, timeout_ms=300) as bench:

@@ -18,8 +18,9 @@ from libs.common.runtime.secrets import Secret
 from libs.common.runtime.system_clock import SystemClock
 from services.worker.brokers.http import HttpBroker
 from services.worker.brokers.port import Broker
-from tests.contract.broker_contract import Bench, BrokerContract
+from tests.contract.broker_contract import ExpiryContract
 from tests.contract.orders import MARKET, order, ours
+from tests.contract.resting_contract import RestingBench, RestingContract
 from tests.contract.scripted_venue import ScriptedVenue, drops
 from tests.support.venue import Venue
 
@@ -38,8 +39,7 @@ STEPS = {
 }
 
 
-class HttpBench(Bench[HttpBroker]):
-    rests = True
+class HttpBench(RestingBench[HttpBroker]):
     tells_price = True
     equity = Decimal("123456789012.345678")
     instrument = Instrument(quantity_step=Decimal("1E-8"), price_step=Decimal("1E-16"), min_value=Decimal(5))
@@ -89,7 +89,7 @@ async def bench(signing_venue: Venue, request: pytest.FixtureRequest) -> AsyncIt
     await broker.aclose()
 
 
-class TestHttpBroker(BrokerContract):
+class TestHttpBroker(RestingContract, ExpiryContract):
     """With signatures checked on both sides."""
 
 

@@ -8,6 +8,7 @@ from libs.common.domain.ids import ClientOrderId
 from services.worker.brokers.log import LogBroker
 from services.worker.brokers.port import Broker
 from tests.contract.broker_contract import Bench, BrokerContract
+from tests.contract.orders import ours
 
 _: type[Broker] = LogBroker
 
@@ -28,3 +29,8 @@ class TestLogBroker(BrokerContract):
     @pytest.fixture
     def bench(self) -> LogBench:
         return LogBench(LogBroker())
+
+    async def test_cancelling_what_is_filled_changes_nothing(self, bench: LogBench) -> None:
+        report = await bench.broker.place(bench.order(), ours)
+        await bench.broker.cancel_open(bench.market, [report.order_id], ours)
+        assert await bench.broker.position(bench.market) == 0

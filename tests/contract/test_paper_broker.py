@@ -22,8 +22,9 @@ from libs.common.store.keys import Keys
 from libs.common.store.paper_books import PaperBooks, PlacedOrder
 from services.worker.brokers.paper import PaperBroker
 from services.worker.brokers.port import Broker
-from tests.contract.broker_contract import Bench, BrokerContract
+from tests.contract.broker_contract import ExpiryContract
 from tests.contract.orders import ACCOUNT, MARKET, now_ms
+from tests.contract.resting_contract import RestingBench, RestingContract
 from tests.support.redis_server import RedisServer
 
 _: type[Broker] = PaperBroker
@@ -31,8 +32,7 @@ _: type[Broker] = PaperBroker
 pytestmark = [pytest.mark.contract, pytest.mark.redis]
 
 
-class PaperBench(Bench[PaperBroker]):
-    rests = True
+class PaperBench(RestingBench[PaperBroker]):
     tells_price = True
     equity = Decimal(100_000)
     instrument = Instrument()
@@ -70,7 +70,7 @@ class PaperBench(Bench[PaperBroker]):
         return Decimal(1) if order.report.state is OrderState.ACCEPTED else order.report.filled_quantity
 
 
-class TestPaperBroker(BrokerContract):
+class TestPaperBroker(RestingContract, ExpiryContract):
     @pytest_asyncio.fixture
     async def bench(self, redis_server: RedisServer) -> AsyncIterator[PaperBench]:
         client = connect(redis_server.url, timeout_s=5)
