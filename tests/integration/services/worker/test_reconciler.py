@@ -17,6 +17,7 @@ from libs.common.store.reconciliation import DAY_MS
 from services.worker import reconciler as module
 from services.worker.brokers.log import LogBroker
 from tests.integration.services.worker.resting import BTC, DESK, EVERY_MS, Desk, RestingRig
+from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
 
@@ -31,9 +32,14 @@ class ReconciledRig(RestingRig):
     between: Callable[[], Awaitable[None]] | None = None
     looks_again = 0
 
+    def __init__(self, server: RedisServer, clock: ManualClock) -> None:
+        super().__init__(server, clock)
+        self.turns = asyncio.Semaphore(0)
+        """Released by a test whose reconciler runs, for each turn after its first one, and for its end."""
+
     async def wait(self, stopped: asyncio.Event, timeout_s: float) -> bool:
         if timeout_s != AGAIN_MS / 1_000:
-            await asyncio.sleep(0.005)
+            await self.turns.acquire()
             return stopped.is_set()
         self.looks_again += 1
         if self.between is not None:
@@ -61,7 +67,7 @@ class ReconciledRig(RestingRig):
 
 @pytest.fixture
 async def rig(
-    redis_server: RedisServer, clock: Any, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ReconciledRig]:
     rig = ReconciledRig(redis_server, clock)
     monkeypatch.setattr(module, "wait_for_event", rig.wait)
@@ -479,8 +485,10 @@ async def test_the_loop_compares_at_start_outlives_failures_and_stops_when_told_
     await eventually(lambda: "account_not_reconciled" in [event["event"] for event in events])
     rig.broker.account = works  # type: ignore[method-assign]
     rig.redis.delete(rig.keys.reconciling(DESK))
+    rig.turns.release()
     await eventually(lambda: "account_reconciled" in [event["event"] for event in events])
     stopped.set()
+    rig.turns.release()
     await asyncio.wait_for(running, 10)
 
 
