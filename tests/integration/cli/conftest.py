@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 
+from cli import webhook_changes
 from cli.main import main
 from tests.support.filled_store import FilledStore, fill
 from tests.support.redis_server import RedisServer
@@ -54,12 +55,33 @@ accounts:
   desk: {broker: http, url: "http://127.0.0.1:9", secret: DESK_SECRET}
 """
 
+WEBHOOK_CONFIG = """
+ingress: {public_url: "https://hooks.example.com", addresses: {office: [203.0.113.0/24]}}
+signing_keys: {relay: RELAY_KEY}
+webhooks:
+  default: {secret: WEBHOOK_SECRET, accounts: [paper]}
+  fixed: {token: FIXED_TOKEN, accounts: [desk], auth: [url], rate: 90/min}
+accounts:
+  paper: {broker: paper}
+  desk: {broker: http, url: "http://127.0.0.1:9", secret: DESK_SECRET}
+"""
+
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "bridge.yaml"
     path.write_text(CONFIG)
     monkeypatch.setenv("BASCULE_CONFIG", str(path))
+    return path
+
+
+@pytest.fixture
+def webhook_config(bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "bridge.yaml"
+    path.write_text(WEBHOOK_CONFIG)
+    monkeypatch.setenv("BASCULE_CONFIG", str(path))
+    # No ingress runs here that a change would have to reach.
+    monkeypatch.setattr(webhook_changes, "IN_FORCE_S", 0)
     return path
 
 
