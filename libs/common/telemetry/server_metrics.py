@@ -1,29 +1,27 @@
 """The metrics of an HTTP server, below what its app counts."""
 
-from functools import cache
+from prometheus_client import CollectorRegistry
 
-from prometheus_client import CollectorRegistry, Counter
+from libs.common.telemetry.labelled import labelled_counter
 
 
 class ServerMetrics:
     """What became of connections and requests that never reached the app."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        closed = Counter(
+        self._closed = labelled_counter(
+            registry,
             "bascule_connections_closed_total",
             "Connections the server closed early: `full` at once, `displaced` for another one, `late` with a request, "
             "`unread` when their answers were not taken.",
-            ("reason",),
-            registry=registry,
+            "reason",
         )
-        self._closed = cache(closed.labels)
-        refused = Counter(
+        self._refused = labelled_counter(
+            registry,
             "bascule_requests_unreadable_total",
             "Requests that were refused before any path was looked at, by reason code.",
-            ("reason",),
-            registry=registry,
+            "reason",
         )
-        self._refused = cache(refused.labels)
 
     def closed(self, reason: str) -> None:
         """Count a connection that the server closed early; reasons are a fixed set."""

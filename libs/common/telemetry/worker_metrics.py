@@ -5,6 +5,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from libs.common.telemetry.labelled import labelled_counter
+
 BUCKETS_S: Final = (
     0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 )  # fmt: skip
@@ -20,20 +22,15 @@ class WorkerMetrics:
         self._failures = Counter(
             "bascule_lane_failures_total", "Unexpected errors in a lane.", registry=registry
         )
-        ended = Counter(
-            "bascule_instructions_ended_total",
-            "Instructions that ended.",
-            ("state", "reason"),
-            registry=registry,
+        self._ended = labelled_counter(
+            registry, "bascule_instructions_ended_total", "Instructions that ended.", "state", "reason"
         )
-        self._ended = cache(ended.labels)
-        waits = Counter(
+        self._waits = labelled_counter(
+            registry,
             "bascule_waits_total",
             "Times that an instruction had to wait before it was sent.",
-            ("reason",),
-            registry=registry,
+            "reason",
         )
-        self._waits = cache(waits.labels)
         calls = Histogram(
             "bascule_broker_call_seconds",
             "Broker calls that may place an order.",
@@ -55,39 +52,34 @@ class WorkerMetrics:
             "Resting orders that are followed, by all workers together: the same number at each.",
             registry=registry,
         )
-        fills = Counter(
-            "bascule_order_fills_total", "Fills of resting orders.", ("account",), registry=registry
+        self._fills = labelled_counter(
+            registry, "bascule_order_fills_total", "Fills of resting orders.", "account"
         )
-        self._fills = cache(fills.labels)
-        look_ups = Counter(
+        self._look_ups = labelled_counter(
+            registry,
             "bascule_look_up_failures_total",
             "Look-ups of resting orders, positions and balances that a venue did not answer.",
-            ("account",),
-            registry=registry,
+            "account",
         )
-        self._look_ups = cache(look_ups.labels)
-        lost = Counter(
+        self._lost_orders = labelled_counter(
+            registry,
             "bascule_orders_lost_total",
             "Resting orders that their venue does not know any more.",
-            ("account",),
-            registry=registry,
+            "account",
         )
-        self._lost_orders = cache(lost.labels)
-        drifts = Counter(
+        self._drifts = labelled_counter(
+            registry,
             "bascule_drifts_total",
             "Differences from a venue's positions and open orders that our own orders do not explain.",
-            ("account", "kind"),
-            registry=registry,
+            "account",
+            "kind",
         )
-        self._drifts = cache(drifts.labels)
-
-        held = Counter(
+        self._held_orders = labelled_counter(
+            registry,
             "bascule_orders_held_total",
             "Times that a lane was held, since its venue cannot say what became of an order.",
-            ("account",),
-            registry=registry,
+            "account",
         )
-        self._held_orders = cache(held.labels)
 
     def lanes_held(self, lanes: int) -> None:
         """Note how many lanes are run now."""
