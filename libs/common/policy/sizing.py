@@ -136,10 +136,8 @@ class _Planner:
                 return self._reduce(side) if self._asked.reduce_only else self._open(side)
             case Action.CLOSE_LONG | Action.CLOSE_SHORT | Action.CLOSE_ALL:
                 return self._close(action)
-            case Action.TARGET:
-                return self._target()
-            case Action.FLIP:
-                return self._flip()
+            case Action.TARGET | Action.FLIP:
+                return self._go(is_flip=action is Action.FLIP)
             case Action.CANCEL:
                 raise AssertionError("a cancel trades nothing")
             case _:
@@ -204,46 +202,8 @@ class _Planner:
     def _is_hundred(self) -> bool:
         return self._asked.quantity is not None and self._asked.quantity >= 100
 
-    def _target(self) -> Planning:
-        held, position = self._readings.position, self._asked.position
-        if held is None:
-            return Refused(Reason.NOT_SUPPORTED, _NO_POSITIONS)
-        if position is None:
-            return _no_direction(self._asked)
-        if position is MarketPosition.FLAT:
-            return self._close(Action.CLOSE_ALL)
-        is_long = position is MarketPosition.LONG
-        opening, closing = (Side.BUY, Side.SELL) if is_long else (Side.SELL, Side.BUY)
-        entry_prices = order_prices(self._asked, self._readings, opening)
-        if isinstance(entry_prices, Unfit):
-            return _refusal(entry_prices)
-        amount = self._amount(opening, entry_prices)
-        if isinstance(amount, Unfit):
-            return _refusal(amount)
-        if not amount.quantity:
-            return Refused(Reason.TOO_SMALL, f"{amount.words}, less than the market's step")
-        if held < 0 if is_long else held > 0:
-            return self._turn(opening, magnitude(held), amount, entry_prices)
-        missing = subtract(amount.quantity, magnitude(held))
-        quantity = round_quantity(magnitude(missing), self._readings.instrument)
-        words = f"{position} {shown(amount.quantity)} ({amount.words}) from {shown(held)}"
-        if not quantity:
-            return NothingToDo(Reason.ALREADY_THERE, f"{words}: nothing to trade")
-        if missing < 0:
-            exit_prices = order_prices(self._asked, self._readings, closing)
-            if isinstance(exit_prices, Unfit):
-                return _refusal(exit_prices)
-            return self._exit_only(closing, quantity, exit_prices, words)
-        if self._asked.reduce_only:
-            return NothingToDo(Reason.NOTHING_TO_CLOSE, f"{words}: reduce only, and it would be more")
-        leg = self._entry(opening, quantity, entry_prices, words)
-        if isinstance(leg, Refused):
-            if leg.reason is Reason.TOO_SMALL and held:
-                return NothingToDo(Reason.ALREADY_THERE, f"as near as the market trades: {leg.detail}")
-            return leg
-        return Planned(Plan(legs=(leg,)), words)
-
-    def _flip(self) -> Planning:
+    def _go(self, *, is_flip: bool) -> Planning:
+        """Plan what takes the position where the alert says, or, as a flip, closes the other side and opens."""
         held, position = self._readings.position, self._asked.position
         if held is None:
             return Refused(Reason.NOT_SUPPORTED, _NO_POSITIONS)
@@ -259,8 +219,38 @@ class _Planner:
         amount = self._amount(opening, prices)
         if isinstance(amount, Unfit):
             return _refusal(amount)
-        is_open = held < 0 if is_long else held > 0
-        return self._turn(opening, magnitude(held) if is_open else Decimal(0), amount, prices)
+        is_against = held < 0 if is_long else held > 0
+        if is_flip:
+            return self._turn(opening, magnitude(held) if is_against else Decimal(0), amount, prices)
+        if not amount.quantity:
+            return Refused(Reason.TOO_SMALL, f"{amount.words}, less than the market's step")
+        if is_against:
+            return self._turn(opening, magnitude(held), amount, prices)
+        words = f"{position} {shown(amount.quantity)} ({amount.words}) from {shown(held)}"
+        return self._adjust(opening, held, amount.quantity, prices, words)
+
+    def _adjust(
+        self, opening: Side, held: Decimal, wanted: Decimal, entry_prices: Prices, words: str
+    ) -> Planning:
+        """Plan what is missing from a position on the right side, or is too much of it."""
+        missing = subtract(wanted, magnitude(held))
+        quantity = round_quantity(magnitude(missing), self._readings.instrument)
+        if not quantity:
+            return NothingToDo(Reason.ALREADY_THERE, f"{words}: nothing to trade")
+        if missing < 0:
+            closing = Side.SELL if opening is Side.BUY else Side.BUY
+            exit_prices = order_prices(self._asked, self._readings, closing)
+            if isinstance(exit_prices, Unfit):
+                return _refusal(exit_prices)
+            return self._exit_only(closing, quantity, exit_prices, words)
+        if self._asked.reduce_only:
+            return NothingToDo(Reason.NOTHING_TO_CLOSE, f"{words}: reduce only, and it would be more")
+        leg = self._entry(opening, quantity, entry_prices, words)
+        if isinstance(leg, Refused):
+            if leg.reason is Reason.TOO_SMALL and held:
+                return NothingToDo(Reason.ALREADY_THERE, f"as near as the market trades: {leg.detail}")
+            return leg
+        return Planned(Plan(legs=(leg,)), words)
 
     def _turn(self, side: Side, held: Decimal, amount: Amount, prices: Prices) -> Planning:
         """Plan to close all that is open on the other side, and then to open; both trade on the same side."""
