@@ -1,21 +1,19 @@
-"""Compares positions and open orders of accounts with their venues, and publishes what the venues say.
+"""Compares positions and open orders of accounts with their venues.
 
 One worker at a time compares an account. A difference counts only where it stands in two looks some seconds apart with
 nothing under way; it is journalled, and what the venue says is counted from then on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Final, TypeVar, assert_never
+from typing import Final, assert_never
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, LookUpUnavailable
 from libs.common.domain.ids import AccountName, ClientOrderId, LaneName, Market, is_client_order_id, lane_name
-from libs.common.policy.exact import subtract
-from libs.common.policy.exposure import gross_value
 from libs.common.policy.halts import HaltMode, Scope
 from libs.common.policy.reconciliation import (
     Agreed,
@@ -34,11 +32,13 @@ from libs.common.policy.reconciliation import (
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.following import FollowedOrders, Resting
 from libs.common.store.halts import Halts
-from libs.common.store.published import Published, PublishedBalance, PublishedPosition
+from libs.common.store.published import Published
 from libs.common.store.reconciliation import BEFORE_ALL, KeptBase, Reconciled, Reconciliation
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
+from services.worker.asking import Asker
 from services.worker.brokers.port import Broker
+from services.worker.publisher import Publisher
 
 AGAIN_S: Final = 5.0
 """Between two looks at a difference."""
@@ -46,14 +46,8 @@ AGAIN_S: Final = 5.0
 AT_ONCE: Final = 4
 """Markets of one account that its venue is asked about at a time."""
 
-ANSWER_WITHIN_S: Final = 5.0
-"""Bound on one call to a venue, whatever the adapter's own."""
-
 RETRY_S: Final = 5.0
 """After Redis did not answer."""
-
-
-T = TypeVar("T")
 
 log = get_logger()
 
@@ -125,7 +119,8 @@ class Reconciler:
         self._orders = orders
         self._published = published
         self._halts = halts
-        self._clock = clock
+        self._asker = Asker(metrics)
+        self._publisher = Publisher(store, published, clock, self._asker)
         self._metrics = metrics
         self._failures: dict[AccountName, str] = {}
         """What was logged last of those that fail now."""
@@ -183,7 +178,7 @@ class Reconciler:
             await self._read(this)
             await self._look(this, suspects, failures, before=suspects, since_ms=since_ms)
             await self._tell(this, surprises, await self._surprises(this, failures), since_ms)
-        await self._publish_balance(name, account.broker, failures)
+        await self._publisher.publish_balance(name, account.broker, failures)
         if failures:
             raise failures[0]
 
@@ -195,9 +190,11 @@ class Reconciler:
         failures: list[LookUpUnavailable] = []
         try:
             asked_ms = await self._store.time_ms()
-            quantity = await self._ask(name, account.broker.position(market))
-            await self._publish_position(name, account.broker, market, quantity, None, failures, asked_ms)
-            await self._publish_balance(name, account.broker, failures)
+            quantity = await self._asker.ask(name, account.broker.position(market))
+            await self._publisher.publish_position(
+                name, account.broker, market, quantity, None, failures, asked_ms
+            )
+            await self._publisher.publish_balance(name, account.broker, failures)
         except BridgeError as error:
             self._failed(name, str(error))
         else:
@@ -287,7 +284,7 @@ class Reconciler:
                         one.looked_at_ms >= since_ms for one in this.resting if one.market == market
                     ),
                 )
-                await self._publish_position(
+                await self._publisher.publish_position(
                     this.name, this.account.broker, market, venue, look.expected, failures, asked_ms
                 )
                 match judge(look, before.get(market)):
@@ -327,7 +324,7 @@ class Reconciler:
     async def _position(
         self, this: _Round, market: Market, failures: list[LookUpUnavailable]
     ) -> Decimal | None:
-        return await self._try(this.name, this.account.broker.position(market), failures)
+        return await self._asker.attempt(this.name, this.account.broker.position(market), failures)
 
     # Open orders.
 
@@ -335,7 +332,7 @@ class Reconciler:
         self, this: _Round, failures: list[LookUpUnavailable]
     ) -> dict[ClientOrderId, tuple[Market, str]]:
         """Return what venue and records tell different things of: orders, their markets, and how they differ."""
-        listed = await self._try(this.name, this.account.broker.open_orders(), failures)
+        listed = await self._asker.attempt(this.name, this.account.broker.open_orders(), failures)
         if listed is None:
             return {}
         ours = {
@@ -371,70 +368,6 @@ class Reconciler:
             if await self._store.tell_drift(this.name, market, order, words):
                 self._metrics.drifted(this.name, "order")
                 log.warning("order_drifted", account=this.name, market=market, drift=words)
-
-    # Publication.
-
-    async def _publish_position(
-        self,
-        name: AccountName,
-        broker: Broker,
-        market: Market,
-        quantity: Decimal,
-        expected: Decimal | None,
-        failures: list[LookUpUnavailable],
-        asked_ms: int,
-    ) -> None:
-        price = await self._try(name, broker.price(market), failures) if quantity else None
-        position = PublishedPosition(quantity=quantity, at_ms=asked_ms, last_price=price, expected=expected)
-        await self._published.publish_position(name, market, position)
-
-    async def _publish_balance(
-        self, name: AccountName, broker: Broker, failures: list[LookUpUnavailable]
-    ) -> None:
-        at_ms = self._clock.now_ms()
-        balance = await self._try(name, broker.account(), failures)
-        if balance is None:
-            return
-        began_with = await self._store.day_began_with(name, balance.equity, at_ms)
-        day_pnl = balance.day_pnl if balance.day_pnl is not None else subtract(balance.equity, began_with)
-        told = PublishedBalance(
-            equity=balance.equity,
-            at_ms=at_ms,
-            day_pnl=day_pnl,
-            currency=balance.currency,
-            exposure=gross_value((await self._published.positions(name)).values()),
-        )
-        await self._published.publish_balance(name, told)
-
-    # Asking.
-
-    async def _try(
-        self, name: AccountName, call: Awaitable[T], failures: list[LookUpUnavailable]
-    ) -> T | None:
-        """Return a venue's answer; None, and one failure more, where it gave none."""
-        try:
-            return await self._ask(name, call)
-        except LookUpUnavailable as error:
-            failures.append(error)
-            return None
-
-    async def _ask(self, name: AccountName, call: Awaitable[T]) -> T:
-        """Return a venue's answer.
-
-        Raises:
-            LookUpUnavailable: It gave none.
-        """
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                return await call
-        except BridgeError as error:
-            words: BaseException | str = str(error)
-        except TimeoutError:
-            words = f"no answer within {ANSWER_WITHIN_S:g} s"
-        except Exception as error:  # noqa: BLE001 - an adapter's fault is no answer
-            words = repr(error)
-        self._metrics.look_up_failed(name)
-        raise LookUpUnavailable(words)
 
     def _failed(self, name: AccountName, words: str) -> None:
         if self._failures.get(name) != words:
