@@ -135,7 +135,7 @@ class _Launch:
         for program in up_plan.service_programs(plan, redis_url, self._services):
             self._children.append(self._start(program))
         record = RunRecord(
-            redis_url=redis_url or plan.settings.redis.url,
+            redis_url=mask_url(redis_url or plan.settings.redis.url),
             ingress_url=plan.ingress_url,
             config=str(plan.config),
             pid=os.getpid(),

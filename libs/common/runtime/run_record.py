@@ -14,6 +14,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What runs where."""
 
     redis_url: str
+    """Its password masked: it is written down nowhere but where it came from."""
     ingress_url: str
     config: str
     """Absolute path of the configuration file."""

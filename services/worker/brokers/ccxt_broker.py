@@ -1,16 +1,11 @@
 """Trades at any exchange that ccxt knows, by the rules of `ccxt_venues`."""
 
-import asyncio
-import decimal
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import (
-    BrokerError,
-    BrokerNotReady,
     BrokerUnavailable,
     LookUpUnavailable,
     OrderOutcomeUnknown,
@@ -21,39 +16,20 @@ from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport, OrderRequest
 from libs.common.domain.venue import Balance, Instrument, OpenOrder
 from libs.common.runtime.account_settings import CcxtAccount, MarketType
-from libs.common.telemetry.logs import get_logger
 from services.worker.brokers import ccxt_orders
 from services.worker.brokers.ccxt_errors import (
-    ClockRefused,
-    CredentialsRefused,
     Duplicate,
     is_json,
     is_page_of_a_door,
     masked,
-    meaning,
     says_not_found,
 )
-from services.worker.brokers.ccxt_exchange import CALL, PATIENT_S, Call, Credentials, make_exchange, place_of
+from services.worker.brokers.ccxt_exchange import Call, Credentials, make_exchange, place_of
+from services.worker.brokers.ccxt_link import Link, exact
 from services.worker.brokers.ccxt_look_up import find_order
 from services.worker.brokers.ccxt_orders import Ask, UnusableOrder
 from services.worker.brokers.ccxt_venues import UNKNOWN, Expiry, venue_of
 from services.worker.brokers.port import Capabilities, LookUp, StillOurs
-
-REFRESH_S: Final = 3_600.0
-"""Between two loads of the markets: they change when an exchange lists one or changes its steps."""
-
-RETRY_S: Final = 5.0
-"""After a load that failed."""
-
-LONGEST_LOAD_S: Final = 30.0
-"""Such a list has megabytes at some exchanges."""
-
-DIGITS: Final = 60
-"""That calculations carry. ccxt sets rounding and traps of the decimal context it is called in."""
-
-Told = TypeVar("Told")
-
-log = get_logger()
 
 
 class CcxtBroker:
@@ -71,9 +47,10 @@ class CcxtBroker:
         Raises:
             ConfigError: ccxt is missing, or cannot trade what the settings say.
         """
-        self._account, self._clock, self._venue = account, clock, venue_of(account.exchange)
+        self._account, self._venue = account, venue_of(account.exchange)
         self._secrets = credentials.values()
         self._exchange = make_exchange(account, credentials, connections=connections)
+        self._link = Link(account, self._exchange, self._venue, self._secrets, clock)
         can_look_up = self._venue is not UNKNOWN or bool(self._exchange.has.get("fetchOrder"))
         lagging = LookUp.LAGGING if account.look_up_lag_ms else LookUp.AUTHORITATIVE
         self.capabilities: Final = Capabilities(
@@ -87,16 +64,15 @@ class CcxtBroker:
         self.market_type: Final = account.market_type
         self.place_name: Final = place_of(account)
         """Where it trades: `live`, `testnet`, `demo` or `url`."""
-        self.skew_ms: int | None = None
-        """How far our clock is ahead of the exchange's; None where it has none, or was not asked yet."""
-        self._is_ready = False
-        self._keeping: asyncio.Task[None] | None = None
-        self._wanted = asyncio.Event()
-        self._preparing = asyncio.Lock()
 
     def __repr__(self) -> str:
         account = self._account
         return f"CcxtBroker({account.exchange}, {account.market_type}, {self.place_name})"
+
+    @property
+    def skew_ms(self) -> int | None:
+        """How far our clock is ahead of the exchange's; None where it has none, or was not asked yet."""
+        return self._link.skew_ms
 
     async def ready(self) -> None:
         """Load the markets and compare clocks, unless that was done.
@@ -104,17 +80,12 @@ class CcxtBroker:
         Raises:
             LookUpUnavailable: The exchange did not say.
         """
-        self._start()
-        async with self._preparing:
-            if not self._is_ready:
-                await self._prepare()
+        await self._link.ready()
 
     async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
         """Send one order."""
-        self._start()
-        if not self._is_ready:
-            raise BrokerNotReady("nothing was sent: the markets are not loaded yet")
-        with _exact():
+        self._link.check_ready()
+        with exact():
             market = self._market(request.symbol)
             if market is None:
                 raise OrderRejected("unknown_market", self._unknown(request.symbol))
@@ -136,12 +107,12 @@ class CcxtBroker:
 
     async def find(self, client_order_id: ClientOrderId, symbol: Market) -> OrderReport | None:
         """Ask for one order."""
-        await self._usable("order")
+        self._link.check_usable("order")
         market = self._market(symbol)
         if market is None:
             raise LookUpUnavailable(self._unknown(symbol))
-        with _exact():
-            order = await self._asked("order", self._found(client_order_id, market))
+        with exact():
+            order = await self._link.ask("order", self._found(client_order_id, market))
             if order is None:
                 return None
             if self._venue is UNKNOWN and order.get("clientOrderId") != client_order_id:
@@ -153,31 +124,31 @@ class CcxtBroker:
 
     async def position(self, symbol: Market) -> Decimal:
         """Ask for one position: on spot the coins owned, whoever bought them."""
-        await self._usable("position")
+        self._link.check_usable("position")
         market = self._market(symbol)
         if market is None:
             raise LookUpUnavailable(self._unknown(symbol))
-        with _exact():
+        with exact():
             if self._account.market_type is MarketType.SPOT:
                 return (await self._balances()).get(market["base"], Decimal(0))
-            rows = await self._asked("position", self._exchange.fetch_positions([market["symbol"]]))
+            rows = await self._link.ask("position", self._exchange.fetch_positions([market["symbol"]]))
             return _signed_sum([row for row in rows if row.get("symbol") == market["symbol"]], market)
 
     async def price(self, symbol: Market) -> Decimal | None:
         """Ask for the last price."""
-        await self._usable("price")
+        self._link.check_usable("price")
         market = self._market(symbol)
         if market is None:
             return None
-        with _exact():
-            ticker = await self._asked("price", self._exchange.fetch_ticker(market["symbol"]))
+        with exact():
+            ticker = await self._link.ask("price", self._exchange.fetch_ticker(market["symbol"]))
             return _last(ticker)
 
     async def account(self) -> Balance | None:
         """Ask for the balances, and for the prices of what is owned on spot."""
-        await self._usable("balance")
+        self._link.check_usable("balance")
         currency = self._account.currency
-        with _exact():
+        with exact():
             owned = await self._balances()
             equity = owned.pop(currency, Decimal(0))
             if self._account.market_type is MarketType.SPOT:
@@ -186,20 +157,20 @@ class CcxtBroker:
 
     async def instrument(self, symbol: Market) -> Instrument | None:
         """Return the steps and limits of one market, as loaded."""
-        await self._usable("instrument")
+        self._link.check_usable("instrument")
         market = self._market(symbol)
         if market is None:
             return None
-        with _exact():
+        with exact():
             return ccxt_orders.instrument(market, self._exchange.precisionMode)
 
     async def open_orders(self, symbol: Market | None = None) -> Sequence[OpenOrder] | None:
         """Ask for what rests."""
-        await self._usable("list of orders")
+        self._link.check_usable("list of orders")
         if symbol is not None and self._market(symbol) is None:
             return ()
-        with _exact():
-            orders = await self._asked(
+        with exact():
+            orders = await self._link.ask(
                 "list of orders",
                 self._exchange.fetch_open_orders(
                     symbol, None, None, self._about_all() if symbol is None else {}
@@ -223,17 +194,15 @@ class CcxtBroker:
 
     async def cancel_open(self, symbol: Market, order_ids: Sequence[str], still_ours: StillOurs) -> None:
         """Cancel single orders, one after the other."""
-        self._start()
-        if not self._is_ready:
-            raise BrokerNotReady("nothing was sent: the markets are not loaded yet")
+        self._link.check_ready()
         market = self._market(symbol)
         if market is None:
             raise OrderRejected("unknown_market", self._unknown(symbol))
-        with _exact():
+        with exact():
             for count, order_id in enumerate(order_ids):
                 call = Call(still_ours)
                 try:
-                    await self._call(
+                    await self._link.call(
                         call, self._exchange.cancel_order(order_id, market["symbol"]), ("OrderNotFound",)
                     )
                     self._check_answered(call)
@@ -253,100 +222,15 @@ class CcxtBroker:
 
     async def aclose(self) -> None:
         """Stop refreshing, and close all connections."""
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
-        await self._exchange.close()
-
-    def _start(self) -> None:
-        if self._keeping is None:
-            self._keeping = asyncio.create_task(self._keep())
-
-    async def _keep(self) -> None:
-        """Load markets and compare clocks, now and then; no order waits for it."""
-        failed, is_first = "", True
-        while True:
-            self._wanted.clear()
-            try:
-                async with self._preparing:
-                    if not (is_first and self._is_ready):
-                        await self._prepare()
-            except Exception as error:  # noqa: BLE001 - no fault of an adapter may end this loop: nothing would be traded
-                if str(error) != failed:
-                    failed = str(error)
-                    log.warning("markets_not_loaded", exchange=self._account.exchange, error=failed)
-                wait_s = RETRY_S
-            else:
-                failed, wait_s = "", REFRESH_S
-            is_first = False
-            # Not wait_for, which in Python 3.11 may lose the cancellation that ends this loop.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._wanted.wait()
-
-    async def _prepare(self) -> None:
-        exchange = self._exchange
-        with _exact():
-            if exchange.has.get("fetchTime"):
-                try:
-                    await self._compare_clocks()
-                except LookUpUnavailable:
-                    if self._venue.has_synchronised_clock:
-                        raise
-            if self._account.exchange == "bitget":
-                await self._ask_bitget_account()
-            if self._account.exchange == "bybit":
-                await self._asked("account", exchange.is_unified_enabled())
-            before = PATIENT_S.set(LONGEST_LOAD_S)
-            try:
-                await self._asked("markets", exchange.load_markets(True))
-            finally:
-                PATIENT_S.reset(before)
-        self._is_ready = True
-
-    async def _compare_clocks(self) -> None:
-        before_ms = self._clock.now_ms()
-        server_ms = await self._asked("time", self._exchange.fetch_time())
-        if not isinstance(server_ms, int | float):
-            raise LookUpUnavailable(f"the question for time was not answered: {server_ms}")
-        after_ms = self._clock.now_ms()
-        self.skew_ms = (before_ms + after_ms) // 2 - int(server_ms)
-        if self._venue.has_synchronised_clock:
-            # By the later of our two readings: a stamp in the exchange's future would be refused.
-            self._exchange.options["timeDifference"] = after_ms - int(server_ms)
-
-    async def _ask_bitget_account(self) -> None:
-        # ccxt takes any failure of this question, a time-out too, for "no", and never asks again.
-        refused = object()
-        question = self._exchange.privateUtaGetV3AccountSettings()
-        answer = await self._asked("account", _or(question, "ExchangeError", refused))
-        self._exchange.options["uta"] = answer is not refused
+        await self._link.aclose()
 
     async def _send(self, call: Call, asked: Ask) -> Any:
-        return await self._call(
+        return await self._link.call(
             call,
             self._exchange.create_order(
                 asked.symbol, asked.type, asked.side, asked.amount, asked.price, dict(asked.parameters)
             ),
         )
-
-    async def _call(self, call: Call, doing: Awaitable[Any], none_for: Sequence[str] = ()) -> Any:
-        """Await what sends something, and raise what its failure means.
-
-        Raises:
-            BrokerError: As the port says, or `Duplicate`.
-        """
-        before = CALL.set(call)
-        try:
-            return await doing
-        except Exception as error:
-            if type(error).__name__ in none_for:
-                return None
-            failure = meaning(error, call, self._venue, self._secrets, self._clock.now_ms())
-            self._note(failure)
-            raise failure from error
-        finally:
-            CALL.reset(before)
 
     def _placed(
         self, call: Call, order: Any, market: Mapping[str, Any], request: OrderRequest
@@ -363,7 +247,9 @@ class CcxtBroker:
                 ) from error
             raise OrderOutcomeUnknown(f"no usable order in the answer ({error}): {body}") from error
         if report.state is OrderState.REJECTED:
-            raise OrderRejected("rejected", report.detail or "the exchange gave no reason")
+            raise OrderRejected(
+                "rejected", masked(report.detail or "the exchange gave no reason", self._secrets)
+            )
         return report
 
     def _check_answered(self, call: Call) -> None:
@@ -393,46 +279,8 @@ class CcxtBroker:
                 return None
             raise
 
-    async def _asked(self, what: str, question: Awaitable[Any], none_for: Sequence[str] = ()) -> Any:
-        """Return the answer to a question.
-
-        Raises:
-            LookUpUnavailable: There was none.
-        """
-        call = Call(lambda: True)
-        before = CALL.set(call)
-        try:
-            answer = await question
-        except BrokerError:
-            raise
-        except Exception as error:
-            if type(error).__name__ in none_for:
-                return None
-            words = masked(f"{type(error).__name__}: {error}", self._secrets)
-            if "AuthenticationError" in {kind.__name__ for kind in type(error).__mro__}:
-                self._note(CredentialsRefused(words))
-            raise LookUpUnavailable(f"the question for {what} was not answered: {words}") from error
-        finally:
-            CALL.reset(before)
-        if call.answer is not None and not is_json(call.answer.body):
-            # ccxt makes an empty balance or list of a page.
-            words = masked(call.answer.body, self._secrets)
-            raise LookUpUnavailable(f"the question for {what} was not answered: {words}")
-        return answer
-
-    def _note(self, failure: BrokerError) -> None:
-        if isinstance(failure, CredentialsRefused):
-            log.error("credentials_refused", exchange=self._account.exchange, error=str(failure))
-        elif isinstance(failure, ClockRefused):
-            self._wanted.set()
-
-    async def _usable(self, what: str) -> None:
-        self._start()
-        if not self._is_ready:
-            raise LookUpUnavailable(f"the question for {what} was not asked: the markets are not loaded yet")
-
     async def _balances(self) -> dict[str, Decimal]:
-        balance = await self._asked("balance", self._exchange.fetch_balance(self._about_all()))
+        balance = await self._link.ask("balance", self._exchange.fetch_balance(self._about_all()))
         total = balance.get("total")
         if not isinstance(total, Mapping) or not balance.get("info"):
             raise LookUpUnavailable("no usable balance in the answer")
@@ -454,9 +302,11 @@ class CcxtBroker:
         if not wanted:
             return Decimal(0)
         if self._exchange.has.get("fetchTickers"):
-            tickers = await self._asked("prices", self._exchange.fetch_tickers(list(wanted)))
+            tickers = await self._link.ask("prices", self._exchange.fetch_tickers(list(wanted)))
         else:
-            tickers = {name: await self._asked("price", self._exchange.fetch_ticker(name)) for name in wanted}
+            tickers = {
+                name: await self._link.ask("price", self._exchange.fetch_ticker(name)) for name in wanted
+            }
         value = Decimal(0)
         for name, quantity in wanted.items():
             price = _last(tickers.get(name) or {})
@@ -487,22 +337,6 @@ class CcxtBroker:
         if self._account.market_type is MarketType.SWAP and features:
             features = features.get("linear") or features
         return features if isinstance(features, Mapping) else None
-
-
-@contextmanager
-def _exact() -> Iterator[None]:
-    """Keep ccxt's changes to the decimal context from everybody else, and our calculations from its 28 digits."""
-    with decimal.localcontext(decimal.Context(prec=DIGITS, rounding=decimal.ROUND_HALF_EVEN)):
-        yield
-
-
-async def _or(question: Awaitable[Told], family: str, otherwise: Told) -> Told:
-    try:
-        return await question
-    except Exception as error:
-        if family in {kind.__name__ for kind in type(error).__mro__}:
-            return otherwise
-        raise
 
 
 def _last(ticker: Mapping[str, Any]) -> Decimal | None:

@@ -30,7 +30,7 @@ from libs.common.domain.errors import (
     OrderOutcomeUnknown,
     OrderRejected,
 )
-from libs.common.wire.masking import MASK
+from libs.common.wire.masking import MASK, Masker
 from services.worker.brokers.ccxt_exchange import (
     Answer,
     Call,
@@ -99,8 +99,7 @@ def meaning(error: Exception, call: Call, venue: Venue, secrets: Iterable[str], 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
     """Return a text without secrets and without the queries of addresses, which hold signatures and keys."""
-    for secret in secrets:
-        text = text.replace(secret, MASK)
+    text = Masker(secrets).mask_json(text)
     return _QUERY.sub(rf"\1?{MASK}", text)[:WORDS_AT_MOST]
 
 

@@ -19,6 +19,7 @@ from libs.common.domain.ids import ClientOrderId, Market
 from libs.common.domain.order import OrderReport, OrderRequest
 from libs.common.domain.venue import Balance, Instrument, OpenOrder
 from libs.common.runtime.secrets import Secret
+from libs.common.wire.masking import MIN_WORD_LENGTH, Masker
 from libs.common.wire.signing import is_signed, sign_body, sign_request
 from services.worker.brokers import http_facts, http_orders
 from services.worker.brokers.connections import Connections
@@ -76,6 +77,8 @@ class HttpBroker:
         self._base = httpx.URL(url.rstrip("/"))
         self._orders = httpx.URL(f"{self._base}/orders")
         self._key = secret.reveal()
+        # A shorter one is a placeholder, and may stand in an answer by chance.
+        self._masker = Masker([self._key] if len(self._key) >= MIN_WORD_LENGTH else [])
         self._clock = clock
         self._timeout_s = timeout_ms / 1_000
         self._verify_answers = verify_answers
@@ -106,7 +109,7 @@ class HttpBroker:
             _fail(body.has_left, _words(error), error)
         if not body.has_left:
             _fail(False, f"answered before the order was sent: {answer}", None)
-        if not self._is_trusted(answer):
+        if not answer.is_trusted:
             raise OrderOutcomeUnknown(f"the answer's signature does not fit: {answer}")
         return http_orders.placed(
             answer, request.client_order_id, request.plan.quantity, now_ms=self._clock.now_ms()
@@ -160,7 +163,7 @@ class HttpBroker:
             answer = await self._exchange(self._without_body("GET", path), longest)
         except (*_FAILURES, TimeoutError, _TooLongError) as error:
             raise LookUpUnavailable(f"no answer from the venue: {_words(error)}") from error
-        if not self._is_trusted(answer):
+        if not answer.is_trusted:
             raise LookUpUnavailable(f"the answer's signature does not fit: {answer}")
         return answer
 
@@ -176,7 +179,7 @@ class HttpBroker:
             answer = await self._exchange(request)
         except (*_FAILURES, TimeoutError, _TooLongError) as error:
             _fail(head.has_left, _words(error), error)
-        if not self._is_trusted(answer):
+        if not answer.is_trusted:
             raise OrderOutcomeUnknown(f"the answer's signature does not fit: {answer}")
         http_orders.check_cancelled(answer, now_ms=self._clock.now_ms())
 
@@ -205,12 +208,15 @@ class HttpBroker:
                         raise _TooLongError(longest)
             finally:
                 await response.aclose()
-        return Answer(response.status_code, dict(response.headers), bytes(received))
+        body, headers = bytes(received), dict(response.headers)
+        is_trusted = not self._verify_answers or is_signed(self._key, body, headers.get("x-signature", ""))
+        return Answer(response.status_code, headers, self._without_key(body), is_trusted)
 
-    def _is_trusted(self, answer: Answer) -> bool:
-        return not self._verify_answers or is_signed(
-            self._key, answer.body, answer.headers.get("x-signature", "")
-        )
+    def _without_key(self, body: bytes) -> bytes:
+        """Return a body as it may be shown and kept: whatever a venue says, it does not repeat our key."""
+        text = body.decode("utf-8", "replace")
+        shown = self._masker.mask_json(text)
+        return body if shown == text else shown.encode("utf-8", "replace")
 
 
 class _TooLongError(Exception):

@@ -34,6 +34,8 @@ class Answer(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     """By lower-case name."""
     body: bytes
+    is_trusted: bool = True
+    """Whether its signature fits, or none was asked for."""
 
     def __str__(self) -> str:
         """Return the status and the start of the body, for an error's text."""
