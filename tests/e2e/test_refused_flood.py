@@ -1,5 +1,6 @@
-"""Floods of posts that are refused: however many there are, what is kept of them is bounded."""
+"""Floods of posts that are refused: what is kept of them is bounded, however many there are, and good alerts pass."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -119,6 +120,33 @@ async def prepared(bridge: Bridge) -> Service:
     return ingress
 
 
+CONFIG: dict[str, Any] = {
+    "signing_keys": {"relay": "RELAY_KEY"},
+    "ingress": {"trusted_proxies": ["127.0.0.1"], "deadline": "3s"},
+    "webhooks": {"default": {"dedup": "7d"}},
+}
+ENVIRONMENT = {"RELAY_KEY": "a-key-of-the-relay"}
+
+CODES = ("unauthorized", "bad_signature", "unknown_webhook", "unknown_path", "address_refused", "too_many")
+"""Ways to be refused that must be among a flood."""
+OF_STRANGERS = frozenset(CODES) - {"too_many"}
+LOGGED_AT_MOST = 1_000
+"""Lines about strangers; most of them in a flood's first moment. Who has proved itself is logged each time."""
+GOOD_ALERTS = 200
+FLOOD = 10_000
+
+
+def strangers_lines(service: Service) -> int:
+    """Return how many lines its log has about posts that proved nothing."""
+    return sum(event.get("code") in OF_STRANGERS for event in service.log())
+
+
+def names(service: Service) -> set[str]:
+    """Return the names of all its metrics, with their labels."""
+    lines = service.ops("/metrics")[1].splitlines()
+    return {line.rpartition(" ")[0] for line in lines if not line.startswith("#")}
+
+
 def in_use(bridge: Bridge, ingress: Service) -> tuple[float, float]:
     """Return the bytes in use: by Redis, and of the ingress in memory."""
     used: int = bridge.client.info("memory")["used_memory"]
@@ -143,24 +171,19 @@ def in_use(bridge: Bridge, ingress: Service) -> tuple[float, float]:
 async def test_posts_that_are_refused_leave_next_to_nothing_behind(
     private_redis, bridge_factory, tmp_path: Path, posts, warm_up, redis_bytes, resident_bytes
 ):
-    config = {
-        "signing_keys": {"relay": "RELAY_KEY"},
-        "ingress": {"trusted_proxies": ["127.0.0.1"], "deadline": "3s"},
-        "webhooks": {"default": {"dedup": "7d"}},
-    }
     bridge = bridge_factory(
-        private_redis,
-        is_started=False,
-        workers=0,
-        reapers=0,
-        config=config,
-        environment={"RELAY_KEY": "a-key-of-the-relay"},
+        private_redis, is_started=False, workers=0, reapers=0, config=CONFIG, environment=ENVIRONMENT
     )
     ingress = await prepared(bridge)
     flood = Flood(SEED)
     if warm_up:
         await flood.send(ingress, warm_up)
-    before = in_use(bridge, ingress)
+    before, keys, series, lines = (
+        in_use(bridge, ingress),
+        set(bridge.client.keys()),
+        names(ingress),
+        strangers_lines(ingress),
+    )
     await flood.send(ingress, posts)
     after = in_use(bridge, ingress)
     grown = (after[0] - before[0], after[1] - before[1])
@@ -170,6 +193,36 @@ async def test_posts_that_are_refused_leave_next_to_nothing_behind(
 
     assert grown[0] < redis_bytes, grown
     assert grown[1] < resident_bytes, grown
+    # A key, a series or a line for each word or address would be the same leak, only slower.
+    made = set(bridge.client.keys()) - keys
+    assert {key.removeprefix("bascule:{s0}:") for key in made} <= {"refused", "bucket:webhook:slow"}
+    assert len(names(ingress) - series) <= len(CODES), names(ingress) - series
+    assert strangers_lines(ingress) - lines < LOGGED_AT_MOST
     # What was not tried was not shown.
     assert set(flood.statuses) == STATUSES
+    assert all(ingress.metric("bascule_posts_total", reason=code) for code in CODES)
     assert ingress.metric("bascule_posts_total", status="200") == 3
+
+
+@pytest.mark.timeout(180)
+async def test_good_alerts_in_the_midst_of_a_flood_are_all_taken_and_executed(private_redis, bridge_factory):
+    bridge = bridge_factory(private_redis, is_started=False, config=CONFIG, environment=ENVIRONMENT)
+    ingress = await prepared(bridge)
+    await bridge.wait_ended(3)
+    flood, alerts = (
+        Flood(SEED + 1),
+        [bridge.alert(f"S{number % 20}", id=f"good{number}") for number in range(GOOD_ALERTS)],
+    )
+    flooding = asyncio.create_task(flood.send(ingress, FLOOD))
+    await eventually(lambda: flood.statuses.total() > FLOOD // 100, message="the flood comes")
+    answers = await bridge.send_many(alerts, 4)
+    # They were in the midst of it, and not behind it.
+    assert not flooding.done()
+    await flooding
+
+    assert Counter(answer.status for answer in answers) == {200: GOOD_ALERTS}
+    assert not any(answer.body["duplicate"] for answer in answers)
+    states = await bridge.wait_ended(GOOD_ALERTS + 3)
+    assert states == {"EXECUTED": GOOD_ALERTS + 3}
+    assert set(flood.statuses) == STATUSES
+    assert not bridge.dead_letters()
