@@ -6,15 +6,17 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --require-hashes
 # Passed on to what the target runs: `make test ARGS="-k lanes"`, `make up ARGS="--workers 4"`.
 ARGS ?=
+# Of `make soak`.
+HOURS ?= 1
 # Optional parts that `make up` needs: `make up EXTRAS=ccxt`.
 EXTRAS ?=
 
 # A .venv whose interpreter is gone (a Python update) counts as not made.
 ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
-$(shell rm -f .venv/.stamp-venv .venv/.stamp-run .venv/.stamp-ccxt .venv/.stamp-dev .venv/.stamp-openapi)
+$(shell rm -f .venv/.stamp-venv .venv/.stamp-run .venv/.stamp-ccxt .venv/.stamp-dev .venv/.stamp-openapi .venv/.stamp-audit)
 endif
 
-.PHONY: help up test check check-openapi format lock bench clean
+.PHONY: help up test check check-openapi format lock bench chaos soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -25,11 +27,12 @@ up: .venv/.stamp-run $(EXTRAS:%=.venv/.stamp-%) ## run the whole bridge here, in
 test: .venv/.stamp-dev ## run the tests (ARGS are passed to pytest)
 	@.venv/bin/python -m pytest $(ARGS)
 
-check: .venv/.stamp-dev ## format, lint, types, import contracts
+check: .venv/.stamp-dev .venv/.stamp-audit ## format, lint, types, import contracts, known vulnerabilities
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
+	@.venv/bin/python -m tools.audit
 
 check-openapi: .venv/.stamp-dev .venv/.stamp-openapi ## hold a running ingress against its own description
 	@.venv/bin/python -m tests.openapi .venv/openapi/bin/schemathesis $(ARGS)
@@ -40,6 +43,12 @@ format: .venv/.stamp-dev ## put the code into the one format
 
 bench: .venv/.stamp-dev ## run the benchmarks (ARGS are passed on)
 	@.venv/bin/python -m benchmarks $(ARGS)
+
+chaos: .venv/.stamp-dev ## break everything under load for 5 minutes and check every promise (SEED=n repeats a run)
+	@.venv/bin/python -m tests.chaos --seconds 300 $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: .venv/.stamp-dev ## the same for HOURS=n
+	@.venv/bin/python -m tests.chaos --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock: .venv/.stamp-venv ## compile the locks anew, with the newest versions allowed
 	@tools/lock
@@ -74,4 +83,11 @@ clean: ## remove what was built; the data in var/ stays
 	@.venv/bin/python -m venv .venv/openapi
 	@.venv/openapi/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
 		--requirement requirements/openapi.txt
+	@touch $@
+
+.venv/.stamp-audit: .venv/.stamp-venv requirements/audit.txt
+	@echo 'installing pip-audit into .venv/audit'
+	@.venv/bin/python -m venv .venv/audit
+	@.venv/audit/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
+		--requirement requirements/audit.txt
 	@touch $@
