@@ -12,17 +12,13 @@ from cli.filters import json_option
 from cli.findings import Finding, Verdict, ok, report, skipped, warning, wrong
 from cli.output import Failure
 from cli.webhook_url import url_warnings
-from libs.common.domain.errors import BridgeError, ConfigError, StoreCorrupt, StoreUnavailable
+from libs.common.domain.errors import BridgeError, ConfigError, StoreBarred, StoreCorrupt, StoreUnavailable
 
 if TYPE_CHECKING:
-    from libs.common.runtime.settings import Settings
+    from libs.common.runtime.settings import LimitsSettings, Settings
     from libs.common.store.checks import ServerFacts
     from libs.common.store.readings import Readings
 
-GIVE_IDENTITY: Final = (
-    "put the user's name and password into its address: REDIS_URL=redis://NAME:PASSWORD@host:port/0, without NAME "
-    "for the default user"
-)
 CORRECT_ADDRESS: Final = "correct it: redis://host:port/0, rediss://host:port/0 or unix:///path"
 CORRECT_IT: Final = "correct it; config/bascule.yaml explains every key"
 
@@ -56,7 +52,9 @@ def findings() -> list[Finding]:
         found.append(_loaded(bridge.config, settings))
     if settings is not None:
         found += [*_public_url(settings), *secret_findings(settings, bridge), *_extras(settings)]
-    return found + _redis(bridge, "always" if settings is None else settings.redis.durability.value)
+    if settings is None:
+        return found + _redis(bridge, "always", None)
+    return found + _redis(bridge, settings.redis.durability.value, settings.limits)
 
 
 def _venues(found: list[Finding]) -> list[Finding]:
@@ -157,10 +155,8 @@ def _loaded(config: Path | None, settings: "Settings | None") -> Finding:
 
 def away(bridge: Bridge, error: BridgeError) -> Finding:
     """Return that a bridge's Redis does not answer, or not to us, and what to do about it."""
-    from libs.common.store.checks import is_barred
-
-    if is_barred(error):
-        return wrong("redis", no_answer(bridge, error), GIVE_IDENTITY)
+    if isinstance(error, StoreBarred):
+        return wrong("redis", no_answer(bridge, error), error.remedy)
     if bridge.is_guess():
         return skipped("redis", f"{NO_BRIDGE_YET} (nothing answers at {bridge.shown_url})")
     unset = "unset REDIS_URL, and `make up` brings" if bridge.found_by == "REDIS_URL" else "`make up` brings"
@@ -169,7 +165,7 @@ def away(bridge: Bridge, error: BridgeError) -> Finding:
     )
 
 
-def _redis(bridge: Bridge, durability: str) -> list[Finding]:
+def _redis(bridge: Bridge, durability: str, limits: "LimitsSettings | None") -> list[Finding]:
     from libs.common.store.checks import promises
 
     async def look(readings: "Readings") -> "ServerFacts":
@@ -188,4 +184,16 @@ def _redis(bridge: Bridge, durability: str) -> list[Finding]:
             found.append(ok(subject, promise.finding))
         else:
             found.append(wrong(subject, promise.finding, promise.remedy))
-    return found
+    return found if limits is None else [*found, *_memory(facts, limits)]
+
+
+def _memory(facts: "ServerFacts", limits: "LimitsSettings") -> list[Finding]:
+    """Return whether Redis has room for alerts, as far as it says."""
+    share = facts.memory_share
+    if share is None:
+        return []
+    bound = "its maxmemory" if facts.limit_bytes else "its machine's memory"
+    finding = f"{share:.1%} of {bound} is used; alerts are refused from {limits.memory:.1%} on"
+    if share < limits.memory:
+        return [ok("redis memory", finding)]
+    return [wrong("redis memory", finding, "give Redis more memory, or shorten `retention`")]

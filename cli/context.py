@@ -98,10 +98,10 @@ def find_bridge(environ: Mapping[str, str] | None = None, start: Path | None = N
         start: Where to look for a run record first; the current directory by default.
 
     Raises:
-        Failure: There is none.
+        Failure: There is none, or its Redis has a password that only its own environment knows.
         ConfigError: REDIS_URL_FILE or the configuration cannot be read.
     """
-    from libs.common.runtime.secrets import has_secret, read_secret
+    from libs.common.runtime.secrets import has_secret, mask_url, read_secret
 
     environ = os.environ if environ is None else environ
     var, record = _find_record(Path.cwd() if start is None else start)
@@ -109,11 +109,12 @@ def find_bridge(environ: Mapping[str, str] | None = None, start: Path | None = N
     config = Path(named) if named else None
     if has_secret("REDIS_URL", environ):
         url = read_secret("REDIS_URL", environ).reveal()
-        if record is not None and record.redis_url != url:
+        if record is not None and record.redis_url != mask_url(url):
             var, record = None, None
         return Bridge(url, "REDIS_URL", config or _config_of(record), var, record)
     if record is not None and var is not None:
-        return Bridge(record.redis_url, str(var / "run.json"), config or _config_of(record), var, record)
+        url = _url_of(record)
+        return Bridge(url, str(var / "run.json"), config or _config_of(record), var, record)
     if config is not None:
         from libs.common.runtime.load_settings import load_settings
 
@@ -137,7 +138,11 @@ def ask(bridge: Bridge, question: "Callable[[Readings], Awaitable[T]]") -> T:
 
 
 def no_answer(bridge: Bridge, error: Exception) -> str:
-    """Return in words that a bridge's Redis does not answer."""
+    """Return in words that a bridge's Redis does not answer, or not to us."""
+    from libs.common.domain.errors import StoreBarred
+
+    if isinstance(error, StoreBarred):
+        return f"{error} (at {bridge.shown_url}, found by {bridge.found_by})"
     # The cause is redis-py's own error, which says it shortest.
     cause = str(error.__cause__ or error).rstrip(".")
     return f"no answer from Redis at {bridge.shown_url} (found by {bridge.found_by}): {cause}"
@@ -181,6 +186,22 @@ def _find_record(start: Path) -> "tuple[Path | None, RunRecord | None]":
         if record is not None:
             return var, record
     return None, None
+
+
+def _url_of(record: "RunRecord") -> str:
+    """Return the address of a record's Redis; a password that is masked there comes from its configuration."""
+    from libs.common.runtime.load_settings import load_settings
+    from libs.common.runtime.secrets import mask_url
+    from libs.common.wire.masking import MASK
+
+    if MASK not in record.redis_url:
+        return record.redis_url
+    url = load_settings(Path(record.config)).redis.url
+    if mask_url(url) != record.redis_url:
+        raise Failure(
+            f"the running bridge's Redis ({record.redis_url}) has a password, which is kept nowhere: set REDIS_URL"
+        )
+    return url
 
 
 def _config_of(record: "RunRecord | None") -> Path | None:

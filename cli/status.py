@@ -13,6 +13,7 @@ from cli.halt_scope import halt_document, halt_words
 from cli.output import NOTHING, ago, painted, size, span, table, write, write_json
 
 if TYPE_CHECKING:
+    from libs.common.runtime.settings import LimitsSettings
     from libs.common.store.checks import ServerFacts
     from libs.common.store.figures import Snapshot
     from libs.common.store.halts import HaltTable
@@ -43,7 +44,7 @@ def command(as_json: bool) -> int:
     from libs.common.domain.errors import StoreUnavailable
 
     bridge = find_bridge()
-    durability = _configured(bridge)
+    durability, limits = _configured(bridge)
     ingress = ask_ingress(bridge.ingress_url())
 
     async def look(readings: "Readings") -> "tuple[Snapshot, ServerFacts, HaltTable]":
@@ -54,7 +55,7 @@ def command(as_json: bool) -> int:
     except StoreUnavailable as error:
         document = _away(no_answer(bridge, error), ingress)
     else:
-        document = status_document(snapshot, server, ingress, durability, halts)
+        document = status_document(snapshot, server, ingress, durability, limits, halts)
     document["redis"] = {"url": bridge.shown_url} | document["redis"]
     if as_json:
         write_json(document)
@@ -68,6 +69,7 @@ def status_document(
     server: "ServerFacts",
     ingress: Ingress,
     durability: str,
+    limits: "LimitsSettings | None" = None,
     halts: "HaltTable | None" = None,
 ) -> Document:
     """Return the status as `--json` shows it, with what is not well in words.
@@ -75,6 +77,8 @@ def status_document(
     A halt is shown and is no ailment: somebody wants it so.
     """
     reasons = _reasons(snapshot, server, ingress, durability)
+    if limits is not None:
+        reasons += _fullness(snapshot, server, limits)
     if halts is not None:
         reasons += [
             f"a halt cannot be read, so workers refuse everything in its scope: {one}"
@@ -91,6 +95,9 @@ def status_document(
         },
         "waiting": snapshot.waiting,
         "oldest_waiting_ms": snapshot.oldest_waiting_ms,
+        "longest_lane": None
+        if snapshot.longest_lane is None
+        else {"lane": snapshot.longest_lane.lane, "waiting": snapshot.longest_lane.waiting},
         "dead_letters": snapshot.dead_letters,
         "workers": [
             {"name": one.name, "pending": one.pending, "idle_ms": one.idle_ms, "is_live": one.is_live}
@@ -135,9 +142,11 @@ def ask_ingress(url: str | None) -> Ingress:
     return Ingress(url, reason)
 
 
-def _configured(bridge: Bridge) -> str:
+def _configured(bridge: Bridge) -> "tuple[str, LimitsSettings | None]":
     settings = bridge.settings()
-    return "always" if settings is None else settings.redis.durability.value
+    if settings is None:
+        return "always", None
+    return settings.redis.durability.value, settings.limits
 
 
 def _in_force(server: "ServerFacts", durability: str) -> str:
@@ -158,6 +167,11 @@ def _reasons(snapshot: "Snapshot", server: "ServerFacts", ingress: Ingress, dura
         )
     if snapshot.oldest_waiting_ms is not None and snapshot.oldest_waiting_ms > LONGEST_WAIT_MS:
         reasons.append(f"an instruction has waited for {span(snapshot.oldest_waiting_ms)}")
+    if snapshot.suspect_until_ms is not None:
+        reasons.append(
+            "Redis came back and may lack its newest writes: what was admitted before is looked up at its venue, and "
+            f"sent in {span(snapshot.suspect_until_ms - snapshot.now_ms)} at the earliest"
+        )
     if untold := snapshot.parked_for.get("resolving"):
         reasons.append(
             f"{untold} lanes wait for an order that cannot be told: `bascule orders --state unknown`"
@@ -167,6 +181,23 @@ def _reasons(snapshot: "Snapshot", server: "ServerFacts", ingress: Ingress, dura
         for promise in promises(server, durability)
         if not promise.is_kept
     ]
+    return reasons
+
+
+def _fullness(snapshot: "Snapshot", server: "ServerFacts", limits: "LimitsSettings") -> list[str]:
+    """Return what alerts find no room in."""
+    reasons = []
+    if server.memory_share is not None and server.memory_share >= limits.memory:
+        reasons.append(
+            f"Redis uses {server.memory_share:.1%} of its memory: alerts are refused from "
+            f"{limits.memory:.1%} on (limits.memory)"
+        )
+    longest = snapshot.longest_lane
+    if longest is not None and longest.waiting >= limits.backlog:
+        reasons.append(
+            f"{longest.waiting} instructions wait in lane {longest.lane}: alerts for it are refused from "
+            f"{limits.backlog} on (limits.backlog)"
+        )
     return reasons
 
 
@@ -180,6 +211,7 @@ def _away(problem: str, ingress: Ingress) -> Document:
         "lanes": None,
         "waiting": None,
         "oldest_waiting_ms": None,
+        "longest_lane": None,
         "dead_letters": None,
         "workers": None,
         "reaper_pass_ms": None,

@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from cli.check import GIVE_IDENTITY
-from libs.common.domain.errors import ConfigError, StoreCorrupt, StoreUnavailable
+from libs.common.domain.errors import ConfigError, StoreBarred, StoreCorrupt, StoreUnavailable
 from libs.common.runtime.secrets import mask_url
 from libs.common.runtime.settings import RedisSettings
-from libs.common.store.checks import check_server, is_barred
+from libs.common.store.checks import check_server
 from libs.common.store.client import connect
 
 PATIENCE_S: Final = 10.0
@@ -33,10 +32,7 @@ async def check_redis(
         ConfigError: It does not; one line with what to do.
     """
     where = f"Redis at {mask_url(redis.url)} (REDIS_URL)"
-    try:
-        client = connect(redis.url, timeout_s=_TIMEOUT_S, connections=1)
-    except ValueError as error:  # an option behind the `?`
-        raise ConfigError(f"{where}: the address cannot be read: {error}") from error
+    client = connect(redis.url, timeout_s=_TIMEOUT_S, connections=1)
     deadline_s = time.monotonic() + patience_s
     is_away = False
     try:
@@ -47,8 +43,8 @@ async def check_redis(
                 raise ConfigError(f"{where}: {'; '.join(str(error).splitlines())}") from error
             except (StoreUnavailable, StoreCorrupt) as error:
                 cause = str(error.__cause__ or error).rstrip(".")
-                if is_barred(error):
-                    raise ConfigError(f"{where} does not let us in: {cause}: {GIVE_IDENTITY}") from error
+                if isinstance(error, StoreBarred):
+                    raise ConfigError(f"{where}: {error}: {error.remedy}") from error
                 if isinstance(error, StoreCorrupt):
                     raise ConfigError(f"{where} cannot be used: {cause}") from error
                 if time.monotonic() >= deadline_s:

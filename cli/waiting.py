@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from libs.common.domain.errors import StoreUnavailable
+from libs.common.domain.errors import StoreBarred, StoreUnavailable
 
 if TYPE_CHECKING:
     from libs.common.domain.ids import AlertId
@@ -32,6 +32,8 @@ async def until_ended(readings: "Readings", ids: "Iterable[AlertId]", timeout_ms
             records = await readings.records.alerts(names)
             if is_over or all(record.has_ended for record in records):
                 return records
+        except StoreBarred:
+            raise
         except StoreUnavailable:  # a restart of Redis passes
             if is_over:
                 raise

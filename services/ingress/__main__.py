@@ -23,6 +23,7 @@ from libs.common.store.flight_time import FlightTime
 from libs.common.store.halts import Halts
 from libs.common.store.intake import Intake
 from libs.common.store.keys import Keys
+from libs.common.store.room import Room
 from libs.common.store.seen import Seen
 from libs.common.store.tables import TableStore
 from libs.common.telemetry.ingress_metrics import IngressMetrics
@@ -54,7 +55,9 @@ async def main(service: Service) -> None:
     timeout_ms = int(ingress.deadline_ms * STORE_SHARE)
     client = connect(settings.redis.url, timeout_s=timeout_ms / 1_000)
     keys = Keys()
-    intake, door = Intake(client, keys, flight_time=FlightTime(clock, timeout_ms)), Door(metrics)
+    limits = settings.limits
+    door = Door(Room(memory=limits.memory, backlog=limits.backlog), metrics, clock)
+    intake = Intake(client, keys, flight_time=FlightTime(clock, timeout_ms), room=door.room)
     registry = _registry(service, TableStore(client, keys))
     health = admission_check(door, intake, clock)
     problems = Problems(metrics, clock, ids)
@@ -94,7 +97,9 @@ async def main(service: Service) -> None:
             with contextlib.suppress(StoreUnavailable):  # then the first admission is the first to learn it
                 await intake.learn_clock()
             door.open()
-            await keep_checking(client, settings.redis.durability, service.stopping, door.judge)
+            await keep_checking(
+                client, settings.redis.durability, service.stopping, door.judge, on_facts=door.weigh
+            )
     finally:
         await server.stop()
         await intake.admissions.drain()

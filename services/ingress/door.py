@@ -1,24 +1,51 @@
-"""Whether alerts are taken at all: only once Redis has been found fit to keep them."""
+"""Whether alerts are taken at all: only once Redis has been found fit to keep them, and while it has room."""
 
+from typing import Final
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import AdmissionError
+from libs.common.domain.ids import LaneName
+from libs.common.store.checks import ServerFacts
+from libs.common.store.room import Room
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
+from services.ingress.sampling import Sampler
+
+RETRY_AFTER_S: Final = 5
+"""When to send again what found no room: about when TradingView does by itself."""
+
+LANE_LOGGED_EVERY_MS: Final = 60_000
+"""A lane that is full is full and not full by turns, with every instruction that ends."""
+
+_LANES_KNOWN: Final = 1_000
 
 log = get_logger()
 
 
 class Door:
-    """Closed until Redis was found fit, and whenever it is found unfit later."""
+    """Closed until Redis was found fit, and whenever it is found unfit later; nothing is admitted while it is full."""
 
-    def __init__(self, metrics: IngressMetrics) -> None:
+    def __init__(self, room: Room, metrics: IngressMetrics, clock: Clock) -> None:
+        """Args:
+        room: Tells whether Redis is full, from what each admission heard.
+        metrics: Show it.
+        clock: Spaces log lines.
+        """
+        self.room = room
         self._metrics = metrics
+        self._clock = clock
+        self._full_lanes: dict[LaneName, Sampler] = {}
         self.is_open = False
+        """Whether Redis was found fit. What it is too full for is still asked of it: it knows repeats."""
         self.reason = "Redis has not been found fit since the start"
         """Why it is closed, where it is."""
+        room.on_change = self._heed
+        metrics.watch_memory(lambda: room.share)
 
     def open(self) -> None:
-        """Take alerts from now on."""
+        """Take alerts from now on, as far as there is room."""
         self.is_open = True
-        self._metrics.opened()
+        self._show()
         log.info("door_opened")
 
     def judge(self, broken: str | None) -> None:
@@ -28,5 +55,43 @@ class Door:
             return
         self.is_open = False
         self.reason = broken
-        self._metrics.closed()
+        self._show()
         log.error("door_closed", reason=broken)
+
+    def weigh(self, facts: ServerFacts) -> None:
+        """Note how full Redis is, for times when no alert comes that would hear it."""
+        self.room.learn(facts.used_bytes, facts.memory_bytes)
+
+    def memory_refusal(self) -> AdmissionError:
+        """Return the answer to an alert that Redis is too full for."""
+        detail = f"{self.room.words}: send it again later"
+        return AdmissionError(503, "memory_full", detail, retry_after_s=RETRY_AFTER_S)
+
+    def lane_refusal(self, lane: LaneName, waiting: int) -> AdmissionError:
+        """Return the answer to an alert for a lane that is too full for it."""
+        most = self.room.backlog
+        if count := self._sampler(lane).take():
+            log.warning("lane_full", lane=lane, waiting=waiting, most=most, count=count)
+        detail = f"{waiting} instructions wait in lane {lane}, and at most {most} may: send it again later"
+        return AdmissionError(503, "lane_full", detail, retry_after_s=RETRY_AFTER_S)
+
+    def _sampler(self, lane: LaneName) -> Sampler:
+        found = self._full_lanes.get(lane)
+        if found is None:
+            if len(self._full_lanes) >= _LANES_KNOWN:
+                self._full_lanes.clear()
+            found = self._full_lanes[lane] = Sampler(self._clock, every_ms=LANE_LOGGED_EVERY_MS)
+        return found
+
+    def _heed(self) -> None:
+        self._show()
+        if self.room.is_full:
+            log.error("memory_full", reason=self.room.words)
+        else:
+            log.info("memory_free", reason=self.room.words)
+
+    def _show(self) -> None:
+        if self.is_open and not self.room.is_full:
+            self._metrics.opened()
+        else:
+            self._metrics.closed()

@@ -110,7 +110,7 @@ _REASONS: Final = {
     422: "not valid: the field, what came and what was expected",
     429: "more alerts than the webhook's rate lets in",
     500: "an error of ours: send it again, a repeat never trades twice",
-    503: "not durable now: send it again",
+    503: "not durable now, or Redis or a lane of the alert is full: send it again",
 }
 _WITH_RETRY: Final = frozenset({429, 503})
 _SAMPLE: Final = Sample("BINANCE:ETHUSDT", "buy", "2411.35", "0.25", "Long", 1_793_697_301_000)

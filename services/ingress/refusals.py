@@ -35,6 +35,8 @@ _READABLE: Final = frozenset({401, 409, 422, 429})
 _CREDENTIAL: Final = 401
 _LOGGED_APART: Final = frozenset({_CREDENTIAL, 503})
 _LATE: Final = 408
+FULL: Final = frozenset({"memory_full", "lane_full"})
+"""Codes of 503s that the door logs: once, and not for every alert."""
 
 log = get_logger()
 
@@ -147,6 +149,8 @@ class Refusals:
                     source=source,
                     failures_of_source=failures,
                 )
+        elif error.code in FULL:
+            return
         elif error.status == 503:
             if count := self._failures_log.take():
                 reason = str(cause) if cause is not None else "no answer from Redis within the deadline"

@@ -9,7 +9,16 @@ from starlette.types import Receive, Scope, Send
 from libs.common.domain.alert import AlertContent
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError, BridgeError, StoreCorrupt, StoreUnavailable
-from libs.common.store.intake import Admitted, Conflict, Duplicate, Intake, Throttled, Verdict
+from libs.common.store.intake import (
+    Admitted,
+    Conflict,
+    Duplicate,
+    Intake,
+    LaneFull,
+    MemoryFull,
+    Throttled,
+    Verdict,
+)
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.web.body import SenderGone, read_body
 from libs.common.web.headers import header
@@ -131,6 +140,10 @@ class WebhookEndpoint:
             case Throttled(retry_after_ms):
                 detail = "more alerts than the rate of this webhook lets in"
                 raise AdmissionError(429, "too_many", detail, retry_after_s=-(-retry_after_ms // 1_000))
+            case MemoryFull():
+                raise self._door.memory_refusal()
+            case LaneFull(lane, waiting):
+                raise self._door.lane_refusal(lane, waiting)
             case _:
                 assert_never(verdict)
 

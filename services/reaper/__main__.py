@@ -11,9 +11,11 @@ from libs.common.runtime.redis_check import check_when_up
 from libs.common.runtime.service import Service, run_service
 from libs.common.runtime.settings import Settings
 from libs.common.store.client import connect
+from libs.common.store.incarnation import Incarnations
 from libs.common.store.keys import Keys
 from libs.common.store.retention import Retention
 from libs.common.store.upkeep import Upkeep
+from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.web.health import Check, Degraded, Health, Healthy
 from services.reaper.audit import Audit
@@ -51,8 +53,15 @@ def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Cl
 async def main(service: Service) -> None:
     """Make passes until `stopping` is set."""
     settings, clock, reaper = service.settings, service.clock, service.settings.reaper
-    client = connect(settings.redis.url, timeout_s=settings.worker.lease_ms / 1_000 / 2)
-    loops = duties(settings, Upkeep(client, Keys()), ReaperMetrics(service.registry), clock)
+    keys, lease_ms = Keys(), settings.worker.lease_ms
+    incarnations = Incarnations(
+        keys,
+        durability=settings.redis.durability,
+        window_ms=lease_ms,
+        on_new=lambda new: get_logger().info("redis_incarnated", run_id=new.run_id, before=new.before),
+    )
+    client = connect(settings.redis.url, timeout_s=lease_ms / 1_000 / 2, greet=incarnations.greet)
+    loops = duties(settings, Upkeep(client, keys), ReaperMetrics(service.registry), clock)
     ops = ops_server(
         service.name,
         service.registry,
@@ -73,7 +82,7 @@ async def main(service: Service) -> None:
 
 def _ready(loops: list[DutyLoop]) -> Check:
     async def ready() -> Health:
-        unwell = [loop.name for loop in loops if not loop.is_well]
+        unwell = [f"{loop.name} ({loop.problem})" for loop in loops if not loop.is_well]
         return Degraded(f"passes that fail: {', '.join(unwell)}") if unwell else Healthy()
 
     return ready

@@ -41,6 +41,9 @@ class DutyLoop:
         """When the loop last came round, monotonic; liveness reads it."""
         self.is_well = False
         """Whether the last pass succeeded; readiness reads it."""
+        self.problem = "none was made yet"
+        """Why it did not."""
+        self._told: type[BridgeError] | None = None
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Run passes until `stopping` is set.
@@ -53,17 +56,19 @@ class DutyLoop:
             try:
                 pause_s = await self._duty.run_once()
             except BridgeError as error:
-                if self.is_well:
+                if self._told is not type(error):
                     log.warning("pass_failed", duty=self._duty.name, error=str(error))
+                self._told, self.problem = type(error), str(error)
                 self.is_well = False
                 self._metrics.failed(self.name)
                 pause_s = RETRY_S
-            except Exception:
+            except Exception as error:
                 # The outermost loop: one broken pass must not end the others.
                 log.exception("pass_broke", duty=self._duty.name)
+                self.problem = repr(error)
                 self.is_well = False
                 self._metrics.failed(self.name)
                 pause_s = 1.0
             else:
-                self.is_well = True
+                self.is_well, self._told = True, None
             await wait_for_event(stopping, pause_s)

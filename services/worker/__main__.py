@@ -26,6 +26,7 @@ from libs.common.store.client import connect
 from libs.common.store.following import FollowedOrders
 from libs.common.store.halts import Halts
 from libs.common.store.in_flight import InFlightOrders
+from libs.common.store.incarnation import Incarnated, Incarnations
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
 from libs.common.store.markets import MarketStore
@@ -64,6 +65,8 @@ STORE_TIMEOUT_S: Final = 2.0
 
 LAST_S: Final = 3.0
 """For calls under way when the drain time is over; a little more than one may take."""
+
+log = get_logger()
 
 
 def accounts_of(settings: Settings, brokers: Mapping[AccountName, Broker]) -> dict[AccountName, Account]:
@@ -139,7 +142,13 @@ async def main(service: Service) -> None:
     settings, clock, worker = service.settings, service.clock, service.settings.worker
     metrics, keys = WorkerMetrics(service.registry), Keys()
     holder = Holder(f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
-    client = connect(settings.redis.url, timeout_s=STORE_TIMEOUT_S)
+    incarnations = Incarnations(
+        keys,
+        durability=settings.redis.durability,
+        window_ms=worker.lease_ms,  # every request is over before its lane's lease
+        on_new=lambda new: _incarnated(new, metrics),
+    )
+    client = connect(settings.redis.url, timeout_s=STORE_TIMEOUT_S, greet=incarnations.greet)
     reading = connect(settings.redis.url, timeout_s=BLOCK_MS / 1_000 + STORE_TIMEOUT_S, connections=1)
     brokers = build_brokers(settings, client, keys, clock, os.environ)
     retention = Retention(settings.retention.alerts_ms, settings.retention.dead_letters_ms)
@@ -265,9 +274,19 @@ async def _execute(
         await consuming
 
 
+def _incarnated(new: Incarnated, metrics: WorkerMetrics) -> None:
+    """Say that Redis was restarted, or that another server took over."""
+    metrics.redis_incarnated(is_suspect=new.suspect_until_ms is not None)
+    names = {"run_id": new.run_id, "before": new.before}
+    if new.suspect_until_ms is None:
+        log.info("redis_incarnated", **names)
+    else:
+        log.warning("redis_incarnated", **names, suspect_until_ms=new.suspect_until_ms)
+
+
 def _ready(consumer: Consumer) -> Check:
     async def ready() -> Health:
-        return Healthy() if consumer.is_connected else Degraded("no token could be read: Redis is away")
+        return Healthy() if consumer.is_connected else Degraded(f"no token could be read: {consumer.problem}")
 
     return ready
 

@@ -17,7 +17,7 @@ from libs.common.domain.errors import (
     OrderOutcomeUnknown,
     OrderRejected,
 )
-from libs.common.domain.ids import Nonce
+from libs.common.domain.ids import ClientOrderId, Nonce
 from libs.common.domain.lifecycle import RESTING, InstructionState, OrderState
 from libs.common.domain.order import OrderReport, OrderRequest, OrderType
 from libs.common.domain.reasons import Reason
@@ -25,7 +25,7 @@ from libs.common.policy.poison import Treatment, treatment
 from libs.common.policy.retry import backoff_ms
 from libs.common.runtime.account_settings import OnUnknown
 from libs.common.store.breakers import Pause, SharedBreakers
-from libs.common.store.head import Moved, Stale
+from libs.common.store.head import KnownOrder, Moved, Stale
 from libs.common.store.lanes import Lanes
 from libs.common.store.orders import (
     LONGEST_WAIT_IN_PLACE_MS,
@@ -307,27 +307,58 @@ class Attempts:
             case Adopted(report):
                 return await self._answered(work, leg, attempt, report)
             case NeverExecuted():
+                if work.head.is_suspect:
+                    # It may never have been judged: what would be sent now is planned anew.
+                    return await persist(lambda: self._lanes.open.submit(work.held), work.lease)
                 if not self._is_harmless(work):
                     # What looks up its order need not be alone; what sends it again must be, or not send it at all.
                     return await persist(lambda: self._lanes.yield_.submit(work.held), work.lease)
                 return await self._attempt(work, leg, attempt + 1)
             case NotYet(wait_ms, is_held):
-                return await self._hold(work, leg, wait_ms, is_held=is_held)
+                return await self._hold(work, leg.client_order_id, wait_ms, is_held=is_held)
             case Moved() | Stale():
                 return resolution
             case _:
                 assert_never(resolution)
 
-    async def _hold(self, work: Work, leg: Leg, wait_ms: int, *, is_held: bool) -> Outcome:
+    async def look_up(self, work: Work, order: KnownOrder) -> OrderReport | Ended | Step | None:
+        """Find out about an order whose plan is not known; None where it was certainly not executed, which is on disk then.
+
+        Raises:
+            StoreUnavailable: The lane is lost.
+        """
+        resolution = await self._resolver.resolve(
+            work.lease,
+            work.account.broker,
+            order.client_order_id,
+            order.attempt,
+            work.instruction.market,
+            unknown_for_ms=max(0, work.head.now_ms - order.expires_at_ms),
+        )
+        match resolution:
+            case Adopted(report):
+                return report
+            case NeverExecuted():
+                return None
+            case NotYet(wait_ms, is_held):
+                return await self._hold(work, order.client_order_id, wait_ms, is_held=is_held)
+            case Moved() | Stale():
+                return resolution
+            case _:
+                assert_never(resolution)
+
+    async def _hold(
+        self, work: Work, order_id: ClientOrderId, wait_ms: int, *, is_held: bool
+    ) -> Ended | Step:
         """Park a lane whose order cannot be told; or lose sight of the order, where the account rather does that."""
         is_over = work.left_ms(self._clock) == 0
         if is_held and is_over and work.account.on_unknown is OnUnknown.SKIP:
-            log.error("order_given_up", alert_id=work.head.alert_id, client_order_id=leg.client_order_id)
-            detail = f"the venue cannot say what became of order {leg.client_order_id}"
+            log.error("order_given_up", alert_id=work.head.alert_id, client_order_id=order_id)
+            detail = f"the venue cannot say what became of order {order_id}"
             return Ended(InstructionState.DEAD, Reason.OUTCOME_UNKNOWN, detail)
         if is_held:
             # A guess could trade twice: the lane is held until the venue knows the order or an operator decides.
-            log.error("order_held", alert_id=work.head.alert_id, client_order_id=leg.client_order_id)
+            log.error("order_held", alert_id=work.head.alert_id, client_order_id=order_id)
             self._metrics.order_held(work.head.account)
         return await self._parker.park(work.lease, wait_ms, Reason.RESOLVING)
 

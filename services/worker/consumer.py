@@ -55,6 +55,9 @@ class Consumer:
         """When the loop last came round, monotonic; liveness reads it."""
         self.is_connected = False
         """Whether the last read was answered; readiness reads it."""
+        self.problem = "Redis is away"
+        """Why it was not."""
+        self._told: type[BridgeError] | None = None
 
     @property
     def running(self) -> int:
@@ -83,7 +86,7 @@ class Consumer:
                 own_first = True
                 continue
             own_first = False
-            self.is_connected = True
+            self.is_connected, self._told = True, None
             await self._start(found, asked_at_ms)
         while self._tasks:
             await asyncio.wait(list(self._tasks.values()))
@@ -99,8 +102,9 @@ class Consumer:
         await wait_for_event(self._slot_freed, BLOCK_MS / 1_000)
 
     async def _read_failed(self, error: BridgeError) -> None:
-        if self.is_connected or isinstance(error, StoreCorrupt):
+        if self._told is not type(error) or isinstance(error, StoreCorrupt):
             log.warning("read_failed", error=str(error))
+        self._told, self.problem = type(error), str(error)
         self.is_connected = False
         await asyncio.sleep(RETRY_S)
         if isinstance(error, StoreCorrupt):

@@ -43,7 +43,19 @@ from services.worker.leases import Lease
 from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.planning import Made, Planner, Unread
-from services.worker.work import TOO_OLD, Done, Ended, Leg, Step, Work, is_ambiguous
+from services.worker.recovery import Recovered, Recovery
+from services.worker.work import (
+    TOO_OLD,
+    Done,
+    Ended,
+    Leg,
+    Step,
+    Work,
+    doubtful_leg,
+    has_ambiguous_order,
+    is_ambiguous,
+    plan_of,
+)
 
 FOR_OTHERS_MS: Final = 1_000
 """How long a lane waits whose head another worker may be able to execute, as in a rolling update."""
@@ -77,6 +89,7 @@ class Executor:
         self._orders = orders
         self._attempts = attempts
         self._planner = planner
+        self._recovery = Recovery(lanes=lanes, orders=orders, attempts=attempts, planner=planner)
         self._clock = clock
         self._metrics = metrics
         self._poison_limit = poison_limit
@@ -106,10 +119,23 @@ class Executor:
             ended = Ended(InstructionState.DEAD, Reason.MALFORMED, str(error))
             return await self._end_unplanned(lease, head, ended)
         account = self._accounts.get(head.account)
+        if account is None and doubtful_leg(head) is not None:
+            # So that it is found among the orders that nobody can tell, and an operator can.
+            return await self._recovery.doubt_blindly(lease, head, instruction.market)
         if account is None:
             detail = f"account {head.account!r} is not in the configuration"
             return await self._leave_to_others(lease, head, Reason.UNKNOWN_ACCOUNT, detail)
         work = Work(lease.held, lease, head, instruction, account, begun_at_ms)
+        if (leg := doubtful_leg(head)) is not None:
+            return await self._recovery.doubt(work, leg)
+        if head.orders and not head.plan:
+            recovered = await self._recovery.go_on(work)
+            if isinstance(recovered, Recovered):
+                return await self._end_recovered(work, recovered)
+            if isinstance(recovered, Ended):
+                return await self._settle(lease, head, recovered)
+            if recovered is not None:
+                return recovered
         if head.plan and (plan := _standing_plan(head)) is not None:
             return await self._carry_out(work, Made(plan), is_recorded=True)
         if work.left_ms(self._clock) == 0:
@@ -129,7 +155,7 @@ class Executor:
     async def _carry_out(self, work: Work, made: Made, *, is_recorded: bool) -> Step:
         """Do all that a plan names, from where it stands."""
         plan = made.plan
-        if plan.cancels and not work.head.orders:
+        if plan.cancels and (not work.head.orders or not plan.legs):
             step = await self._cancel(work, made)
             if step is not None:
                 return step
@@ -255,26 +281,27 @@ class Executor:
 
     async def _end(self, work: Work, leg: Leg, done: Done) -> Step:
         """Settle by what the venue said of the last order."""
-        report = done.report
         outcome = OrderOutcome(
             leg.client_order_id,
             done.attempt,
-            report.state,
-            codec.ORDER_REPORT.encode(report),
+            done.report.state,
+            codec.ORDER_REPORT.encode(done.report),
             work.instruction.market,
-            _newly_filled(work, leg, report),
+            _newly_filled(work, leg, done.report),
         )
-        match report.state:
-            case OrderState.FILLED:
-                state, reason = InstructionState.EXECUTED, Reason.FILLED
-            case OrderState.ACCEPTED | OrderState.PARTIAL:
-                state, reason = InstructionState.EXECUTED, Reason.ACCEPTED
-            case _ if report.filled_quantity > 0:
-                # It ended at the venue, but a part was traded: there is a position, and nothing to replay.
-                state, reason = InstructionState.EXECUTED, Reason.PARTLY_FILLED
-            case _:
-                state, reason = InstructionState.REJECTED, done.refused_for
-        return await self._settle(work.lease, work.head, Ended(state, reason, report.detail or ""), outcome)
+        return await self._settle(work.lease, work.head, _ended_by(done), outcome)
+
+    async def _end_recovered(self, work: Work, recovered: Recovered) -> Step:
+        """Settle by what the venue said of an order whose plan is lost."""
+        order, done = recovered.order, recovered.done
+        if recovered.may_lack_another:
+            detail = f"order {order.client_order_id} was executed, and whether another was to follow is lost"
+            ended = Ended(InstructionState.DEAD, Reason.OUTCOME_UNKNOWN, detail)
+            log.error("order_given_up", alert_id=work.head.alert_id, client_order_id=order.client_order_id)
+        else:
+            ended = _ended_by(done)
+        outcome = OrderOutcome(order.client_order_id, order.attempt, order.state, order.answer)
+        return await self._settle(work.lease, work.head, ended, outcome)
 
     async def _leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Step:
         """Park a head that this worker cannot execute, though another may; end it when its time is over."""
@@ -284,7 +311,7 @@ class Executor:
 
     async def _end_unplanned(self, lease: Lease, head: Head, ended: Ended) -> Step:
         """End a head that cannot be executed at all; unless an order of it may still be executing."""
-        if is_ambiguous(head):
+        if has_ambiguous_order(head):
             log.error(
                 "head_held",
                 alert_id=head.alert_id,
@@ -333,12 +360,25 @@ def _standing_plan(head: Head) -> Plan | None:
 
     What it was made from may have changed since: the position, the price, the equity.
     """
-    # One of a single order is stored as that order's alone, as the first workers did.
-    plan = codec.PLAN.decode(head.plan)
-    if not plan.legs and not plan.cancels:
-        plan = Plan(legs=(codec.ORDER_PLAN.decode(head.plan),))
+    plan = plan_of(head)
     is_untouched = all(order.state is OrderState.NOT_EXECUTED for order in head.orders)
     return None if is_untouched and not plan.cancels else plan
+
+
+def _ended_by(done: Done) -> Ended:
+    """Return how an instruction ends by what became of its last order."""
+    report = done.report
+    match report.state:
+        case OrderState.FILLED:
+            state, reason = InstructionState.EXECUTED, Reason.FILLED
+        case OrderState.ACCEPTED | OrderState.PARTIAL:
+            state, reason = InstructionState.EXECUTED, Reason.ACCEPTED
+        case _ if report.filled_quantity > 0:
+            # It ended at the venue, but a part was traded: there is a position, and nothing to replay.
+            state, reason = InstructionState.EXECUTED, Reason.PARTLY_FILLED
+        case _:
+            state, reason = InstructionState.REJECTED, done.refused_for
+    return Ended(state, reason, report.detail or "")
 
 
 def _newly_filled(work: Work, leg: Leg, report: OrderReport) -> str:

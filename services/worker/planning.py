@@ -12,7 +12,7 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, LookUpUnavailable
 from libs.common.domain.instruction import Instruction
 from libs.common.domain.lifecycle import InstructionState
-from libs.common.domain.order import Plan
+from libs.common.domain.order import OrderPlan, Plan
 from libs.common.domain.reasons import Reason
 from libs.common.domain.venue import Balance
 from libs.common.policy.exact import subtract
@@ -21,7 +21,7 @@ from libs.common.policy.halts import Effect, find_stop
 from libs.common.policy.readings import Need, Readings, needs_of
 from libs.common.policy.risk import judge, risk_needs
 from libs.common.policy.risk_rules import NO_RISK, RiskRules
-from libs.common.policy.sizing import NothingToDo, Refused, plan_order
+from libs.common.policy.sizing import NothingToDo, Planned, Refused, plan_order
 from libs.common.store.halts import Halts
 from libs.common.store.in_flight import InFlightOrders
 from libs.common.store.published import Published
@@ -162,6 +162,20 @@ class Planner:
         except LookUpUnavailable as error:
             return Unread(str(error))
         return self._judge(work, rules, Made(plan, read_at_ms=readings.read_at_ms), readings)
+
+    async def remake(self, work: Work) -> OrderPlan | None:
+        """Return the order that an instruction comes to whenever it is planned; None where that depends, or is nothing.
+
+        Raises:
+            LookUpUnavailable: The venue did not say.
+        """
+        abilities = work.account.broker.capabilities.orders
+        needs = needs_of(work.instruction, abilities)
+        if needs - ASKED_RARELY:
+            return None
+        readings = await self._read(work, needs)
+        planned = plan_order(work.instruction, readings, work.account.default_quantity, abilities)
+        return planned.plan.legs[0] if isinstance(planned, Planned) and len(planned.plan.legs) == 1 else None
 
     def _judge(self, work: Work, rules: RiskRules, made: Made, readings: Readings) -> Made | Ended:
         now_ms = work.head.now_ms + work.passed_ms(self._clock)

@@ -6,13 +6,14 @@ from typing import Final
 import msgspec
 
 from libs.common.domain.clock import Clock
-from libs.common.domain.ids import ClientOrderId
+from libs.common.domain.ids import ClientOrderId, client_order_id
 from libs.common.domain.instruction import Instruction
-from libs.common.domain.lifecycle import AMBIGUOUS, InstructionState
+from libs.common.domain.lifecycle import AMBIGUOUS, RESTING, InstructionState, OrderState
 from libs.common.domain.order import OrderPlan, OrderReport, Plan
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import HandedOut, Head, Held, KnownOrder
 from libs.common.store.lanes import Return
+from libs.common.wire import codec
 from services.worker.account import Account
 from services.worker.leases import Lease
 
@@ -84,4 +85,50 @@ TOO_OLD: Final = Ended(InstructionState.EXPIRED, Reason.TOO_OLD, "before it coul
 
 def is_ambiguous(head: Head) -> bool:
     """Tell whether an order of a head may exist at the venue without our knowing."""
+    return has_ambiguous_order(head) or doubtful_leg(head) is not None
+
+
+def has_ambiguous_order(head: Head) -> bool:
+    """Tell the same of the orders on record."""
     return any(order.state in AMBIGUOUS for order in head.orders)
+
+
+def doubtful_leg(head: Head) -> int | None:
+    """Return the leg that may have left though Redis forgot it, and that is not being looked up for that; None of most.
+
+    A second order leaves once the first one is filled, so it is in doubt when the venue has the first one.
+    """
+    if not head.is_suspect:
+        return None
+    first = order_of(head, 0)
+    if first is None or _is_doubtful(first):
+        return 0
+    if first.state is not OrderState.FILLED and first.state not in RESTING:
+        return None
+    if head.plan and len(plan_of(head).legs) < 2:
+        return None
+    second = order_of(head, 1)
+    return 1 if second is None or _is_doubtful(second) else None
+
+
+def order_of(head: Head, leg: int) -> KnownOrder | None:
+    """Return what is on record of a leg."""
+    order_id = client_order_id(head.account, head.alert_id, leg)
+    return next((one for one in head.orders if one.client_order_id == order_id), None)
+
+
+def plan_of(head: Head) -> Plan:
+    """Return the plan on record; there must be one.
+
+    Raises:
+        StoreCorrupt: It cannot be read.
+    """
+    plan = codec.PLAN.decode(head.plan)
+    if not plan.legs and not plan.cancels:
+        # One of a single order is stored as that order's alone, as the first workers did.
+        plan = Plan(legs=(codec.ORDER_PLAN.decode(head.plan),))
+    return plan
+
+
+def _is_doubtful(order: KnownOrder) -> bool:
+    return not order.is_cleared and (order.state in AMBIGUOUS or order.state is OrderState.NOT_EXECUTED)

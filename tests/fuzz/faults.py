@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from redis.asyncio import Redis
@@ -13,6 +14,15 @@ from libs.common.store.scripts import Script
 Call = tuple[Script, Sequence[str], list[Any]]
 Executed = Callable[[str, Sequence[str], Sequence[Any], Any], None]
 """Is told of every call that Redis executed: script, keys, arguments, reply."""
+
+
+class Fate(Enum):
+    """What becomes of a call."""
+
+    ARRIVES = "it arrives"
+    LOST = "it is lost on the way there"
+    LATE = "it is under way for long"
+    REPLY_LOST = "its reply is lost"
 
 
 @dataclass
@@ -41,25 +51,34 @@ class Network:
 
     async def carry(self, script: Script, keys: Sequence[str], args: list[Any]) -> Any:
         """Make a call, or lose it somewhere."""
-        fate = self.rng.random() / self.loss if self.loss else 9.0
-        if fate < 1:
-            raise StoreUnavailable("lost on the way there")
-        if fate < 2:
-            self.late.append((self.rng.randint(1, 120), (script, keys, args)))
-            raise StoreUnavailable("under way for long")
-        reply = await self._execute(script, keys, args)
-        if fate < 3:
-            raise StoreUnavailable("lost on the way back")
+        fate = self.fate()
+        if fate is Fate.LATE:
+            self.hold_back((script, keys, args))
+        if fate in {Fate.LOST, Fate.LATE}:
+            raise StoreUnavailable(fate.value)
+        reply = await self.execute(script, keys, args)
+        if fate is Fate.REPLY_LOST:
+            raise StoreUnavailable(fate.value)
         return reply
+
+    def fate(self) -> Fate:
+        """Decide what becomes of the next call."""
+        dice = self.rng.random() / self.loss if self.loss else 9.0
+        return (Fate.LOST, Fate.LATE, Fate.REPLY_LOST)[int(dice)] if dice < 3 else Fate.ARRIVES
+
+    def hold_back(self, call: Call) -> None:
+        """Keep a call for later."""
+        self.late.append((self.rng.randint(1, 120), call))
 
     async def deliver_late(self) -> None:
         """Let a step pass, and execute the calls that arrive now."""
         due = [call for steps, call in self.late if steps <= 1]
         self.late = [(steps - 1, call) for steps, call in self.late if steps > 1]
         for script, keys, args in due:
-            await self._execute(script, keys, args)
+            await self.execute(script, keys, args)
 
-    async def _execute(self, script: Script, keys: Sequence[str], args: list[Any]) -> Any:
+    async def execute(self, script: Script, keys: Sequence[str], args: list[Any]) -> Any:
+        """Have Redis execute a call, at the time that it is by now."""
         args = [str(self.now_ms()), *args[1:]]
         reply = await script.run(self.client, keys, args)
         self.executed(script.name, keys, args, reply)

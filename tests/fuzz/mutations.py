@@ -9,6 +9,7 @@ from typing import Final
 from unittest.mock import patch
 
 from libs.common.store import scripts
+from tests.fuzz.guards import Guard, find_guards
 
 VARIABLE: Final = "BASCULE_MUTATION"
 """The name of the mutation that the script tests are to run against."""
@@ -49,11 +50,13 @@ class Mutation:
 def mutated_reader() -> Callable[[str], str] | None:
     """Return what reads the scripts in place of the real reader, where the environment asks for it."""
     name = os.environ.get(VARIABLE)
-    return MUTATIONS[name].read if name else None
+    if not name:
+        return None
+    return MUTATIONS[name].read if name in MUTATIONS else find_guards()[name].read
 
 
 @contextmanager
-def applied(mutation: Mutation) -> Iterator[None]:
+def applied(mutation: Mutation | Guard) -> Iterator[None]:
     """Make every script that is built meanwhile a changed one."""
     with patch.object(scripts, "_read", mutation.read):
         yield
@@ -270,6 +273,10 @@ _ALL: Final = (
         "workers are denied when Redis is full", "prelude", "redis.call('DEL', PREFIX) end", "end", "test_settle"
     ),
     Mutation(
+        "a fail-over is trusted to have lost nothing", "prelude",
+        "return (tonumber(admitted_at or '') or 0) <= SUSPECT_AT", "return false", FUZZ,
+    ),
+    Mutation(
         "one bad item fails its flight", "prelude", "local ok, answer = pcall(item, i)",
         "local ok, answer = true, item(i)", "test_settle",
     ),
@@ -306,7 +313,28 @@ _ALL: Final = (
     Mutation(
         "a parked lane gets a token", "admit", " or redis.call('ZSCORE', PARKED, to.lane)\n", "\n", "test_admit"
     ),
-    Mutation("half an admission", "admit", "    redis.call('XLEN', to.lane_key)\n", "", "test_admit"),
+    Mutation("half an admission", "admit", "local waiting = redis.call('XLEN', to.lane_key)", "local waiting = 0", "test_admit"),
+    Mutation(
+        "a full lane takes more", "admit",
+        "    if waiting >= most then return {'LANE_FULL', to.lane, text(waiting)} end\n", "", "test_room",
+    ),
+    Mutation("a full lane takes one more", "admit", "if waiting >= most then", "if waiting > most then", "test_room"),
+    Mutation(
+        "a full Redis takes more", "admit", "  if is_memory_full then return {'MEMORY_FULL', ''} end\n", "", "test_room"
+    ),
+    Mutation(
+        "a full Redis forgets what it admitted", "admit", "  if not seen then return answer end\n",
+        "  if not seen and not is_memory_full then return answer end\n", "test_room",
+    ),
+    Mutation(
+        "memory without a limit has no end", "prelude", "return used, figure('total_system_memory')", "return 0, 0",
+        "test_room",
+    ),
+    Mutation(
+        "a server that bars INFO admits nothing", "prelude", "redis.pcall('INFO', 'memory')",
+        "redis.call('INFO', 'memory')", "test_room",
+    ),
+    Mutation("a probe that knows no memory", "probe", "local used, of = memory()", "local used, of = 0, 0", "test_room"),
     Mutation(
         "a fire time in the future counts", "admit",
         "born = math.min(item.fired_at, NOW)", "born = item.fired_at", "test_admit",
@@ -394,6 +422,7 @@ _ALL: Final = (
     Mutation("a shorter pause cuts a longer one", "report", "    if until_ms >= NOW + reset then return {'LATE'} end\n", "", "test_halts"),
     Mutation("no halt", "begin", "  if halt == 'reject' then return {'HALTED', words} end\n", "", "test_halts"),
     Mutation("no pause by hand", "begin", "if halt then return wait_until(NOW + HALTED_MS, 'halted', words) end", "", "test_halts"),
+    Mutation("halts are ignored", "prelude", "if not HAS_HALTS then return nil end", "do return nil end", "test_halts"),
     Mutation("exits are halted too", "prelude", "elseif mode == 'close-only' and is_exit then", "elseif false then", "test_halts"),
     Mutation("reservations are not counted", "begin", "        if may_rest == '1' then held.orders = held.orders + 1 end\n", "", "test_budgets"),
     Mutation("reservations outlive the reading", "begin", "if released == 0 or released >= read_at then", "if true then", "test_budgets"),

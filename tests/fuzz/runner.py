@@ -38,7 +38,7 @@ async def _run(server: RedisServer, seeds: Iterable[int], length: int, stop_at_f
                 violations = await world.run()
                 outcome.runs += 1
                 outcome.counts += world.counts
-                outcome.counts["alerts"] += len(world.positions)
+                outcome.counts["alerts"] += len(world.promises.positions)
                 if violations:
                     outcome.broken[seed] = violations
                     if stop_at_first:

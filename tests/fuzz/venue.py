@@ -21,6 +21,9 @@ class Request:
     expires_at_ms: int
     deadline_ms: int
     nonce: str
+    account: str = ""
+    rests: bool = False
+    """Whether it waits at the venue once it has arrived."""
 
 
 class Venue:
@@ -30,6 +33,10 @@ class Venue:
         self.executed: Counter[ClientOrderId] = Counter()
         self.travelling: list[tuple[int, Request]] = []
         """Requests that arrive later, by when."""
+        self.resting: dict[ClientOrderId, str] = {}
+        """Orders that wait to be filled, and whose they are."""
+        self.nobodys: set[ClientOrderId] = set()
+        """Orders of instructions that a fail-over lost: they have no place among the others."""
         self._last: dict[str, int] = {}
         self._report = report
 
@@ -42,10 +49,17 @@ class Venue:
             self._report("DOUBLE", request.order_id)
         if now_ms > request.deadline_ms:
             self._report("LATE", request)
-        if self._last.get(request.lane, 0) > request.position:
-            self._report("ORDER", request)
-        self._last[request.lane] = request.position
+        if request.order_id not in self.nobodys:
+            if self._last.get(request.lane, 0) > request.position:
+                self._report("ORDER", request)
+            self._last[request.lane] = request.position
+        if request.rests:
+            self.resting[request.order_id] = request.account
         return True
+
+    def forget_the_order(self) -> None:
+        """Take what comes next for the first of its lane: what was decided in a lost tail may be decided otherwise."""
+        self._last.clear()
 
     def delay(self, request: Request, until_ms: int) -> None:
         """Let a request arrive later."""

@@ -17,6 +17,7 @@ from libs.common.store.breakers import BreakerReport, SharedBreakers
 from libs.common.store.head import Closed, Head, Held, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes, Parking, Reader
 from libs.common.store.orders import (
+    Doubt,
     Expired,
     Finding,
     Go,
@@ -41,6 +42,8 @@ RETENTION: Final = Retention(alerts_ms=86_400_000, dead_letters_ms=2 * 86_400_00
 KILLER: Final = b"kills whoever executes it"
 FLIP: Final = b"closes, and then opens"
 """An instruction of two legs."""
+
+_MAY_LACK_ATTEMPTS: Final = AMBIGUOUS | {OrderState.NOT_EXECUTED}
 
 Call = Callable[[], Awaitable[Any]]
 
@@ -119,6 +122,12 @@ class Task:
             yield Pause(self.world.now_ms + self.rng.randint(0, 20))
 
     def _execute(self, head: Head) -> Steps:
+        leg = self._doubtful_leg(head)
+        if leg is not None:
+            order_id = client_order_id(head.account, head.alert_id, leg)
+            market = self.world.market_of(self.held.lane)
+            doubt = Doubt(self.held, head.entry_id, order_id, market, b"plan")
+            return (yield from self._ask(lambda: self.process.orders.doubt.submit(doubt)))
         is_ambiguous = any(order.state in AMBIGUOUS for order in head.orders)
         verdict = treatment(head.lost_holders, limit=POISON_LIMIT, is_order_ambiguous=is_ambiguous)
         if verdict is Treatment.GIVE_UP:
@@ -129,6 +138,19 @@ class Task:
             return (yield from self._park(self.rng.randint(0, 30), Reason.FAILED, is_to_blame=True))
         self.leg = 0
         return (yield from self._go_on(head))
+
+    def _doubtful_leg(self, head: Head) -> int | None:
+        """Return the leg that may have left without a record, as `services/worker/work.py` finds it."""
+        if not head.is_suspect:
+            return None
+        for leg in (0, 1) if head.body == FLIP else (0,):
+            order_id = client_order_id(head.account, head.alert_id, leg)
+            order = next((one for one in head.orders if one.client_order_id == order_id), None)
+            if order is None or (not order.is_cleared and order.state in _MAY_LACK_ATTEMPTS):
+                return leg
+            if order.state is not OrderState.FILLED:
+                return None
+        return None
 
     def _go_on(self, head: Head) -> Steps:
         order = next((one for one in head.orders if one.client_order_id == self._order_id(head)), None)
@@ -172,7 +194,7 @@ class Task:
         self.unsent = Request(
             order_id=self._order_id(head),
             lane=self.held.lane,
-            position=self.world.positions.get((head.alert_id, head.account), 0),
+            position=self.world.promises.positions.get((head.alert_id, head.account), 0),
             expires_at_ms=begun.expires_at_ms,
             deadline_ms=head.deadline_ms,
             nonce=nonce,

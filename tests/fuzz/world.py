@@ -5,7 +5,6 @@ groups and consumers vanish; then the faults end, and everything must have come 
 """
 
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,20 +20,22 @@ from libs.common.domain.ids import (
     LaneName,
     Market,
     WebhookName,
+    client_order_id,
     lane_name,
 )
 from libs.common.domain.instruction import PLAIN_VERSION
-from libs.common.domain.lifecycle import ENDED, WORST_FIRST, InstructionState
 from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.head import Held
 from libs.common.store.intake import Admission, Admitted, Conflict, Duplicate, Intake, Routed
 from libs.common.store.keys import GROUP, Keys
-from libs.common.store.orders import NO_LIMIT
+from libs.common.store.orders import LONGEST_WAIT_IN_PLACE_MS, NO_LIMIT
+from libs.common.store.scripts import Script
 from libs.common.store.upkeep import Upkeep
 from tests.fuzz.faults import Network
+from tests.fuzz.promises import Memory, Promises
 from tests.fuzz.venue import Request, Venue
 from tests.fuzz.worker import FLIP, KILLER, POISON_LIMIT, RETENTION, Dropped, Killed, Pause, Process, Task
-from tests.support.stray_keys import find_stray_keys
+from tests.support.rollback import Rollback
 
 START_MS: Final = 1_780_000_000_000
 LEASE_MS: Final = 60_000
@@ -71,15 +72,29 @@ class World:
     length: int = 1_000
     """Steps with faults; about as many follow without."""
     violations: list[tuple[str, object]] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
         self.keys = Keys()
         self.now_ms = START_MS
         self.venue = Venue(self.report)
+        self.promises = Promises(
+            self.direct,
+            self.keys,
+            self.venue,
+            self.report,
+            now_ms=lambda: self.now_ms,
+            unsent=self._unsent,
+            is_flip=lambda alert: alert in self._flips,
+            poison_limit=POISON_LIMIT,
+        )
+        self.counts = self.promises.counts
         self.network = Network(
-            self.client, self.rng, self._executed, lambda: self.now_ms, self.rng.choice((0.01, 0.04, 0.1))
+            self.client,
+            self.rng,
+            self.promises.executed,
+            lambda: self.now_ms,
+            self.rng.choice((0.01, 0.04, 0.1)),
         )
         self.windows_ms = self.rng.choice(((20, 60), (1, 200)))
         """How long requests may execute: much the same, or very different ones."""
@@ -90,21 +105,21 @@ class World:
         self.upkeep: Upkeep = self.network.attach(Upkeep(self.client, self.keys, now_ms=0))
         self.dead_letters: DeadLetters = self.network.attach(DeadLetters(self.client, self.keys, now_ms=0))
         self.processes: list[Process] = []
-        self.positions: dict[tuple[AlertId, AccountName], int] = {}
-        """Where each instruction stands in the order in which they were queued."""
-        self.flips: set[tuple[AlertId, AccountName]] = set()
-        """Instructions of two legs."""
-        self.replays: Counter[tuple[AlertId, AccountName]] = Counter()
+        self._flips: set[AlertId] = set()
         self._posts: list[Post] = []
-        self._acknowledged: set[AlertId] = set()
-        self._admitted: dict[str, set[AlertId]] = {}
-        self._gos: dict[tuple[str, ...], tuple[int, str, str]] = {}
         self._alerts = 0
         self._has_chaos = True
+        self._has_fail_overs = self.seed % 3 == 1
+        """Whether replicas take over that lack the newest writes; too much is lost then to find all else."""
+        self._replica: tuple[Rollback, Memory, int] | None = None
+        """What a replica has, and when it may take over."""
 
     def report(self, promise: str, detail: object) -> None:
         """Note a broken promise."""
         self.violations.append((promise, detail))
+
+    def _unsent(self) -> list[Request]:
+        return [task.unsent for process in self.processes for task in process.tasks.values() if task.unsent]
 
     def market_of(self, lane: LaneName) -> Market:
         return Market(lane.split(":")[1])
@@ -121,7 +136,8 @@ class World:
             if len(self.violations) > 5:
                 return self.violations
         await self._come_to_rest()
-        self._check_the_end()
+        self.promises.check_the_end()
+        self.promises.check_rates(*self.limits)
         return self.violations
 
     async def _step(self, *, can_admit: bool) -> None:
@@ -138,6 +154,8 @@ class World:
             await self._upkeep()
         elif dice < 0.34 + self._chaos_share:
             await self._chaos()
+            if self._has_fail_overs and (self._replica is None or self._replica[2] <= self.now_ms):
+                await self.fail_over()
         elif dice < 0.34 + self._chaos_share + self._stall_share:
             self.rng.choice(self.processes).stalled_until_ms = self.now_ms + self.rng.randint(5, 150)
         elif dice > 0.995:
@@ -165,8 +183,11 @@ class World:
 
     async def _post(self, post: Post) -> None:
         self._alerts += 1
+        alert = AlertId(f"a{self._alerts:04d}")
+        if post.body == FLIP:
+            self._flips.add(alert)
         admission = Admission(
-            alert_id=AlertId(f"a{self._alerts:04d}"),
+            alert_id=alert,
             webhook=WebhookName("hook"),
             dedup_keys=(post.sender_id,),
             dedup_window_ms=600_000,
@@ -197,7 +218,7 @@ class World:
             if isinstance(verdict, Conflict):
                 self.report("CONFLICT", post.sender_id)
             elif isinstance(verdict, Admitted | Duplicate):
-                self._acknowledged.add(verdict.alert_id)
+                self.promises.acknowledged.add(verdict.alert_id)
             if self.rng.random() < 0.8:
                 return
             break
@@ -401,61 +422,27 @@ class World:
         elif what == "junk" and lanes:
             self.direct.xadd(self.keys.lane(LaneName(self.rng.choice(lanes))), {"foo": "bar"})
 
-    # What Redis executed, whoever was told.
-
-    def _executed(self, name: str, keys: Sequence[str], args: Sequence[Any], reply: Any) -> None:
-        if name == "admit":
-            self._saw_admissions(keys, args, reply)
-        elif name == "begin":
-            self._saw_begins(args, reply)
-        elif name == "resolve":
-            self._saw_findings(args, reply)
-        elif name == "replay" and reply[0] == b"OK":
-            key = (AlertId(reply[1].decode()), AccountName(reply[2].decode()))
-            self._queued(key)
-            self.replays[key] += 1
-
-    def _queued(self, key: tuple[AlertId, AccountName]) -> None:
-        self.positions[key] = max(self.positions.values(), default=0) + 1
-
-    def _saw_admissions(self, keys: Sequence[str], args: Sequence[Any], reply: Any) -> None:
-        # Posts here have one dedup key, no rate, and accounts that decline nothing.
-        k, a = 9, 3
-        for answer in reply[1:]:
-            alert, count = AlertId(args[a]), int(args[a + 11])
-            accounts = [AccountName(args[a + 12 + 6 * n]) for n in range(count)]
-            bodies = [args[a + 15 + 6 * n] for n in range(count)]
-            known = self._admitted.setdefault(keys[k + 1], set())
-            if answer[0] == b"ADMITTED" and alert not in known:
-                known.add(alert)
-                if len(known) > 1:
-                    self.report("ADMITTED TWICE", known)
-                for account, body in zip(accounts, bodies, strict=True):
-                    self._queued((alert, account))
-                    if body == FLIP:
-                        self.flips.add((alert, account))
-            k, a = k + 2 + 2 * count, a + 12 + 6 * count
-
-    def _saw_begins(self, args: Sequence[Any], reply: Any) -> None:
-        for n, answer in enumerate(reply):
-            one = args[3 + 20 * n : 23 + 20 * n]
-            if answer[0] == b"GO":
-                account, market = one[0].split(":")[:2]
-                attempt = (str(one[4]), str(one[5]), str(one[6]))
-                self._gos.setdefault(attempt, (self.now_ms + int(answer[2]), account, market))
-
-    def _saw_findings(self, args: Sequence[Any], reply: Any) -> None:
-        for n, answer in enumerate(reply):
-            one = args[1 + 12 * n : 13 + 12 * n]
-            if answer[0] != b"OK" or one[5] != "NOT_EXECUTED":
-                continue
-            order, nonce = one[3], one[6]
-            unsent = [
-                task.unsent for process in self.processes for task in process.tasks.values() if task.unsent
-            ]
-            may_leave = any(_may_leave(request, order, nonce, self.now_ms) for request in unsent)
-            if may_leave or self.venue.knows(order) or self.venue.may_still_execute(order, self.now_ms):
-                self.report("NOT_EXECUTED BELIEVED TOO EARLY", order)
+    async def fail_over(self) -> None:
+        """Keep what a replica has; or let one take over that lacks all that came since."""
+        if self._replica is None:
+            rollback = Rollback(self.direct)
+            rollback.keep()
+            self._replica = (rollback, self.promises.memory(), self.now_ms + self.rng.randint(1, 60))
+            return
+        rollback, memory, _ = self._replica
+        self._replica = None
+        rollback.fall_back()
+        rollback.close()
+        self.counts["fail-overs"] += 1
+        # No connection outlives it: what was under way arrives nowhere.
+        self.network.late.clear()
+        for alert, account in self.promises.fall_back_to(memory):
+            self.venue.nobodys |= {client_order_id(account, alert, leg) for leg in (0, 1)}
+        self.venue.forget_the_order()
+        self.promises.forget_rates()
+        window_ms = self.windows_ms[1] + LONGEST_WAIT_IN_PLACE_MS
+        args = [str(self.now_ms), f"run{self.counts['fail-overs']}", "0", "1", str(window_ms), ""]
+        await Script("incarnate").run(self.client, self.keys.fixed, args)
 
     # The end.
 
@@ -476,7 +463,7 @@ class World:
             await self.upkeep.promote()
             await self._read(self.rng.choice(self.processes))
             if not any([await self._work(at_most=4) for _ in range(8)]):
-                if self._is_at_rest():
+                if self.promises.is_at_rest():
                     return
                 self.now_ms += 5
 
@@ -488,80 +475,3 @@ class World:
         except sync_redis.ResponseError:
             return []
         return [entry["message_id"] for entry in pending if entry["message_id"] not in held]
-
-    def _is_at_rest(self) -> bool:
-        return not (
-            self.direct.hlen(self.keys.lanes)
-            or self.direct.xlen(self.keys.ready)
-            or self.direct.zcard(self.keys.parked)
-            or self.direct.keys(f"{self.keys.prefix}lane:*")
-            or self.venue.travelling
-        )
-
-    def _check_the_end(self) -> None:
-        admitted = {alert for alerts in self._admitted.values() for alert in alerts}
-        for alert in self._acknowledged - admitted:
-            self.report("ACKNOWLEDGED BUT NOT ADMITTED", alert)
-        ends = Counter(
-            (fields["alert"], fields["account"])
-            for _, fields in self.direct.xrange(self.keys.journal)
-            if fields["event"] in ENDED and fields["alert"]
-        )
-        states: dict[AlertId, list[InstructionState]] = {}
-        for key in self.positions:
-            state = self._check_instruction(key, ends[key])
-            if state is not None:
-                states.setdefault(key[0], []).append(state)
-        for alert, of_accounts in states.items():
-            overall = self.direct.hmget(self.keys.alert(alert), "state", "open")
-            if overall != [min(of_accounts, key=WORST_FIRST.index), "0"]:
-                self.report("ALERT", (alert, overall, of_accounts))
-        self._check_limits()
-        if not self._is_at_rest():
-            left = [self.direct.hgetall(self.keys.lanes), self.direct.xrange(self.keys.ready)]
-            self.report("LEFT", [*left, self.direct.keys(f"{self.keys.prefix}lane:*")])
-        stray = find_stray_keys(self.direct)
-        if stray:
-            self.report("LEFT", stray)
-
-    def _check_instruction(self, key: tuple[AlertId, AccountName], ends: int) -> InstructionState | None:
-        from libs.common.domain.ids import client_order_id
-
-        alert, account = key
-        record = self.direct.hgetall(self.keys.instruction(alert, account))
-        if record.get("state") not in ENDED:
-            self.report("STUCK", (key, record))
-            return None
-        state = InstructionState(record["state"])
-        self.counts[state] += 1
-        executed = [self.venue.knows(client_order_id(account, alert, leg)) for leg in (0, 1)]
-        is_flip = (alert, account) in self.flips
-        if executed[1] and not (executed[0] and is_flip):
-            self.report("OPENED BEFORE IT CLOSED", (key, record))
-        if executed[1 if is_flip else 0] != (state is InstructionState.EXECUTED):
-            self.report(
-                "PHANTOM" if state is InstructionState.EXECUTED else "EXECUTED UNNOTICED", (key, record)
-            )
-        if ends != 1 + self.replays[key]:
-            self.report("SETTLED TWICE", (key, ends, self.replays[key]))
-        if record["reason"] == "poison" and int(record["lost_holders"]) < POISON_LIMIT:
-            self.report("POISON", (key, record))
-        return state
-
-    def _check_limits(self) -> None:
-        symbol, account = self.limits
-        for names, limit in ((1, account), (2, symbol)):
-            if limit == NO_LIMIT:
-                continue
-            full_at_us: dict[tuple[str, ...], int] = {}
-            for at_ms, *name in sorted(self._gos.values()):
-                scope = tuple(name[:names])
-                full = max(full_at_us.get(scope, 0), at_ms * 1_000) + limit[0]
-                if full - at_ms * 1_000 > limit[0] * limit[1]:
-                    self.report("LIMIT", (scope, at_ms - START_MS, limit))
-                full_at_us[scope] = full
-
-
-def _may_leave(request: Request, order: str, nonce: str, now_ms: int) -> bool:
-    # Its own sender, who is about to forget it, knows best.
-    return request.order_id == order and request.expires_at_ms >= now_ms and request.nonce != nonce

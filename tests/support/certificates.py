@@ -24,13 +24,14 @@ class Authority:
             *("-subj", f"/CN={name}", "-keyout", self._key, "-out", self.certificate),
         )
 
-    def issue(self, name: str, subject: str, alternative: str) -> tuple[Path, Path]:
+    def issue(self, name: str, subject: str, alternative: str, *, days: int = 2) -> tuple[Path, Path]:
         """Return a certificate for either side of a connection, and its key.
 
         Args:
             name: Of its files.
             subject: As openssl writes it: `/O=Example/CN=example`.
             alternative: The alternative name, `email:...` or `IP:...`.
+            days: How long it holds; -1 for one that has expired.
         """
         key, request, certificate, extensions = (
             self._directory / f"{name}.{kind}" for kind in ("key", "csr", "pem", "ext")
@@ -52,7 +53,7 @@ class Authority:
                 self._key,
                 "-CAcreateserial",
             ),
-            *("-days", "2", "-extfile", extensions, "-out", certificate),
+            *("-days", str(days), "-extfile", extensions, "-out", certificate),
         )
         return certificate, key
 

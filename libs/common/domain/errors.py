@@ -4,6 +4,7 @@ BridgeError
   ConfigError               the process must not start
   AdmissionError            refused at the door; carries the HTTP status
   StoreUnavailable          Redis did not answer, or refused to write: assume nothing
+    StoreBarred             it does not let us in, or not do this: it does not pass by itself
   StoreCorrupt              one record cannot be used; others are not affected
   EditConflict              somebody else changed the same thing; nothing was written: read it again
   BrokerError
@@ -54,6 +55,21 @@ class AdmissionError(BridgeError):
 
 class StoreUnavailable(BridgeError):
     """Redis did not answer in time or refused to write: whether the call was executed is not known."""
+
+
+class StoreBarred(StoreUnavailable):
+    """Redis does not let us in, or does not allow its user this: somebody must mend it.
+
+    Attributes:
+        remedy: What to do about it.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message, remedy)  # both: callers that share a flight each get a copy made of `args`
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class StoreCorrupt(BridgeError):

@@ -6,15 +6,15 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from libs.common.domain.errors import ConfigError, StoreUnavailable
+from libs.common.domain.errors import ConfigError, StoreBarred, StoreUnavailable
 from libs.common.runtime.settings import Durability
 from libs.common.runtime.waiting import wait_for_event
-from libs.common.store.checks import check_server
+from libs.common.store.checks import ServerFacts, check_server
 from libs.common.telemetry.logs import get_logger
 
 RETRY_S: Final = 0.2
 
-AGAIN_S: Final = 5.0
+AGAIN_S: Final = 1.0
 """Between checks while the process runs: a Redis that was restarted may come back with another configuration."""
 
 log = get_logger()
@@ -27,12 +27,14 @@ async def check_when_up(client: Redis, durability: Durability, stopping: asyncio
     the cancellation is then lost.
 
     Raises:
-        ConfigError: It does not keep the promises of the configuration; the process must end.
+        ConfigError: It does not let us in, or does not keep the promises of the configuration; the process must end.
     """
     is_away = False
     while not stopping.is_set():
         try:
             await check_server(client, durability)
+        except StoreBarred as error:
+            raise ConfigError(f"{error}: {error.remedy}") from error
         except StoreUnavailable as error:
             if not is_away:
                 log.warning("redis_away", error=str(error))
@@ -44,25 +46,33 @@ async def check_when_up(client: Redis, durability: Durability, stopping: asyncio
 
 
 async def keep_checking(
-    client: Redis, durability: Durability, stopping: asyncio.Event, on_change: Callable[[str | None], None]
+    client: Redis,
+    durability: Durability,
+    stopping: asyncio.Event,
+    on_change: Callable[[str | None], None],
+    *,
+    on_facts: Callable[[ServerFacts], None] = lambda _: None,
 ) -> None:
-    """Check every few seconds until `stopping` is set.
+    """Check every second until `stopping` is set.
 
     Args:
         client: Whose server to check.
         durability: What the configuration promises.
         stopping: Ends it.
         on_change: Called with what is wrong once a promise is broken, and with None once all are kept again.
+        on_facts: Called with what a server that keeps them says of itself, at every look.
     """
     broken: str | None = None
     while not await wait_for_event(stopping, AGAIN_S):
         found: str | None = None
         try:
-            await check_server(client, durability)
+            facts = await check_server(client, durability)
         except StoreUnavailable:
             continue
         except ConfigError as error:
             found = str(error)
+        else:
+            on_facts(facts)
         if found != broken:
             broken = found
             on_change(found)

@@ -43,8 +43,8 @@ class Durability(StrEnum):
     ALWAYS = "always"
     """Fsync on every write: an acknowledged alert survives a crash of the machine."""
     EVERYSEC = "everysec"
-    """Fsync each second: a crash of the machine may lose the last second, alerts answered 200 as well as the record
-    of an order that has left, which may then be sent twice."""
+    """Fsync each second: a crash of the machine may lose the last second, alerts answered 200 as well as the records
+    of orders that have left. These are looked up at their venues before anything is sent again."""
     DECLARED = "declared"
     """Not checked, since a managed server bars CONFIG; you vouch for it."""
     NONE = "none"
@@ -55,7 +55,8 @@ class RedisSettings(Section, frozen=True, kw_only=True):
     """Where the alerts are kept."""
 
     url: str = "redis://127.0.0.1:6379/0"
-    """`redis://`, `rediss://` or `unix://`; the environment's REDIS_URL comes first."""
+    """`redis://`, `rediss://` (TLS; behind a `?` ssl_ca_certs, ssl_certfile and ssl_keyfile name its files) or `unix://`;
+    the environment's REDIS_URL comes first."""
     shards: int = 1
     """Parts that accounts are spread over; only 1 is built."""
     durability: Durability = Durability.ALWAYS
@@ -153,12 +154,21 @@ class AccountLimitSettings(LimitSettings, frozen=True, kw_only=True):
 
 
 class LimitsSettings(Section, frozen=True, kw_only=True):
-    """The limits that hold where an account sets none. `paper` and `log` accounts have none unless they set one."""
+    """How much is let through: to venues, where an account sets no limits of its own, and into Redis.
+
+    `paper` and `log` accounts have no limits of orders unless they set one.
+    """
 
     symbol: LimitSettings = LimitSettings()
     """For each symbol of an account. Low: bursts wait, and may expire. High: the venue refuses."""
     account: AccountLimitSettings = AccountLimitSettings()
     """For all symbols of an account together."""
+    memory: Annotated[float, msgspec.Meta(gt=0, le=0.95)] = 0.8
+    """The share of Redis' maxmemory, or without one of its machine's memory, from which on alerts are answered 503. What
+    is left is for workers, to end what is queued. High: little is left. Low: memory lies idle."""
+    backlog: Count = 10_000
+    """Instructions waiting in one lane, from which on alerts for it are answered 503. High: alerts wait, and expire. Low:
+    bursts are refused."""
 
 
 class SymbolSettings(Section, frozen=True, kw_only=True):

@@ -1,29 +1,21 @@
 """Whether a Redis server keeps the promises that the bridge makes in its name."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import (
-    AuthenticationError,
     ConnectionError,  # noqa: A004 - the name is redis-py's
     RedisError,
     ResponseError,
 )
 
-from libs.common.domain.errors import BridgeError, ConfigError
+from libs.common.domain.errors import ConfigError, StoreUnavailable
 from libs.common.store.client import translate
 
 OLDEST: Final = (6, 2)
 UNKNOWN: Final = "unknown"
-
-_BARRED: Final = re.compile(
-    r"NOAUTH|WRONGPASS|NOPERM|Authentication required|no permissions|invalid.*password|without any password",
-    re.IGNORECASE,
-)
-"""redis-py drops the code of some."""
 
 _KEPT_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "always": ("always",),
@@ -44,6 +36,7 @@ class ServerFacts:
     durability: str
     """What is in force: `always`, `everysec`, `none`, or `unknown` where the server bars CONFIG or was not asked."""
     used_bytes: int
+    """As far as it counts against the limit."""
     limit_bytes: int
     """`maxmemory`; 0 is no limit."""
     machine_bytes: int
@@ -55,9 +48,14 @@ class ServerFacts:
         return ".".join(str(part) for part in self.version)
 
     @property
+    def memory_bytes(self) -> int:
+        """Return how much it may use: its limit, or all of its machine's memory where it has none; 0 if unknown."""
+        return self.limit_bytes or self.machine_bytes
+
+    @property
     def memory_share(self) -> float | None:
         """Return the part of its limit that is used, of the machine where it has none; None where neither is known."""
-        bound = self.limit_bytes or self.machine_bytes
+        bound = self.memory_bytes
         return round(self.used_bytes / bound, 4) if bound else None
 
 
@@ -87,14 +85,19 @@ async def read_server(client: Redis, durability: str) -> ServerFacts:
         info: dict[str, Any] = await client.info()
     except (RedisError, OSError) as error:
         raise translate(error) from error
+    if info.get("loading"):
+        # Until it is done it says that it keeps no append-only file.
+        raise StoreUnavailable("Redis is loading its data")
     is_valkey = "valkey_version" in info
+    limit_bytes = int(info.get("maxmemory", 0))
+    uncounted_bytes = int(info.get("mem_not_counted_for_evict", 0)) if limit_bytes else 0
     return ServerFacts(
         product="Valkey" if is_valkey else "Redis",
         version=_version(str(info.get("valkey_version" if is_valkey else "redis_version", "0"))),
         eviction=str(info.get("maxmemory_policy", UNKNOWN)),
         durability=await _durability(client, is_aof_on=bool(info.get("aof_enabled")), configured=durability),
-        used_bytes=int(info.get("used_memory", 0)),
-        limit_bytes=int(info.get("maxmemory", 0)),
+        used_bytes=int(info.get("used_memory", 0)) - uncounted_bytes,
+        limit_bytes=limit_bytes,
         machine_bytes=int(info.get("total_system_memory", 0)),
     )
 
@@ -112,23 +115,14 @@ async def check_server(client: Redis, durability: str) -> ServerFacts:
         durability: `always`, `everysec`, `declared` or `none`, as configured.
 
     Raises:
-        ConfigError: It does not; one line for each promise that is broken, with what to do.
+        ConfigError: It does not; one line that names every broken promise, with what to do.
         StoreUnavailable: No answer.
     """
     facts = await read_server(client, durability)
     broken = [promise for promise in promises(facts, durability) if not promise.is_kept]
     if broken:
-        raise ConfigError("\n".join(f"{promise.finding}: {promise.remedy}" for promise in broken))
+        raise ConfigError("; ".join(f"{promise.finding}: {promise.remedy}" for promise in broken))
     return facts
-
-
-def is_barred(error: BridgeError) -> bool:
-    """Tell whether a server does not let us in: no password, a wrong one, or a user who may not ask.
-
-    It will not pass by itself, though to a worker at its work it is but a server that is away.
-    """
-    text = str(error.__cause__ or error)
-    return isinstance(error.__cause__, AuthenticationError) or _BARRED.search(text) is not None
 
 
 async def _durability(client: Redis, *, is_aof_on: bool, configured: str) -> str:

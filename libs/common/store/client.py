@@ -1,16 +1,20 @@
 """Connections to Redis, set up against redis-py's traps, and its errors in our own words."""
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 - the name is redis-py's
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -18,7 +22,15 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 - the name is redis-py's
 )
 
-from libs.common.domain.errors import BridgeError, StoreCorrupt, StoreUnavailable
+from libs.common.domain.errors import BridgeError, StoreBarred, StoreCorrupt, StoreUnavailable
+from libs.common.store.address import read_address
+from libs.common.store.connections import (
+    SCRIPT_BARRED,
+    PlainConnection,
+    TlsConnection,
+    TlsRefused,
+    UnixConnection,
+)
 
 _PASSING: Final = (
     ConnectionError,
@@ -34,20 +46,43 @@ _PASSING_CODE: Final = re.compile(
 )
 """In front; or after the script's name and line, where Redis 6.2 reports what a command in it was answered."""
 
+GIVE_IDENTITY: Final = (
+    "put the user's name and password into its address: REDIS_URL=redis://NAME:PASSWORD@host:port/0, without NAME "
+    "for the default user"
+)
+GIVE_RIGHTS: Final = (
+    "give the user what config/redis-users.acl gives it; ACL LOG in Redis says what it was denied"
+)
 
-def connect(url: str, *, timeout_s: float, connections: int = 8) -> Redis:
+
+def connect(
+    url: str,
+    *,
+    timeout_s: float,
+    connections: int = 8,
+    greet: Callable[[AbstractConnection], Awaitable[None]] | None = None,
+) -> Redis:
     """Return a client whose every call is sent at most once.
 
     redis-py sends a command again by default, up to ten times, also when the first one was executed;
     RESP3 with maintenance notifications may answer one caller with another's reply. Both are off.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`.
+        url: `redis://`, `rediss://` or `unix://`; see `store/address.py`.
         timeout_s: Bound on connecting and on each answer. Above the BLOCK time on a reader's client.
         connections: The most that are open at once; further callers wait for one.
+        greet: Makes the first calls on each connection, before anybody else may use it; see `store/incarnation.py`.
+
+    Raises:
+        ConfigError: The address cannot be read, or names a file that cannot be used.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
+    options, tls = read_address(url)
+    kind: type[AbstractConnection] = UnixConnection if "path" in options else PlainConnection
+    if tls is not None:
+        kind, options["tls"] = TlsConnection, tls
+    pool = BlockingConnectionPool(
+        connection_class=kind,
+        **options,
         max_connections=connections,
         timeout=timeout_s,
         protocol=2,
@@ -56,8 +91,20 @@ def connect(url: str, *, timeout_s: float, connections: int = 8) -> Redis:
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
         health_check_interval=0,
+        redis_connect_func=None if greet is None else _greeting(greet),
+        driver_info=None,  # what it tells the server is one more command that an ACL would have to allow
     )
     return Redis.from_pool(pool)
+
+
+def _greeting(
+    greet: Callable[[AbstractConnection], Awaitable[None]],
+) -> Callable[[AbstractConnection], Awaitable[None]]:
+    async def on_connect(connection: AbstractConnection) -> None:
+        await connection.on_connect()
+        await greet(connection)
+
+    return on_connect
 
 
 async def call(client: Redis, *command: str | bytes | int) -> Any:
@@ -72,9 +119,18 @@ async def call(client: Redis, *command: str | bytes | int) -> Any:
 def translate(error: RedisError | OSError) -> BridgeError:
     """Return our error for one of redis-py's.
 
-    What passes by itself (a restart, a fail-over, full memory) is `StoreUnavailable`; anything else
-    means that a key or a call is wrong.
+    What passes by itself (a restart, a fail-over, full memory) is `StoreUnavailable`; what an ACL or TLS denies is
+    `StoreBarred`; anything else means that a key or a call is wrong.
     """
+    cause = error.__cause__
+    if isinstance(error, ConnectionError) and isinstance(cause, AuthenticationError | TlsRefused):
+        error = cause  # redis-py wraps what comes up while it connects
+    if isinstance(error, NoPermissionError):
+        return StoreBarred(f"Redis does not allow it: {error}", GIVE_RIGHTS)
+    if isinstance(error, AuthenticationError):
+        return StoreBarred(f"Redis does not let us in: {error}", GIVE_IDENTITY)
+    if isinstance(error, TlsRefused):
+        return StoreBarred(f"no TLS with Redis at {error}", error.remedy)
     if isinstance(error, (*_PASSING, OSError)):
         return StoreUnavailable(f"Redis did not take the call: {type(error).__name__}: {error}")
     if isinstance(error, ResponseError):
@@ -84,6 +140,8 @@ def translate(error: RedisError | OSError) -> BridgeError:
 
 def translate_text(text: str) -> BridgeError:
     """Return our error for the text of an error reply, as scripts report it for one item."""
+    if SCRIPT_BARRED in text:
+        return StoreBarred(f"Redis does not allow it: the user of its address: {text}", GIVE_RIGHTS)
     if _PASSING_CODE.search(text) is not None:
         return StoreUnavailable(f"Redis did not take the call: {text}")
     return StoreCorrupt(text)

@@ -48,6 +48,15 @@ class BreakerFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneFigures:
+    """A lane with work."""
+
+    lane: LaneName
+    waiting: int
+    """Instructions in it, the one being executed included."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One moment, read in several steps: the sums need not agree to the last one under load."""
 
@@ -68,6 +77,10 @@ class Snapshot:
     reaper_pass_ms: int | None
     """Since the reaper's last pass; None where there was none yet."""
     breakers: tuple[BreakerFigures, ...]
+    longest_lane: LaneFigures | None = None
+    """Where most wait; None where nothing does."""
+    suspect_until_ms: int | None = None
+    """Until when orders that Redis forgot may still execute, by its clock; None where it forgot none, or they are over."""
 
 
 class Figures:
@@ -94,11 +107,12 @@ class Figures:
         ready, held = await self._fenced()
         waits: Any = await self._client.zrange(self._keys.parked, 0, -1)
         parked = [lane.decode() for lane in waits]
-        waiting, oldest_at_ms, heads = await self._waiting([*ready, *held, *parked])
+        waiting, oldest_at_ms, heads, longest = await self._waiting([*ready, *held, *parked])
         reasons = await self._waits_for([heads[lane] for lane in parked if lane in heads])
-        meta = await self._client.hmget(self._keys.meta, ["promoted_at", "reclaimed_at"])
+        meta = await self._client.hmget(self._keys.meta, ["promoted_at", "reclaimed_at", "suspect_until"])
         # Both duties must go round for lanes to move.
-        passes = [int(at) for at in meta if at is not None]
+        passes = [int(at) for at in meta[:2] if at is not None]
+        suspect_until_ms = int(meta[2] or 0)
         breakers: Any = await self._client.hgetall(self._keys.breakers)
         return Snapshot(
             now_ms=now_ms,
@@ -112,6 +126,8 @@ class Figures:
             workers=await self._workers(now_ms),
             reaper_pass_ms=max(0, now_ms - min(passes)) if passes else None,
             breakers=_breakers(breakers, now_ms),
+            longest_lane=longest,
+            suspect_until_ms=suspect_until_ms if suspect_until_ms > now_ms else None,
         )
 
     async def _fenced(self) -> tuple[list[str], list[str]]:
@@ -121,9 +137,11 @@ class Figures:
             (ready if fence.endswith(b"|") else held).append(lane.decode())
         return ready, held
 
-    async def _waiting(self, lanes: list[str]) -> tuple[int, int | None, dict[str, str]]:
-        """Return how many instructions wait, since when the oldest does, and lane -> key of its head's record."""
-        waiting, oldest_at_ms = 0, None
+    async def _waiting(self, lanes: list[str]) -> tuple[int, int | None, dict[str, str], LaneFigures | None]:
+        """Return how many instructions wait, since when the oldest does, lane -> key of its head's record, and the
+        longest lane.
+        """
+        waiting, oldest_at_ms, longest = 0, None, None
         heads: dict[str, str] = {}
         for start in range(0, len(lanes), _CHUNK):
             part = lanes[start : start + _CHUNK]
@@ -135,6 +153,8 @@ class Figures:
                 replies: list[Any] = await pipeline.execute()
             for lane, length, first in zip(part, replies[::2], replies[1::2], strict=True):
                 waiting += int(length)
+                if int(length) > (0 if longest is None else longest.waiting):
+                    longest = LaneFigures(LaneName(lane), int(length))
                 if first:
                     at = at_ms(first[0][0].decode())
                     oldest_at_ms = at if oldest_at_ms is None else min(oldest_at_ms, at)
@@ -143,7 +163,7 @@ class Figures:
                         heads[lane] = self._keys.instruction(
                             AlertId(entry["alert"]), AccountName(entry["account"])
                         )
-        return waiting, oldest_at_ms, heads
+        return waiting, oldest_at_ms, heads, longest
 
     async def _waits_for(self, records: list[str]) -> dict[str, int]:
         found: Counter[str] = Counter()

@@ -32,6 +32,8 @@ class KnownOrder:
     """Look-ups that found nothing since the request could no longer execute."""
     answer: bytes
     """The encoded report, once there was one."""
+    is_cleared: bool = False
+    """Whether it is looked up, or was, since Redis came back without its newest writes; see `Head.is_suspect`."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -51,6 +53,9 @@ class Head(msgspec.Struct, frozen=True):
     lost_holders: int
     admitted_at_ms: int
     orders: tuple[KnownOrder, ...]
+    is_suspect: bool = False
+    """Whether it was admitted before Redis came back without its newest writes: orders of it may have left without a
+    trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,8 @@ def handed_out(answer: list[bytes]) -> HandedOut | BridgeError:
             plan=answer[8],
             lost_holders=int(answer[9]),
             admitted_at_ms=int(answer[10]),
-            orders=tuple(_order(answer[i : i + 6]) for i in range(11, len(answer), 6)),
+            orders=tuple(_order(answer[i : i + 7]) for i in range(12, len(answer), 7)),
+            is_suspect=answer[11] == b"1",
         )
     if word == b"CLOSED":
         return Closed()
@@ -117,4 +123,5 @@ def _order(fields: list[bytes]) -> KnownOrder:
         expires_at_ms=int(fields[3]),
         misses=int(fields[4]),
         answer=fields[5],
+        is_cleared=fields[6] == b"1",
     )

@@ -17,9 +17,11 @@ from libs.common.store.batch import Batch
 from libs.common.store.client import translate_text
 from libs.common.store.flight_time import FlightTime
 from libs.common.store.keys import Keys
+from libs.common.store.room import Room
 from libs.common.store.scripts import Script, read_each
 
 _NO_RATE: Final = ("",)
+_ANY_ROOM: Final = ("", "")
 
 KEPT_BYTES: Final = 600_000
 """Bytes kept of posts that were not admitted; what comes beyond pushes the oldest out."""
@@ -90,7 +92,18 @@ class Throttled(msgspec.Struct, frozen=True):
     retry_after_ms: int
 
 
-Verdict = Admitted | Duplicate | Conflict | Throttled
+class MemoryFull(msgspec.Struct, frozen=True):
+    """Redis uses as much of its memory as it may; nothing was written."""
+
+
+class LaneFull(msgspec.Struct, frozen=True):
+    """A lane of the alert holds as many instructions as it may; nothing was written, in no lane of it."""
+
+    lane: LaneName
+    waiting: int
+
+
+Verdict = Admitted | Duplicate | Conflict | Throttled | MemoryFull | LaneFull
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +124,25 @@ class Intake:
     """What the ingress writes."""
 
     def __init__(
-        self, client: Redis, keys: Keys, *, flight_time: FlightTime | None = None, now_ms: int | None = None
+        self,
+        client: Redis,
+        keys: Keys,
+        *,
+        flight_time: FlightTime | None = None,
+        room: Room | None = None,
+        now_ms: int | None = None,
     ) -> None:
         """Args:
         client: Its time-out bounds a flight.
         keys: The shard's.
         flight_time: Bounds when an admission may be executed; None lets it be executed at any time.
+        room: Bounds what may wait; None lets in as much as Redis takes.
         now_ms: A fixed time instead of Redis' own, for tests.
         """
         self._client = client
         self._keys = keys
         self._flight_time = flight_time
+        self._room = room
         self._now = "" if now_ms is None else str(now_ms)
         self._admit = Script("admit")
         self._refuse = Script("refuse")
@@ -145,14 +166,24 @@ class Intake:
         Raises:
             StoreUnavailable: Alerts would be refused now.
         """
-        await self._probe.run(self._client, [*self._keys.fixed, self._keys.probe], [self._now])
+        used, of = await self._probe.run(self._client, [*self._keys.fixed, self._keys.probe], [self._now])
+        if self._room is not None:
+            self._room.learn(int(used), int(of))
+            if self._room.is_full:
+                raise StoreUnavailable(self._room.words)
 
     async def _send_admissions(self, items: Sequence[Admission]) -> Sequence[Verdict | BridgeError]:
         keys: list[str] = [*self._keys.fixed, self._keys.refused]
         time = self._flight_time
         not_after_ms = None if time is None else time.not_after_ms()
         departed_ms = 0 if time is None else time.departs()
-        args: list[str | bytes | int] = [self._now, "" if not_after_ms is None else not_after_ms, KEPT_BYTES]
+        room = self._room
+        args: list[str | bytes | int] = [
+            self._now,
+            "" if not_after_ms is None else not_after_ms,
+            KEPT_BYTES,
+            *(_ANY_ROOM if room is None else (room.backlog, str(room.bound))),
+        ]
         for item in items:
             webhook, limit = item.webhook, item.limit
             keys.append(self._keys.alert(item.alert_id))
@@ -181,7 +212,9 @@ class Intake:
         reply = await self._admit.run(self._client, keys, args)
         if time is not None:
             time.learn(int(reply[0]), departed_ms)
-        return read_each(reply[1:], _verdict)
+        if room is not None:
+            room.learn(int(reply[1]), int(reply[2]))
+        return read_each(reply[3:], _verdict)
 
     async def _send_refusals(self, items: Sequence[Refusal]) -> Sequence[BridgeError | None]:
         args: list[str | bytes | int] = [self._now, KEPT_BYTES]
@@ -201,6 +234,10 @@ def _verdict(answer: list[bytes]) -> Verdict | BridgeError:
         return Conflict(AlertId(text))
     if word == b"THROTTLED":
         return Throttled(int(text))
+    if word == b"MEMORY_FULL":
+        return MemoryFull()
+    if word == b"LANE_FULL":
+        return LaneFull(LaneName(text), int(answer[2]))
     if word == b"LATE":
         return StoreUnavailable("Redis stood still: the alert came to it too late to be taken")
     if word == b"ERROR":

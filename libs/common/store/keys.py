@@ -46,7 +46,9 @@ class Keys:
         by report and begin, and by promote after the clock stepped back."""
         self.meta: Final = f"{self.prefix}meta"
         """HASH of the reaper's last time, the shard's facts, the revision of webhooks and symbols, and the bytes that
-        are kept of refused posts."""
+        are kept of refused posts. Written by incarnate: `run_id` of the Redis that was met last, `keeps_all` (1 where it
+        fsyncs each write and has no replicas), `suspect_at` (what was admitted up to then may have orders that Redis
+        forgot) and `suspect_until` (when the last of them can execute no more), both ms."""
         self.workers: Final = f"{self.prefix}workers"
         """ZSET holder -> when the worker last checked in, ms. Written by check_in, cleaned by retire."""
         self.webhooks: Final = f"{self.prefix}webhooks"
@@ -94,7 +96,7 @@ class Keys:
 
     def order(self, client_order_id: ClientOrderId) -> str:
         """HASH of an order; TTL once its instruction ended, but not while it rests at the venue: then once that is over.
-        Written by begin, resolve, settle, follow, followed, decide and replay.
+        Written by begin, doubt, resolve, settle, follow, followed, decide and replay.
         """
         return f"{self.prefix}order:{client_order_id}"
 

@@ -135,6 +135,18 @@ class Planning:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubt:
+    """An order that may have left, though Redis knows nothing of it."""
+
+    held: Held
+    entry_id: EntryId
+    client_order_id: ClientOrderId
+    market: Market
+    plan: bytes
+    """Of the order, as far as it is known what it was; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What was found out about an order of unknown outcome."""
 
@@ -216,11 +228,13 @@ class Orders:
         self._holder = holder
         self._retention = retention
         self._now = "" if now_ms is None else str(now_ms)
-        self._scripts = {name: Script(name) for name in ("begin", "plan", "resolve", "settle")}
+        self._scripts = {name: Script(name) for name in ("begin", "doubt", "plan", "resolve", "settle")}
         self.begin: Batch[Intent, Begun] = Batch(self._send_begin)
         """Submit an `Intent`. The same one again gets the same answer."""
         self.plan: Batch[Planning, PlanAnswer] = Batch(self._send_plan)
         """Submit a `Planning`. The same one again gets the same answer."""
+        self.doubt: Batch[Doubt, HandedOut] = Batch(self._send_doubt)
+        """Submit a `Doubt`; get the head again, with that order as one whose outcome is not known."""
         self.resolve: Batch[Finding, Resolved] = Batch(self._send_resolve)
         """Submit a `Finding`."""
         self.settle: Batch[Settlement, HandedOut] = Batch(self._send_settle)
@@ -277,6 +291,23 @@ class Orders:
             )
         reply = await self._scripts["plan"].run(self._client, keys, args)
         return read_each(reply, _planned)
+
+    async def _send_doubt(self, items: Sequence[Doubt]) -> Sequence[HandedOut | BridgeError]:
+        keys = [*self._keys.fixed]
+        args: list[str | bytes | int] = [self._now]
+        for one in items:
+            keys += (self._keys.lane(one.held.lane), self._keys.order(one.client_order_id))
+            args += (
+                one.held.lane,
+                one.held.token,
+                self._holder,
+                one.entry_id,
+                one.client_order_id,
+                one.market,
+                one.plan,
+            )
+        reply = await self._scripts["doubt"].run(self._client, keys, args)
+        return read_each(reply, handed_out)
 
     async def _send_resolve(self, items: Sequence[Finding]) -> Sequence[Resolved | BridgeError]:
         keys = [*self._keys.fixed]

@@ -8,7 +8,6 @@ from typing import Final, Generic, TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, Market
 from libs.common.policy.fills import Position
 from libs.common.store.checks import ServerFacts, read_server
@@ -74,12 +73,9 @@ class Readings:
         """Connect to a server and disconnect at the end; whether it answers shows at the first call.
 
         Raises:
-            ConfigError: The address is none.
+            ConfigError: The address cannot be read, or names a file that cannot be used.
         """
-        try:
-            client = connect(url, timeout_s=timeout_s, connections=2)
-        except ValueError as error:
-            raise ConfigError(f"the address of Redis cannot be read: {error}") from error
+        client = connect(url, timeout_s=timeout_s, connections=2)
         try:
             yield cls(client, Keys())
         finally:

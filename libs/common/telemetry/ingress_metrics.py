@@ -1,5 +1,6 @@
 """The ingress's metrics."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Final
 
@@ -42,7 +43,12 @@ class IngressMetrics:
         )
         self._open = Gauge(
             "bascule_door_open",
-            "1 while alerts are taken; 0 until Redis has been found fit.",
+            "1 while alerts are taken; 0 until Redis has been found fit, and while its memory is full.",
+            registry=registry,
+        )
+        self._memory = Gauge(
+            "bascule_redis_memory_share",
+            "What Redis uses of its limit, or of its machine's memory without one; at limits.memory alerts are refused.",
             registry=registry,
         )
 
@@ -75,5 +81,9 @@ class IngressMetrics:
         self._open.set(1)
 
     def closed(self) -> None:
-        """Note that alerts are refused until Redis keeps its promises again."""
+        """Note that alerts are refused until Redis is fit again, or has room."""
         self._open.set(0)
+
+    def watch_memory(self, share: Callable[[], float]) -> None:
+        """Show from now on what share of its memory Redis uses."""
+        self._memory.set_function(share)

@@ -74,6 +74,12 @@ class WorkerMetrics:
             "account",
             "kind",
         )
+        self._incarnations = labelled_counter(
+            registry,
+            "bascule_redis_incarnations_total",
+            "Starts of Redis that this worker was the first to meet; suspect: its data may lack the newest writes.",
+            "data",
+        )
         self._held_orders = labelled_counter(
             registry,
             "bascule_orders_held_total",
@@ -84,6 +90,10 @@ class WorkerMetrics:
     def lanes_held(self, lanes: int) -> None:
         """Note how many lanes are run now."""
         self._held.set(lanes)
+
+    def redis_incarnated(self, *, is_suspect: bool) -> None:
+        """Count a start of Redis that nobody met before."""
+        self._incarnations("suspect" if is_suspect else "kept").inc()
 
     def order_held(self, account: str) -> None:
         """Count a lane held for an order that cannot be told."""

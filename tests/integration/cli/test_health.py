@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from libs.common.store.client import connect
+from libs.common.store.keys import Keys
 from tests.integration.cli.conftest import CommandLine
 from tests.support.filled_store import FilledStore
+from tests.support.fullness import use_memory
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
@@ -63,6 +65,19 @@ def test_people_see_the_status(bascule: CommandLine) -> None:
     assert outcome.code == 0
     for words in ("0 ready, 1 held, 0 parked", "worker-a", "durability always", "last pass"):
         assert words in outcome.out
+
+
+def test_status_tells_that_redis_may_lack_its_newest_writes(bascule: CommandLine) -> None:
+    bascule.fill(at_work)
+    with bascule.redis.client() as client:
+        seconds, _ = client.time()
+        client.hset(Keys().meta, "suspect_until", (seconds + 60) * 1_000)
+
+    outcome = bascule("status", "--json")
+
+    assert outcome.code == 3
+    [reason] = outcome.json["reasons"]
+    assert "may lack its newest writes" in reason
 
 
 def test_status_without_worker_and_reaper_is_degraded(bascule: CommandLine) -> None:
@@ -167,6 +182,42 @@ def test_a_check_refuses_a_server_that_promises_too_little(
     assert found["redis durability"][0] == "wrong"
     assert "appendfsync always" in found["redis durability"][1]
     assert found["redis eviction"][0] == "wrong"
+
+
+@pytest.mark.parametrize(("share", "verdict", "code"), [(0.6, "ok", 0), (0.9, "wrong", 1)])
+def test_a_check_tells_whether_redis_has_room_for_alerts(
+    bascule: CommandLine,
+    config: Path,
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    verdict: str,
+    code: int,
+) -> None:
+    monkeypatch.setenv("DESK_SECRET", "x")
+    with redis_server.client() as client:
+        use_memory(client, share)
+
+    found_code, found = findings(bascule, "check")
+
+    assert found_code == code
+    assert found["redis memory"][0] == verdict
+    assert "of its maxmemory is used; alerts are refused from 80.0% on" in found["redis memory"][1]
+
+
+def test_a_status_names_the_longest_lane_and_what_is_full(
+    bascule: CommandLine, config: Path, redis_server: RedisServer
+) -> None:
+    config.write_text(f"{config.read_text()}limits: {{backlog: 1}}\n")
+    bascule.fill(at_work)
+    with redis_server.client() as client:
+        use_memory(client, 0.9)
+
+    document = bascule("status", "--json").json
+
+    assert document["longest_lane"]["waiting"] == 1
+    assert any("(limits.memory)" in reason for reason in document["reasons"])
+    assert any("(limits.backlog)" in reason for reason in document["reasons"])
 
 
 def test_a_check_names_the_key_that_is_wrong(

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cli.context import Bridge, find_bridge, var_directories
@@ -61,6 +62,37 @@ def test_the_environments_redis_may_be_the_running_bridges(tmp_path: Path, runni
     bridge = find_bridge({"REDIS_URL": running.redis_url}, tmp_path)
 
     assert bridge.record == running
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, running: RunRecord) -> RunRecord:
+    """A bridge whose Redis has a password."""
+    record = msgspec.structs.replace(running, redis_url="redis://ops:***@elsewhere:6400/0")
+    write_run_record(tmp_path / "var", record)
+    return record
+
+
+def test_the_environments_redis_is_the_running_bridges_whatever_password_is_masked_there(
+    tmp_path: Path, guarded: RunRecord
+) -> None:
+    url = "redis://ops:pass@elsewhere:6400/0"
+    bridge = find_bridge({"REDIS_URL": url}, tmp_path)
+
+    assert (bridge.redis_url, bridge.record) == (url, guarded)
+
+
+def test_a_password_that_the_record_masks_comes_from_its_configuration(
+    tmp_path: Path, guarded: RunRecord
+) -> None:
+    url = "redis://ops:pass@elsewhere:6400/0"
+    Path(guarded.config).write_text(Path(guarded.config).read_text().replace("redis://elsewhere:6400/0", url))
+
+    assert find_bridge({}, tmp_path).redis_url == url
+
+
+def test_a_password_that_is_kept_nowhere_is_asked_for(tmp_path: Path, guarded: RunRecord) -> None:
+    with pytest.raises(Failure, match=r"has a password, which is kept nowhere: set REDIS_URL"):
+        find_bridge({}, tmp_path)
 
 
 def test_without_a_running_bridge_the_configuration_says_where(tmp_path: Path, config: Path) -> None:

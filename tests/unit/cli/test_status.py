@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 
 from cli.status import Ingress, status_document
+from libs.common.domain.ids import LaneName
+from libs.common.runtime.settings import LimitsSettings
 from libs.common.store.checks import ServerFacts
-from libs.common.store.figures import LIVE_MS, Snapshot, WorkerFigures
+from libs.common.store.figures import LIVE_MS, LaneFigures, Snapshot, WorkerFigures
 
 SERVER = ServerFacts(
     product="Redis",
@@ -65,6 +67,30 @@ def test_each_ailment_is_named(change: dict[str, object], words: str) -> None:
     assert document["status"] == "degraded"
     [reason] = document["reasons"]
     assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("used", "waiting", "words"),
+    [
+        (79, 99, []),
+        (80, 99, ["Redis uses 80.0% of its memory: alerts are refused from 80.0% on (limits.memory)"]),
+        (
+            79,
+            100,
+            [
+                "100 instructions wait in lane desk:BTC: alerts for it are refused from 100 on (limits.backlog)"
+            ],
+        ),
+    ],
+)
+def test_what_alerts_find_no_room_in_is_named(used: int, waiting: int, words: list[str]) -> None:
+    snapshot = dataclasses.replace(WELL, longest_lane=LaneFigures(LaneName("desk:BTC"), waiting))
+    server = dataclasses.replace(SERVER, used_bytes=used)
+
+    document = status_document(snapshot, server, HEALTHY, "always", LimitsSettings(backlog=100))
+
+    assert document["reasons"] == words
+    assert document["longest_lane"] == {"lane": "desk:BTC", "waiting": waiting}
 
 
 def test_an_ingress_that_refuses_is_named_with_its_reason() -> None:

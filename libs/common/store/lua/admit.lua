@@ -6,7 +6,9 @@
 --
 -- Write order: records, token, fence, lane entry, then the dedup key and the rate, then the journal. A token without
 -- work is harmless; work without a token is not. A re-sent call carries the same alert id and gets the first answer.
--- Denied at the memory limit, on purpose.
+-- Denied at the memory limit, on purpose; and from a share of it on, so that workers have room to end what is queued.
+-- An alert for a lane that holds all it may is refused with all of its accounts. Either writes nothing, and what was
+-- admitted before is still told. Here and not in the caller, since only here all ingresses see the same at once.
 --
 -- A flight that stood in a socket while Redis stood still must not trade what its sender was told is not durable:
 -- past `not after` nothing is written. Every answer carries the time, so that the caller knows Redis' clock.
@@ -16,18 +18,21 @@
 --            it has a rate; then per account of the item: instruction, lane
 -- ARGV[2]    not after, ms, or '' where the caller does not know Redis' clock yet
 -- ARGV[3]    bytes kept of posts that were not admitted
--- ARGV[4..]  per item: alert id, webhook, dedup window ms, digest, is sender's id (1|0), seen keys n, rate interval us
+-- ARGV[4]    the most entries in one lane, or '' for any number
+-- ARGV[5]    the share of Redis' memory from which on nothing is admitted, or '' for none
+-- ARGV[6..]  per item: alert id, webhook, dedup window ms, digest, is sender's id (1|0), seen keys n, rate interval us
 --            or '', with a rate its burst, encoded alert, fired at ms or '', max age ms, clock skew ms, accounts n;
 --            then n times: account, market, lane, body, schema version, '' or where the account declines it how its
 --            share ends, and then also a reason and a detail
 --
--- Returns  {now ms, then per item: {'ADMITTED', alert id} | {'DUPLICATE', first id} | {'CONFLICT', first id}
---          | {'THROTTLED', ms} | {'LATE', ''} | {'ERROR', text}}
+-- Returns  {now ms, bytes used, bytes of memory (both 0 without a share), then per item: {'ADMITTED', alert id}
+--          | {'DUPLICATE', first id} | {'CONFLICT', first id} | {'THROTTLED', ms} | {'LATE', ''}
+--          | {'MEMORY_FULL', ''} | {'LANE_FULL', lane, entries} | {'ERROR', text}}
 
 local NOBODY = {}
 local NOW_TEXT = text(NOW)
 
-local items, k, a = {}, 10, 4
+local items, k, a = {}, 10, 6
 while a <= #ARGV do
   local item = {
     alert_key = KEYS[k], alert = ARGV[a], webhook = ARGV[a + 1], window = ARGV[a + 2], digest = ARGV[a + 3],
@@ -61,6 +66,10 @@ while a <= #ARGV do
 end
 
 local is_late = ARGV[2] ~= '' and NOW > tonumber(ARGV[2])
+local most = ARGV[4] ~= '' and tonumber(ARGV[4]) or math.huge
+local used, of = 0, 0
+if ARGV[5] ~= '' then used, of = memory() end
+local is_memory_full = of > 0 and used / of >= tonumber(ARGV[5])
 
 local function duplicate(item, first)
   -- At the memory limit there is no trace; that the alert is durable is told all the same.
@@ -113,10 +122,12 @@ local answers = answer_each(#items, function(i)
     full_at, wait = fill(item)
     if not full_at then return {'THROTTLED', text(wait)} end
   end
+  if is_memory_full then return {'MEMORY_FULL', ''} end
   local has_token = {}
   for n, to in ipairs(item.takers) do
     -- A stream of a wrong type fails here: after a first account's entry the sender's resend would trade that twice.
-    redis.call('XLEN', to.lane_key)
+    local waiting = redis.call('XLEN', to.lane_key)
+    if waiting >= most then return {'LANE_FULL', to.lane, text(waiting)} end
     has_token[n] = redis.call('HEXISTS', LANES, to.lane) == 1 or redis.call('ZSCORE', PARKED, to.lane)
   end
   local born = NOW
@@ -153,5 +164,4 @@ local answers = answer_each(#items, function(i)
   end
   return {'ADMITTED', item.alert}
 end)
-table.insert(answers, 1, NOW_TEXT)
-return answers
+return {NOW_TEXT, text(used), text(of), unpack(answers)}

@@ -72,6 +72,12 @@ local function heal_stream(lane)
   end
 end
 
+-- One that may have traded without a trace ends as the head of its lane, by what its venue says.
+local function must_be_looked_up(fields)
+  local known = redis.call('HMGET', instruction_key(fields.alert, fields.account), 'admitted_at', 'orders')
+  return is_suspect(known[1]) and (known[2] or '') == ''
+end
+
 local function expire_behind_head(lane)
   local lane_key = PREFIX .. 'lane:' .. lane
   if not redis.call('ZSCORE', PARKED, lane) then return end
@@ -80,7 +86,7 @@ local function expire_behind_head(lane)
     local fields = fields_of(entries[n])
     if not is_readable(fields) then
       dead_letter_unreadable(lane, lane_key, entries[n])
-    elseif tonumber(fields.deadline) <= NOW then
+    elseif tonumber(fields.deadline) <= NOW and not must_be_looked_up(fields) then
       finish(lane, lane_key, entries[n][1], fields, 'EXPIRED', 'too_old', 'behind a head that waits', keep_dead, keep_dead)
       expired = expired + 1
     end

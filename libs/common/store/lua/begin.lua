@@ -3,7 +3,7 @@
 -- Atomic because between any check and the intent another holder, a new deadline or another lane's order could
 -- slip in; and because an intent written though nothing will be sent would have to be looked up.
 --
--- Checks in order: fence, head, state of the order, halts, age, breakers, rate limits, account-wide risk
+-- Checks in order: fence, head, whether Redis may have forgotten an attempt, state of the order, halts, age, breakers, rate limits, account-wide risk
 -- limits. A call re-sent after a lost reply (same attempt, same nonce) gets the same GO and is not charged again.
 --
 -- Limits are reserved, not refused: a lane that must wait is told until when, and that slot stays its own
@@ -31,7 +31,7 @@
 --   {'HALTED', words}                        a halt refuses it
 --   {'RISK', rule, limit, value}             a risk limit of the account refuses it
 --   {'EXPIRED'}                              past its deadline
---   {'STATE'}                                not the head, or the order moved on: open again
+--   {'STATE'}                                not the head, the order moved on, or must be looked up: open again
 --   {'STALE'} | {'ERROR', text}
 
 write_even_when_full()
@@ -156,7 +156,10 @@ return answer_each((#KEYS - 8) / 4, function(i)
   if not is_held(lane, token, holder) then return {'STALE'} end
   local head, fields = head_of(lane, lane_key)
   if head ~= entry then return {'STATE'} end
-  local known = redis.call('HMGET', order_key, 'state', 'attempt', 'nonce', 'expires_at', 'granted')
+  local known = redis.call('HMGET', order_key, 'state', 'attempt', 'nonce', 'expires_at', 'granted', 'cleared')
+  local key = instruction_key(fields.alert, fields.account)
+  local of_head = redis.call('HMGET', key, 'admitted_at', 'slot')
+  if is_suspect(of_head[1]) and not is_cleared(known[6]) then return {'STATE'} end
   if known[1] == 'SENDING' and known[2] == attempt and known[3] == nonce then
     renew_lease(token, holder)
     local go = {'GO', known[4], '0', text(tonumber(known[4]) - NOW), '0', '0', '0', '0'}
@@ -172,7 +175,6 @@ return answer_each((#KEYS - 8) / 4, function(i)
   if halt == 'reject' then return {'HALTED', words} end
   if NOW >= deadline then return {'EXPIRED'} end
 
-  local key = instruction_key(fields.alert, fields.account)
   local function wait_until(at_ms, reason, detail)
     redis.call('HSET', key, 'running', '')
     return {'WAIT', text(math.min(at_ms, deadline)), reason, text(NOW), detail or ''}
@@ -191,7 +193,7 @@ return answer_each((#KEYS - 8) / 4, function(i)
   -- A slot is one leg's, and one attempt's.
   local slot_of = attempt .. '@' .. order
   local slot_attempt, symbol_due, account_due, kept_at, late = string.match(
-    redis.call('HGET', key, 'slot') or '', '^([^|]*)|([^|]*)|([^|]*)|(%d+)|([01])$')
+    of_head[2] or '', '^([^|]*)|([^|]*)|([^|]*)|(%d+)|([01])$')
   -- A slot from before the clock stepped back would be due far too late.
   local is_reserved = slot_attempt == slot_of and tonumber(kept_at) <= NOW_US
   local is_late = is_reserved and late == '1'

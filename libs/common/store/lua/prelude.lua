@@ -7,7 +7,8 @@
 -- KEYS[5]  journal   STREAM  every state change
 -- KEYS[6]  dead      STREAM  dead letters
 -- KEYS[7]  breakers  HASH    scope -> state|generation|reset_at|probe_until
--- KEYS[8]  meta      HASH    the reaper's last time, the revision of what is configured, bytes kept of refused posts
+-- KEYS[8]  meta      HASH    the reaper's last time, the revision of what is configured, bytes kept of refused posts, which
+--                            start of Redis this is and what its data may lack
 -- ARGV[1]  time to use instead of Redis' own, ms; empty in production
 
 local PREFIX, READY, LANES, PARKED = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -57,6 +58,40 @@ local function answer_each(count, item)
   end
   return answers
 end
+
+-- What Redis uses of its memory and how much there is, bytes: its limit, or all of its machine's. 0, 0 where it does
+-- not say. It costs as much as thirty other commands: once a call is enough.
+local function memory()
+  local info = redis.pcall('INFO', 'memory')
+  if type(info) ~= 'string' then return 0, 0 end
+  local function figure(name)
+    -- A plain search is several times as fast as one for a pattern.
+    local _, at = string.find(info, '\n' .. name .. ':', 1, true)
+    return at and tonumber(string.match(info, '^%d+', at + 1)) or 0
+  end
+  local used, limit = figure('used_memory'), figure('maxmemory')
+  -- Buffers of replicas and of the append-only file do not count against the limit.
+  if limit > 0 then return used - figure('mem_not_counted_for_evict'), limit end
+  return used, figure('total_system_memory')
+end
+
+local SUSPECT_AT, SUSPECT_UNTIL
+
+-- Whether Redis may have forgotten an order of an instruction, which left before it came back without its newest
+-- writes; see `incarnate`. Read once: a script that runs sees one Redis.
+local function is_suspect(admitted_at)
+  if not SUSPECT_AT then
+    local marks = redis.call('HMGET', META, 'suspect_at', 'suspect_until')
+    SUSPECT_AT, SUSPECT_UNTIL = tonumber(marks[1] or '') or -1, tonumber(marks[2] or '') or 0
+  end
+  return (tonumber(admitted_at or '') or 0) <= SUSPECT_AT
+end
+
+-- Whether an order of a suspect instruction is looked up, or was, for what the newest return of Redis may have lost.
+local function is_cleared(cleared) return tonumber(cleared or '') == SUSPECT_AT end
+
+-- The states of an order that another attempt may have followed, of which Redis does not know.
+local function may_lack_attempts(state) return not state or state == 'NOT_EXECUTED' or AMBIGUOUS[state] end
 
 local function token_of(fence)
   local bar = fence and string.find(fence, '|', 1, true)
@@ -301,12 +336,14 @@ local function hand_out(lane, lane_key, token)
   local known = redis.call('HMGET', key, 'plan', 'orders', 'lost_holders', 'admitted_at')
   redis.call('HSET', key, 'state', 'ACTIVE', 'running', token)
   local answer = {'HEAD', id, fields.alert, fields.account, fields.version, fields.body, fields.deadline, text(NOW),
-    known[1] or '', known[3] or '0', known[4] or '0'}
+    known[1] or '', known[3] or '0', known[4] or '0', is_suspect(known[4]) and '1' or '0'}
   for order in string.gmatch(known[2] or '', '%S+') do
-    local state = redis.call('HMGET', PREFIX .. 'order:' .. order, 'state', 'attempt', 'expires_at', 'misses', 'answer')
+    local state = redis.call('HMGET', PREFIX .. 'order:' .. order, 'state', 'attempt', 'expires_at', 'misses', 'answer',
+      'cleared')
     local at = #answer
     answer[at + 1], answer[at + 2], answer[at + 3] = order, state[1] or '', state[2] or '0'
     answer[at + 4], answer[at + 5], answer[at + 6] = state[3] or '0', state[4] or '0', state[5] or ''
+    answer[at + 7] = is_cleared(state[6]) and '1' or '0'
   end
   return answer
 end

@@ -2,7 +2,8 @@
 --
 -- KEYS[9]  probe  STRING, TTL 10 s
 --
--- Returns  'OK'
+-- Returns  {bytes used, bytes of memory}
 
 redis.call('SET', KEYS[9], text(NOW), 'PX', 10000)
-return 'OK'
+local used, of = memory()
+return {text(used), text(of)}

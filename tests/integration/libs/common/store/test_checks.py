@@ -1,5 +1,8 @@
 """What is asked of a Redis server before the bridge trusts it."""
 
+import asyncio
+import time
+
 import pytest
 from redis.asyncio import Redis
 
@@ -52,14 +55,28 @@ async def test_a_weaker_durability_than_configured_is_refused(
             await check_server(client, configured)
 
 
-async def test_every_broken_promise_is_one_line(client: Redis) -> None:
+async def test_all_broken_promises_stand_on_one_line(client: Redis) -> None:
     await client.config_set("maxmemory-policy", "allkeys-lru")
     await client.config_set("appendfsync", "everysec")
 
     with pytest.raises(ConfigError) as refused:
         await check_server(client, "always")
 
-    assert len(str(refused.value).splitlines()) == 2
+    [line] = str(refused.value).splitlines()
+    assert "maxmemory-policy is allkeys-lru" in line
+    assert "appendfsync everysec" in line
+
+
+async def test_what_does_not_count_against_the_limit_is_not_counted(client: Redis) -> None:
+    await client.config_set("maxmemory", "200mb")
+
+    facts = await read_server(client, "always")
+
+    assert facts.memory_bytes == facts.limit_bytes == 200 * 1024 * 1024
+    info = await client.info("memory")
+    assert facts.used_bytes == pytest.approx(
+        info["used_memory"] - info["mem_not_counted_for_evict"], abs=1_000_000
+    )
 
 
 async def test_a_server_without_append_only_file_promises_nothing(client: Redis) -> None:
@@ -108,3 +125,39 @@ def test_versions_below_the_floor_are_refused(version: tuple[int, ...], is_kept:
     )
 
     assert [promise.is_kept for promise in promises(facts, "always")] == [is_kept, True, True]
+
+
+async def test_a_server_that_still_loads_its_data_is_away_and_not_unfit(private_redis: RedisServer) -> None:
+    with private_redis.client() as direct, direct.pipeline(transaction=False) as pipeline:
+        for number in range(5_000):  # it looks up from loading after every thousand or so
+            pipeline.set(f"key-{number}", "x")
+        pipeline.execute()
+    private_redis.kill()
+    private_redis.options |= {"key-load-delay": "200"}
+    found: list[str] = []
+
+    def watch() -> None:
+        asyncio.run(_watch(private_redis.url, found))
+
+    # At once, in a thread: starting a server holds this loop up.
+    watching = asyncio.get_running_loop().run_in_executor(None, watch)
+    private_redis.start()
+    await watching
+
+    assert found[-1] == "fit"
+    assert "Redis is loading its data" in found
+    assert set(found) <= {"fit", "away", "Redis is loading its data"}
+
+
+async def _watch(url: str, found: list[str]) -> None:
+    """Check it again and again until it is fit; anything but being away passes."""
+    client = connect(url, timeout_s=5)
+    deadline_s = time.monotonic() + 20
+    while time.monotonic() < deadline_s and (not found or found[-1] != "fit"):
+        try:
+            await check_server(client, "always")
+        except StoreUnavailable as error:
+            found.append(str(error) if "loading its data" in str(error) else "away")
+        else:
+            found.append("fit")
+    await client.aclose()

@@ -99,3 +99,13 @@ async def test_parked_lanes_are_counted_by_what_they_wait_for(store: FilledStore
         await store.park(held)
 
     assert (await Figures(store.client, store.keys).read()).parked_for == {"rate_limit": 2}
+
+
+async def test_a_suspicion_is_shown_for_as_long_as_a_forgotten_order_may_execute(store: FilledStore) -> None:
+    figures = Figures(store.client, store.keys)
+    now_ms = (await figures.read()).now_ms
+    await store.client.hset(store.keys.meta, "suspect_until", str(now_ms + 60_000))
+    assert (await figures.read()).suspect_until_ms == now_ms + 60_000
+
+    await store.client.hset(store.keys.meta, "suspect_until", str(now_ms - 1))
+    assert (await figures.read()).suspect_until_ms is None

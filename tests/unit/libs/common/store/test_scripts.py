@@ -24,7 +24,7 @@ OPERATIONS = [name for name in NAMES if name != "prelude"]
 INTAKE = {"admit", "refuse", "probe"}
 """What the ingress runs: denied at the memory limit, on purpose."""
 
-HEAD = [b"HEAD", b"1-1", b"a", b"desk", b"1", b"{}", b"99", b"5", b"", b"2", b"7"]
+HEAD = [b"HEAD", b"1-1", b"a", b"desk", b"1", b"{}", b"99", b"5", b"", b"2", b"7", b"0"]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -96,9 +96,9 @@ def test_a_head_without_orders_is_read():
         [*HEAD[:6], b"inf", *HEAD[7:]],
         [*HEAD[:6], b"nan", *HEAD[7:]],
         [*HEAD[:2], b"\xff", *HEAD[3:]],
-        [*HEAD[:9], b"many", b"7"],
-        [*HEAD, b"o", b"NO SUCH STATE", b"1", b"1", b"0", b""],
-        [*HEAD, b"o", b"", b"0", b"0", b"0", b""],
+        [*HEAD[:9], b"many", b"7", b"0"],
+        [*HEAD, b"o", b"NO SUCH STATE", b"1", b"1", b"0", b"", b"0"],
+        [*HEAD, b"o", b"", b"0", b"0", b"0", b"", b"0"],
         [*HEAD, b"o"],
         [b"WHAT"],
         [],

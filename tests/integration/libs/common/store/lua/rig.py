@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pytest
 import redis as sync_redis
@@ -43,6 +43,9 @@ from libs.common.store.upkeep import Upkeep
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 
+if TYPE_CHECKING:
+    from libs.common.store.room import Room
+
 T = TypeVar("T")
 
 START_MS: Final = 1_780_000_000_000
@@ -69,6 +72,8 @@ class Rig:
         self.server = server
         self.keys = Keys()
         self.now_ms = START_MS
+        self.room: Room | None = None
+        """What the intake holds admissions against; to be set before the first one."""
         self.redis: sync_redis.Redis = server.client()
         self.client: Redis = connect(server.url, timeout_s=5)
         self._direct = self.client
@@ -103,7 +108,7 @@ class Rig:
 
     @property
     def intake(self) -> Intake:
-        return self._part(Intake, "", lambda: Intake(self.client, self.keys, now_ms=0))
+        return self._part(Intake, "", lambda: Intake(self.client, self.keys, room=self.room, now_ms=0))
 
     @property
     def upkeep(self) -> Upkeep:
@@ -384,6 +389,10 @@ class Rig:
         """Delete a key."""
         self.redis.delete(key)
         self._states.pop(key, None)
+
+    def look_anew(self) -> None:
+        """Take what there is for given, however it came about."""
+        self._states = self._read_states()
 
     def check_moves(self) -> None:
         states = self._read_states()

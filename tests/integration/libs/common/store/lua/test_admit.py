@@ -150,15 +150,15 @@ async def test_a_flight_that_stood_too_long_admits_nothing_but_knows_what_was_ad
     first = await rig.admit(sender_id="x")
     keys, args = flight(rig, rig.admission("ETH"), not_after_ms=START_MS - 1)
     with rig.nothing_written():
-        assert await rig.run("admit", keys, args) == [str(START_MS).encode(), [b"LATE", b""]]
+        assert await rig.run("admit", keys, args) == [str(START_MS).encode(), b"0", b"0", [b"LATE", b""]]
     keys, args = flight(rig, rig.admission(sender_id="x"), not_after_ms=START_MS - 1)
-    assert (await rig.run("admit", keys, args))[1] == [b"DUPLICATE", first.encode()]
+    assert (await rig.run("admit", keys, args))[3] == [b"DUPLICATE", first.encode()]
 
 
 async def test_a_flight_in_time_is_admitted_up_to_the_last_millisecond(rig: Rig):
     one = rig.admission()
     keys, args = flight(rig, one, not_after_ms=START_MS)
-    assert (await rig.run("admit", keys, args))[1] == [b"ADMITTED", one.alert_id.encode()]
+    assert (await rig.run("admit", keys, args))[3] == [b"ADMITTED", one.alert_id.encode()]
 
 
 def flight(rig: Rig, one: Admission, *, not_after_ms: int) -> tuple[list[str], list[str | bytes | int]]:
@@ -173,7 +173,7 @@ def flight(rig: Rig, one: Admission, *, not_after_ms: int) -> tuple[list[str], l
     ]
     known = [one.alert_id, one.webhook, one.dedup_window_ms, one.digest, "1", 1, ""]
     item = [*known, one.alert, "", one.max_age_ms, 0, 1]
-    return keys, [not_after_ms, 1_000_000, *item, to.account, to.market, to.lane, to.body, 1, ""]
+    return keys, [not_after_ms, 1_000_000, "", "", *item, to.account, to.market, to.lane, to.body, 1, ""]
 
 
 async def test_copies_in_one_flight_are_admitted_once(rig: Rig):

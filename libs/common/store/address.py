@@ -1,0 +1,101 @@
+"""The address of Redis: what may stand in it, and the TLS that it asks for."""
+
+import functools
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from redis.asyncio.connection import parse_url
+
+from libs.common.domain.errors import ConfigError
+
+CA: Final = "ssl_ca_certs"
+CERTIFICATE: Final = "ssl_certfile"
+KEY: Final = "ssl_keyfile"
+
+TLS_OPTIONS: Final = (CA, CERTIFICATE, KEY)
+OPTIONS: Final = ("db", "username", "password", *TLS_OPTIONS)
+"""What may stand behind the `?`; named as in redis-py, whose others would undo what `connect` sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The files of a TLS connection. Host name and certificate of the server are checked always."""
+
+    ca: str | None
+    """Who must have signed the server's certificate; None: anyone whom the machine trusts."""
+    certificate: str | None
+    """What we show of ourselves; None: nothing."""
+    key: str | None
+    """Its key; None: it lies in the same file."""
+
+    def context(self) -> ssl.SSLContext:
+        """Return what new connections are made with; its files are read again, as they may have been renewed.
+
+        Raises:
+            ConfigError: A file cannot be used.
+        """
+        if self.ca is None and self.certificate is None:
+            return _system_context()
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except OSError as error:
+            raise _unusable(CA, self.ca, error) from error
+        if self.certificate is not None:
+            try:
+                # An encrypted key would be asked for at the terminal: there is nobody.
+                context.load_cert_chain(self.certificate, self.key, password=str)
+            except OSError as error:
+                raise _unusable(CERTIFICATE, self.certificate, error) from error
+        return context
+
+
+def read_address(url: str) -> tuple[dict[str, Any], Tls | None]:
+    """Return redis-py's options for an address, and its TLS where it has one.
+
+    Raises:
+        ConfigError: It cannot be read, or names a file that cannot be used.
+    """
+    try:
+        parts = urlsplit(url)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        _check(parts.scheme, given)
+        options = dict(parse_url(url))
+    except ValueError as error:
+        raise ConfigError(f"the address of Redis cannot be read: {error}") from error
+    for name in ("connection_class", *TLS_OPTIONS):
+        options.pop(name, None)
+    if parts.scheme != "rediss":
+        return options, None
+    tls = Tls(given.get(CA), given.get(CERTIFICATE), given.get(KEY))
+    tls.context()
+    return options, tls
+
+
+def _check(scheme: str, given: Mapping[str, str]) -> None:
+    for name, value in given.items():
+        if name not in OPTIONS:
+            raise ValueError(f'"{name}" is no option of it; there are {", ".join(OPTIONS)}')
+        if name in TLS_OPTIONS and scheme != "rediss":
+            raise ValueError(f'"{name}" is for addresses that begin with rediss://')
+        if not value:
+            raise ValueError(f'"{name}" is empty')
+    if KEY in given and CERTIFICATE not in given:
+        raise ValueError(f'"{KEY}" needs "{CERTIFICATE}"')
+
+
+@functools.cache
+def _system_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _unusable(option: str, path: str | None, error: OSError) -> ConfigError:
+    cause = (
+        error.strerror if not isinstance(error, ssl.SSLError) else f"no PEM file that fits ({error.reason})"
+    )
+    remedy = f": {KEY} must name its key" if option == CERTIFICATE and isinstance(error, ssl.SSLError) else ""
+    return ConfigError(
+        f'the address of Redis names a file in "{option}" that cannot be used: {path}: {cause}{remedy}'
+    )

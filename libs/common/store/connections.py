@@ -1,0 +1,178 @@
+"""redis-py's connections, which say in our words what a server refuses, and to whom.
+
+redis-py passes on what it met: the text of OpenSSL, a user without a name, a reset connection.
+"""
+
+import ssl
+from collections.abc import Iterable
+from typing import Any, Final
+
+from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,  # noqa: A004 - the name is redis-py's
+    NoPermissionError,
+    ReadOnlyError,
+    ResponseError,
+)
+
+from libs.common.domain.errors import ConfigError
+from libs.common.store.address import CA, CERTIFICATE, KEY, Tls
+
+SCRIPT_BARRED: Final = "The user executing the script can't"
+"""How Redis begins to say, inside of a script, that an ACL denies a command or a key. It does not say which."""
+
+READ_ONLY: Final = "READONLY You can't write"
+"""What Redis 6.2 says, somewhere in its words, of a script that a replica was asked to run."""
+
+_NAME_ONE: Final = f"name one with {CERTIFICATE} and {KEY} in the address"
+
+_ALERTS: Final = (
+    ("CERTIFICATE_REQUIRED", "it asks for a client certificate", _NAME_ONE),
+    (
+        "HANDSHAKE_FAILURE",
+        "it broke off the handshake",
+        f"where it asks for a client certificate, {_NAME_ONE}",
+    ),
+    (
+        "ALERT_UNKNOWN_CA",
+        "it does not know who signed our certificate",
+        f"name another with {CERTIFICATE}, or give Redis its signer in tls-ca-cert-file",
+    ),
+    ("ALERT_CERTIFICATE_EXPIRED", "our certificate has expired", f"renew the file of {CERTIFICATE}"),
+    ("WRONG_VERSION_NUMBER", "it does not speak TLS there", "let the address begin with redis://"),
+)
+"""What OpenSSL calls it, what it means here, and what to do."""
+
+_UNKNOWN_SIGNER: Final = frozenset({18, 19, 20, 21})
+"""OpenSSL's X509_V_ERR_* of chains that end in nobody whom we trust."""
+
+_WRONG_NAME: Final = frozenset({62, 64})
+"""The same of a certificate for somebody else."""
+
+
+class TlsRefused(ConnectionError):
+    """One side does not accept the other's TLS: it does not pass by itself.
+
+    Attributes:
+        remedy: What to do about it.
+    """
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class _Worded(AbstractConnection):
+    """What all kinds of connections have in common."""
+
+    _has_answered = False
+    """Whether anything came since it was made."""
+
+    async def _connect(self) -> None:
+        self._has_answered = False
+        await super()._connect()  # type: ignore[safe-super,no-untyped-call]  # a kind of connection comes next
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        """Send one command."""
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:  # uvloop's, where the server has closed it meanwhile
+            raise self._explained(ConnectionError("Connection closed by server.")) from error
+        except AuthenticationError:
+            raise
+        except ConnectionError as error:
+            raise self._explained(error) from error
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """Return one answer."""
+        try:
+            answer = await super().read_response(*args, **options)
+        except (AuthenticationError, NoPermissionError) as error:
+            raise type(error)(self._named(error)) from None
+        except ConnectionError as error:
+            raise self._explained(error) from error
+        except ResponseError as error:
+            if isinstance(error, ReadOnlyError) or READ_ONLY in str(error):
+                # The primary no longer. Should it become that again, then with the data of another: to be met anew.
+                await self.disconnect()
+            if SCRIPT_BARRED in str(error):
+                raise NoPermissionError(self._named(error)) from error
+            raise
+        self._has_answered = True
+        return answer
+
+    def _named(self, error: Exception) -> str:
+        who = f'user "{self.username}"' if self.username else "the default user"
+        return f"{who}: {error}"
+
+    def _explained(self, error: ConnectionError) -> ConnectionError:
+        if self._has_answered:
+            return error
+        return ConnectionError(f"{str(error).rstrip('.')}; nothing was answered yet: {self._suspicion}")
+
+    @property
+    def _suspicion(self) -> str:
+        return "where it speaks TLS, the address must begin with rediss://"
+
+
+class PlainConnection(_Worded, Connection):
+    """Over TCP."""
+
+
+class UnixConnection(_Worded, UnixDomainSocketConnection):
+    """Over a unix socket."""
+
+    def _explained(self, error: ConnectionError) -> ConnectionError:
+        return error
+
+
+class TlsConnection(_Worded, Connection):
+    """Over TLS."""
+
+    def __init__(self, *, tls: Tls, **options: Any) -> None:
+        super().__init__(**options)
+        self._tls = tls
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        return {**super()._connection_arguments(), "ssl": self._tls.context()}
+
+    async def _connect(self) -> None:
+        try:
+            await super()._connect()
+        except ssl.SSLError as error:
+            words, remedy = _tls_words(error)
+            raise TlsRefused(f"{self._host_error()}: {words}", remedy=remedy) from error
+        except ConfigError as error:  # a file that was there at the start
+            raise TlsRefused(str(error), remedy="put it back") from error
+        except TimeoutError as error:
+            raise OSError(None, "no TLS within the time-out: perhaps it does not speak TLS there") from error
+
+    def _explained(self, error: ConnectionError) -> ConnectionError:
+        alert = _alert_words(str(error))
+        if alert is None:
+            return super()._explained(error)
+        return TlsRefused(f"{self._host_error()}: {alert[0]}", remedy=alert[1])
+
+    @property
+    def _suspicion(self) -> str:
+        return f"where it asks for a client certificate, {_NAME_ONE}"
+
+
+def _tls_words(error: ssl.SSLError) -> tuple[str, str]:
+    """Return what is wrong, and what to do about it."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return _alert_words(str(error)) or (f"no TLS came about: {error}", "see the log of Redis")
+    if error.verify_code in _UNKNOWN_SIGNER:
+        remedy = f"name the file of who signed it with {CA} in the address"
+    elif error.verify_code in _WRONG_NAME:
+        remedy = "use the name that it was made for in the address, or have it made for this one too"
+    else:
+        remedy = "give Redis another"
+    return f"its certificate is not accepted: {error.verify_message.rstrip('.')}", remedy
+
+
+def _alert_words(text: str) -> tuple[str, str] | None:
+    return next(((words, remedy) for name, words, remedy in _ALERTS if name in text), None)

@@ -1,0 +1,122 @@
+"""Notices that Redis was restarted, or that a replica took over: its data may lack the newest writes then.
+
+Both break every connection. So each new one asks, before anything else is called on it, which start of Redis it was
+made to, and marks what became suspect; see `lua/incarnate.lua`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    BusyLoadingError,
+    NoPermissionError,
+    NoScriptError,
+    ResponseError,
+)
+
+from libs.common.store.keys import Keys
+from libs.common.store.scripts import Script
+
+_NEVER: Final = "0" * 40
+"""What a server that was no replica since its start says of the primary that it followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnated:
+    """Another start of Redis than the last one."""
+
+    run_id: str
+    before: str
+    """The last one's run id; empty where there was none yet."""
+    suspect_until_ms: int | None
+    """Until when orders of what was admitted so far may execute without our knowing, by Redis' clock; None where its data
+    lacks nothing."""
+
+
+class Incarnations:
+    """Looks at every new connection of one process."""
+
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        durability: str,
+        window_ms: int,
+        on_new: Callable[[Incarnated], None] = lambda _: None,
+        now_ms: int | None = None,
+    ) -> None:
+        """Args:
+        keys: The shard's.
+        durability: As configured; with `declared` CONFIG is not asked, and every new start makes what there is suspect.
+        window_ms: How long after it was granted a request may execute at most: the longest lease in use.
+        on_new: Told of each new start, by the first connection of any process that meets it.
+        now_ms: A fixed time instead of Redis' own, for tests.
+        """
+        self._keys = keys
+        self._is_declared = durability == "declared"
+        self._window_ms = window_ms
+        self._on_new = on_new
+        self._now = "" if now_ms is None else str(now_ms)
+        self._script = Script("incarnate")
+        self._met = ""
+
+    async def greet(self, connection: AbstractConnection) -> None:
+        """Find out which start of Redis a new connection was made to, and note what may be missing.
+
+        Raises:
+            RedisError: It cannot be told: the connection must not be used.
+        """
+        info = await self._info(connection)
+        if info.get("loading", "0") != "0":
+            raise BusyLoadingError("Redis is loading its data")
+        run_id = info["run_id"]
+        was_replica = info.get("master_replid2", _NEVER) != _NEVER
+        keeps_all = await self._keeps_all(connection, info)
+        args = [
+            self._now,
+            run_id,
+            "1" if keeps_all else "0",
+            "1" if was_replica else "0",
+            str(int(self._window_ms)),
+            self._met,
+        ]
+        answer = await self._run(connection, args)
+        if answer[0] == b"NEW":
+            until_ms = int(answer[2])
+            self._on_new(Incarnated(run_id, answer[1].decode(), until_ms or None))
+        self._met = run_id
+
+    async def _info(self, connection: AbstractConnection) -> Mapping[str, str]:
+        try:
+            text: bytes = await _ask(connection, "INFO")
+        except NoPermissionError as error:
+            words = "without INFO it cannot be seen that Redis came back without its newest writes"
+            raise NoPermissionError(f"{error}; {words}, and an order could be sent twice") from error
+        pairs = (line.partition(":") for line in text.decode("utf-8", "replace").splitlines())
+        return {name: value for name, _, value in pairs}
+
+    async def _keeps_all(self, connection: AbstractConnection, info: Mapping[str, str]) -> bool:
+        """Tell whether nothing that this start ever answers can be lost by a crash, nor by another that takes over."""
+        is_alone = info.get("role") == "master" and info.get("connected_slaves") == "0"
+        if self._is_declared or not is_alone or info.get("aof_enabled") != "1":
+            return False
+        try:
+            found: list[bytes] = await _ask(connection, "CONFIG", "GET", "appendfsync")
+        except ResponseError:  # barred
+            return False
+        return found[1:2] == [b"always"]
+
+    async def _run(self, connection: AbstractConnection, args: list[str]) -> list[bytes]:
+        call = (str(len(self._keys.fixed)), *self._keys.fixed, *args)
+        try:
+            answer: list[bytes] = await _ask(connection, "EVALSHA", self._script.sha, *call)
+        except NoScriptError:
+            answer = await _ask(connection, "EVAL", self._script.source, *call)
+        return answer
+
+
+async def _ask(connection: AbstractConnection, *command: str) -> Any:
+    await connection.send_command(*command)
+    return await connection.read_response()

@@ -1,0 +1,159 @@
+"""`config/redis-users.acl`: every user has what its part of Bascule calls, and no more."""
+
+import re
+from functools import cache
+from typing import Final
+
+import pytest
+
+from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, LaneName, Market, WebhookName
+from libs.common.store.keys import Keys
+from tests.e2e.redis_users import NO_PASSWORD, USERS
+from tests.support.processes import ROOT
+
+LUA: Final = ROOT / "libs" / "common" / "store" / "lua"
+
+SCRIPTS: Final = {
+    "ingress": {"admit", "refuse", "probe"},
+    "worker": {
+        "open",
+        "renew",
+        "yield",
+        "park",
+        "drop",
+        "check_in",
+        "begin",
+        "plan",
+        "resolve",
+        "settle",
+        "follow",
+    }
+    | {"followed", "reconciled", "drifted", "report", "paper_fill", "halt", "doubt", "incarnate"},
+    "reaper": {"promote", "reclaim", "audit", "retire", "incarnate"},
+    "operator": {"halt", "configure", "decide", "replay", "discard", "admit", "paper_fill"},
+    "observer": set(),
+}
+"""What each runs."""
+
+CHECKS: Final = "info config|get"
+TABLES: Final = "multi exec hget hgetall"
+READING: Final = (
+    f"{CHECKS} {TABLES} time get hmget hscan mget scan xinfo|consumers xlen xrange xread xrevrange zrange"
+)
+OWN: Final = {
+    "ingress": f"{CHECKS} {TABLES} mget",
+    "worker": f"{CHECKS} {TABLES} xgroup|create xreadgroup zrem hmget hset get set pttl time hkeys zrange zadd "
+    "xrange xrevrange xlen",
+    "reaper": f"{CHECKS} time hscan scan zrange xtrim",
+    "operator": READING,
+    "observer": READING,
+}
+"""What each calls outside of scripts: `libs/common/store/*.py`."""
+
+CALL: Final = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?")
+CONTAINERS: Final = {"XGROUP", "XINFO"}
+
+
+def lines() -> dict[str, list[str]]:
+    text = (ROOT / "config" / "redis-users.acl").read_text()
+    return {words[1]: words[2:] for words in map(str.split, text.splitlines())}
+
+
+def granted(user: str) -> set[str]:
+    return {rule[1:] for rule in lines()[user] if rule.startswith("+")}
+
+
+def patterns(user: str) -> set[str]:
+    return {rule[1:] for rule in lines()[user] if rule.startswith("~")}
+
+
+def source(name: str) -> str:
+    return re.sub(r"--.*", "", (LUA / f"{name}.lua").read_text())
+
+
+@cache
+def prelude() -> dict[str, str]:
+    """Return what the prelude defines at the top level, by name."""
+    found = {}
+    for block in re.split(r"(?m)^(?=local )", source("prelude")):
+        if heading := re.match(r"local (?:function )?([\w, ]+)", block):
+            for name in heading[1].split(","):
+                found[name.strip()] = block
+    return found
+
+
+def called(script: str) -> set[str]:
+    """Return the commands that a script calls, also by way of the prelude."""
+    waiting, seen, found = [source(script), prelude()["NOW_US"]], set[str](), set[str]()
+    while waiting:
+        text = waiting.pop()
+        found |= {f"{a}|{b}" if a in CONTAINERS else a for a, b in CALL.findall(text)}
+        for name, block in prelude().items():
+            if name not in seen and re.search(rf"\b{name}\b", text):
+                seen.add(name)
+                waiting.append(block)
+    return {command.lower() for command in found}
+
+
+def test_every_script_belongs_to_somebody() -> None:
+    assert set().union(*SCRIPTS.values()) == {path.stem for path in LUA.glob("*.lua")} - {"prelude"}
+
+
+def test_every_call_of_a_script_is_seen_here() -> None:
+    for path in LUA.glob("*.lua"):
+        text = source(path.stem)
+        assert len(CALL.findall(text)) == len(re.findall(r"redis\.p?call\(", text)), path
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_a_user_has_the_commands_that_it_calls_and_no_more(user: str) -> None:
+    scripts = set().union(*map(called, SCRIPTS[user]), {"eval", "evalsha"} if SCRIPTS[user] else set())
+
+    assert granted(user) == scripts | set(OWN[user].split())
+
+
+def test_nobody_has_a_category_or_a_key_of_somebody_else() -> None:
+    assert not [rule for user in USERS for rule in granted(user) if rule.startswith("@")]
+    for user in USERS:
+        rules = lines()[user]
+        assert rules.index("-@all") < min(n for n, rule in enumerate(rules) if rule.startswith("+"))
+        assert all(pattern.startswith(Keys().prefix) for pattern in patterns(user))
+        assert set(rules) == {"on", f"#{NO_PASSWORD}", "-@all"} | {f"~{one}" for one in patterns(user)} | {
+            f"+{one}" for one in granted(user)
+        }
+    assert lines()["default"] == ["off"]
+
+
+def test_the_file_holds_no_digest_of_a_password() -> None:
+    assert set(re.findall(r"[0-9a-f]{64}", (ROOT / "config" / "redis-users.acl").read_text())) == {
+        NO_PASSWORD
+    }
+
+
+def test_every_pattern_is_one_of_a_key_that_there_is() -> None:
+    keys, account, market = Keys(), AccountName("*"), Market("*")
+    order = ClientOrderId("*")
+    there_are = {
+        *keys.fixed,
+        *(keys.refused, keys.workers, keys.webhooks, keys.symbols, keys.halts, keys.following, keys.probe),
+        keys.lane(LaneName("*")),
+        keys.alert(AlertId("*")),
+        keys.order(order),
+        keys.seen(WebhookName("*"), "*"),
+        keys.webhook_bucket(WebhookName("*")),
+        keys.account_bucket(account),
+        keys.instruction(AlertId("*"), account),
+        keys.symbol_bucket(account, market),
+        *(keys.markets(account), keys.positions(account), keys.balance(account), keys.risk(account)),
+        *(keys.fills(account), keys.reconciled(account), keys.reconciling(account), keys.day(account)),
+        keys.drift(account, order),
+        keys.paper(account, "*"),
+        keys.paper_order(account, order),
+    }
+
+    def beginning(key: str) -> str:
+        return key.partition("*")[0]
+
+    for user in USERS:
+        for pattern in patterns(user) - {f"{keys.prefix}*"}:
+            assert any(beginning(key).startswith(beginning(pattern)) for key in there_are), pattern

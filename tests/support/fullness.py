@@ -1,0 +1,24 @@
+"""Fills a Redis to a share of its memory, by moving its limit."""
+
+from typing import Any, Final
+
+BALLAST_BYTES: Final = 8_000_000
+"""Without it a share would change with every connection."""
+
+
+def use_memory(client: Any, share: float) -> None:
+    """Set the limit so that this share of it is used; above 1 nothing can be written by who may not when it is full.
+
+    Args:
+        client: A synchronous one.
+        share: Of the limit; 0 takes the limit away.
+    """
+    client.config_set("maxmemory", 0)
+    if not share:
+        return
+    if not client.exists("ballast"):
+        # Not sent, which would leave buffers of its size behind for a while.
+        client.setrange("ballast", BALLAST_BYTES, "x")
+        client.expire("ballast", 600)
+    found = client.info("memory")
+    client.config_set("maxmemory", int((found["used_memory"] - found["mem_not_counted_for_evict"]) / share))

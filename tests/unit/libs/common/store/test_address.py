@@ -1,0 +1,62 @@
+"""What may stand in the address of Redis."""
+
+import pytest
+
+from libs.common.domain.errors import ConfigError
+from libs.common.store.address import read_address
+from libs.common.store.client import connect
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://example:6380/2", {"host": "example", "port": 6380, "db": 2}),
+        ("redis://ingress:p%40ss@example", {"host": "example", "username": "ingress", "password": "p@ss"}),
+        ("redis://:secret@example/0", {"host": "example", "password": "secret", "db": 0}),
+        ("unix:///run/redis.sock?db=1", {"path": "/run/redis.sock", "db": 1}),
+        (
+            "unix://worker:pw@/run/redis.sock",
+            {"path": "/run/redis.sock", "username": "worker", "password": "pw"},
+        ),
+        ("redis://example?username=u&password=p", {"host": "example", "username": "u", "password": "p"}),
+    ],
+)
+def test_an_address_says_where_and_who(url: str, expected: dict[str, object]) -> None:
+    assert read_address(url) == (expected, None)
+
+
+def test_tls_keeps_its_files_apart_from_what_redis_py_is_told() -> None:
+    options, tls = read_address("rediss://example:6380/0")
+    assert options == {"host": "example", "port": 6380, "db": 0}
+    assert tls is not None
+    assert (tls.ca, tls.certificate, tls.key) == (None, None, None)
+    assert tls.context().check_hostname
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://example?socket_timeout=60", '"socket_timeout" is no option'),
+        ("redis://example?retry_on_timeout=true", '"retry_on_timeout" is no option'),
+        ("redis://example?protocol=3", '"protocol" is no option'),
+        ("rediss://example?ssl_cert_reqs=none", '"ssl_cert_reqs" is no option'),
+        ("rediss://example?ssl_check_hostname=false", '"ssl_check_hostname" is no option'),
+        ("redis://example?ssl_ca_certs=/ca.pem", "addresses that begin with rediss://"),
+        ("unix:///run/redis.sock?ssl_certfile=/me.pem", "addresses that begin with rediss://"),
+        ("rediss://example?ssl_ca_certs=", '"ssl_ca_certs" is empty'),
+        ("rediss://example?ssl_keyfile=/me.key", '"ssl_keyfile" needs "ssl_certfile"'),
+        ("redis://example:port/0", "cannot be read"),
+        ("http://example", "cannot be read"),
+        ("redis://example?db=one", "cannot be read"),
+    ],
+)
+def test_what_would_undo_our_settings_or_cannot_be_read_is_refused(url: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as refused:
+        read_address(url)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+async def test_no_option_is_left_to_an_address() -> None:
+    client = connect("redis://example/0", timeout_s=3)
+    kwargs = client.connection_pool.connection_kwargs
+    assert (kwargs["protocol"], kwargs["socket_timeout"], kwargs["retry_on_error"]) == (2, 3, [])
