@@ -24,6 +24,9 @@ RESENT: Final = 0.04
 
 GIVE_UP_S: Final = 90.0
 
+SLOWEST_S: Final = {"target": 2.5}
+"""Between two alerts of such a symbol at least: after a fill the position is not believed for as long as look-ups lag."""
+
 
 @dataclass(frozen=True)
 class Symbol:
@@ -100,7 +103,7 @@ class Load:
             if rng.random() < RESENT:
                 status, alert_id = await self._post(one, connections, rng)
                 one.resent.append((status, alert_id))
-            due_s += self._every_s * rng.uniform(0.5, 1.5)
+            due_s += max(self._every_s, SLOWEST_S.get(symbol.kind, 0.0)) * rng.uniform(0.5, 1.5)
         for connection in connections.values():
             if connection is not None:
                 connection.close()

@@ -21,6 +21,8 @@ from tests.support.processes import ENDED
 REST_S: Final = 180.0
 """How long everything may take to end once the faults are over."""
 
+LONGEST_FAULT_S: Final = 180.0
+
 AT_ONCE: Final = 3
 """Faults at the same time."""
 
@@ -108,7 +110,9 @@ class Chaos:
 
     async def _do(self, name: str, rng: random.Random, outcome: Outcome) -> None:
         began_s = time.monotonic()
-        came_about = await FAULTS[name].do(self.world, rng)
+        self._tell(f"{name} begins")
+        async with asyncio.timeout(LONGEST_FAULT_S):
+            came_about = await FAULTS[name].do(self.world, rng)
         if came_about:
             outcome.faults[name] += 1
         self._tell(f"{name}{'' if came_about else ' (nobody there)'}, {time.monotonic() - began_s:.1f} s")
