@@ -2,17 +2,23 @@
 
 import argparse
 import asyncio
+import itertools
 import secrets
 import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Final
 
+from tests.chaos.faults import FAULTS
 from tests.chaos.report import Report
-from tests.chaos.runner import Chaos
+from tests.chaos.runner import KILLS, Chaos
 
-STRETCH_S = 240.0
+STRETCH_S: Final = 180.0
+
+CALM_EVERY: Final = 3
+"""In one stretch of so many, workers are killed and nothing else."""
 
 
 def main() -> int:
@@ -43,8 +49,12 @@ async def _run(seed: int, seconds: float, per_s: float, every_s: float, *, is_ve
         deadline_s = time.monotonic() + seconds
         try:
             await chaos.world.start()
-            while (left_s := deadline_s - time.monotonic()) > 0:
-                outcome = await chaos.stretch(seed, max(20.0, min(STRETCH_S, left_s - 30.0)))
+            for number in itertools.count():
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    break
+                only = sorted(KILLS) if number % CALM_EVERY == 1 else tuple(FAULTS)
+                outcome = await chaos.stretch(seed, max(20.0, min(STRETCH_S, left_s - 30.0)), only)
                 report.add(outcome)
                 print(report.line(outcome), flush=True)
                 for violation in outcome.violations[:20]:

@@ -3,17 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from tests.chaos.invariants import Evidence
 from tests.chaos.load import Sent
-from tests.chaos.world import Kill, Trouble
+from tests.chaos.world import Kill
 from tests.e2e.ledger import Event
-
-DISTURBING: Final = ("venue", "Redis", "group", "ready")
-"""Faults that keep a lane still by themselves."""
-
-WATCHED_MS: Final = 15_000
 
 
 @dataclass
@@ -21,9 +15,9 @@ class Measures:
     """Of one stretch; times in ms."""
 
     takeovers: list[int] = field(default_factory=list)
-    """Of lanes whose worker was killed while neither Redis nor the venue was ill, until they traded again."""
+    """Of lanes whose worker was killed, and nothing else was wrong, until they traded again."""
     takeovers_in_trouble: list[int] = field(default_factory=list)
-    """Of the others."""
+    """The same while anything may have been wrong."""
     back: list[int] = field(default_factory=list)
     """From Redis' first answer after it was killed to the first 200."""
     answers: list[int] = field(default_factory=list)
@@ -34,24 +28,31 @@ def measure(
     evidence: Evidence,
     events: Sequence[Event],
     kills: Sequence[Kill],
-    troubles: Sequence[Trouble],
     redis_back_ms: Sequence[int],
+    *,
+    is_calm: bool,
 ) -> Measures:
-    """Return all of them."""
+    """Return all of them.
+
+    Args:
+        evidence: Of the stretch.
+        events: Its journal.
+        kills: Of workers that held lanes.
+        redis_back_ms: When Redis answered again.
+        is_calm: Whether killed workers were all that was wrong.
+    """
     found = Measures()
     moves = _moves(evidence, events)
-    for kill in kills:
-        is_troubled = any(
-            one.name.startswith(DISTURBING)
-            and one.began_ms < kill.at_ms + WATCHED_MS
-            and (one.healed_ms is None or one.healed_ms > kill.at_ms - WATCHED_MS)
-            for one in troubles
-        )
+    for number, kill in enumerate(kills):
         for lane in kill.lanes:
-            later = [at_ms for at_ms in moves[lane] if at_ms >= kill.at_ms]
-            if later:
-                took_ms = min(later) - kill.at_ms
-                (found.takeovers_in_trouble if is_troubled else found.takeovers).append(took_ms)
+            moved_ms = min((at_ms for at_ms in moves[lane] if at_ms >= kill.at_ms), default=None)
+            # Where its next holder died too before it moved, it counts from that one's death.
+            died_again = any(
+                lane in other.lanes and other.at_ms <= (moved_ms or 0) for other in kills[number + 1 :]
+            )
+            if moved_ms is not None and not died_again:
+                took = found.takeovers if is_calm else found.takeovers_in_trouble
+                took.append(moved_ms - kill.at_ms)
     taken = sorted(_taken_ms(one) for one in evidence.sent if one.alert_id)
     for back_ms in redis_back_ms:
         first = next((at_ms for at_ms in taken if at_ms >= back_ms), None)

@@ -19,8 +19,7 @@ SCOPES: Final[Sequence[tuple[str, ...]]] = (
 async def halted(world: World, rng: Random) -> bool:
     """Halt a scope so that everything in it waits, and resume it."""
     scope = rng.choice(SCOPES)
-    world.busy.add("operator")
-    try:
+    with world.holding("operator"):
         was_halted = (
             await bascule(world.bridge, "halt", "--mode", "pause", "--reason", "chaos", *scope)
         ).code == 0
@@ -28,8 +27,6 @@ async def halted(world: World, rng: Random) -> bool:
         # Whether or not it was told, it may be set.
         while (await bascule(world.bridge, "resume", *scope)).code != 0 and await _is_set(world):
             await asyncio.sleep(0.5)
-    finally:
-        world.busy.discard("operator")
     return was_halted
 
 

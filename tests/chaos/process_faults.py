@@ -177,7 +177,7 @@ async def rolling_restart(world: World, rng: Random) -> bool:
     for process in world.of_kind(kind):
         if process.label in world.busy or not process.is_running or process.is_stopped():
             continue
-        with _holding(world, process):
+        with world.holding(process.label):
             await _drain(process)
             process.start()
             await world.wait_ready(process)
@@ -187,21 +187,18 @@ async def rolling_restart(world: World, rng: Random) -> bool:
 
 async def scaled(world: World, rng: Random) -> bool:
     """Scale from what there is to eight workers, down to one, and back."""
-    world.busy.add("scale")
-    try:
+    with world.holding("scale"):
         while len(world.of_kind("worker")) < 8:
             await world.wait_ready(await world.add_worker())
         await asyncio.sleep(rng.uniform(2.0, 6.0))
         for process in world.of_kind("worker")[1:]:
             process.is_wanted = False
             await _until(partial(_is_free, world, process), LAST_S)
-            with _holding(world, process):
+            with world.holding(process.label):
                 await _drain(process)
         await asyncio.sleep(rng.uniform(1.0, 3.0))
         while len(world.of_kind("worker")) < world.workers_wanted:
             await world.wait_ready(await world.add_worker())
-    finally:
-        world.busy.discard("scale")
     return True
 
 
@@ -212,17 +209,8 @@ def _taken(world: World, kind: str, rng: Random) -> Iterator[Process | None]:
     if process is None:
         yield None
         return
-    with _holding(world, process):
+    with world.holding(process.label):
         yield process
-
-
-@contextmanager
-def _holding(world: World, process: Process) -> Iterator[None]:
-    world.busy.add(process.label)
-    try:
-        yield
-    finally:
-        world.busy.discard(process.label)
 
 
 def _is_free(world: World, process: Process) -> bool:

@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from random import Random
 from typing import Final
 
 import redis
 
 from tests.chaos.world import ACCOUNTS, PREFIX, World
+
+REDIS: Final = "redis"
 
 READY: Final = f"{PREFIX}ready"
 
@@ -20,7 +20,7 @@ JUNK: Final = ({"junk": "x"}, {"v": "1", "alert": "not-an-id"}, {"v": "x" * 300}
 
 async def killed(world: World, rng: Random) -> bool:
     """Kill it and start it again."""
-    with _hurt(world, "Redis killed"):
+    with world.holding(REDIS):
         world.server.kill()
         await asyncio.sleep(rng.choice((0.0, rng.uniform(0.0, 4.0))))
         await _start(world)
@@ -29,7 +29,7 @@ async def killed(world: World, rng: Random) -> bool:
 
 async def killed_while_rewriting(world: World, rng: Random) -> bool:
     """Kill it while it writes its log anew."""
-    with _hurt(world, "Redis killed"):
+    with world.holding(REDIS):
         _command(world, "BGREWRITEAOF")
         await asyncio.sleep(rng.uniform(0.0, 0.3))
         world.server.kill()
@@ -39,7 +39,7 @@ async def killed_while_rewriting(world: World, rng: Random) -> bool:
 
 async def frozen(world: World, rng: Random) -> bool:
     """Stop it where it stands, and let it go on."""
-    with _hurt(world, "Redis frozen"):
+    with world.holding(REDIS):
         world.server.freeze()
         try:
             await asyncio.sleep(rng.uniform(0.3, 7.0))
@@ -50,7 +50,7 @@ async def frozen(world: World, rng: Random) -> bool:
 
 async def memory_full(world: World, rng: Random) -> bool:
     """Let it refuse every write that takes memory."""
-    with _hurt(world, "Redis' memory full"):
+    with world.holding(REDIS):
         _command(world, "CONFIG", "SET", "maxmemory", "1mb")
         try:
             await asyncio.sleep(rng.uniform(0.5, 4.0))
@@ -63,7 +63,7 @@ async def disk_full(world: World, rng: Random) -> bool:
     """Fill its disk: it ends itself rather than promise what it cannot keep, and comes back once there is room."""
     if not world.has_small_disk:
         return False
-    with _hurt(world, "Redis' disk full"):
+    with world.holding(REDIS):
         ballast = world.server.directory / "ballast"
         try:
             with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -84,31 +84,31 @@ async def disk_full(world: World, rng: Random) -> bool:
 
 async def scripts_flushed(world: World, rng: Random) -> bool:
     """Empty its script cache."""
-    with _hurt(world, ""):
+    with world.holding(REDIS):
         return _command(world, "SCRIPT", "FLUSH")
 
 
 async def connections_dropped(world: World, rng: Random) -> bool:
     """Close every connection, ours but this one."""
-    with _hurt(world, ""):
+    with world.holding(REDIS):
         return _command(world, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
 async def group_destroyed(world: World, rng: Random) -> bool:
     """Destroy the consumer group: no token is pending any more."""
-    with _hurt(world, "group destroyed"):
+    with world.holding(REDIS):
         return _command(world, "XGROUP", "DESTROY", READY, "workers")
 
 
 async def ready_deleted(world: World, rng: Random) -> bool:
     """Delete the stream of tokens, and its group with it."""
-    with _hurt(world, "ready stream deleted"):
+    with world.holding(REDIS):
         return _command(world, "DEL", READY)
 
 
 async def tokens_deleted(world: World, rng: Random) -> bool:
     """Delete some tokens, held ones too."""
-    with _hurt(world, "tokens deleted"), contextlib.suppress(redis.RedisError):
+    with world.holding(REDIS), contextlib.suppress(redis.RedisError):
         tokens = [token for token, _ in world.bridge.client.xrange(READY)]
         if not tokens:
             return False
@@ -119,22 +119,11 @@ async def tokens_deleted(world: World, rng: Random) -> bool:
 async def malformed_entry(world: World, rng: Random) -> bool:
     """Put something into a lane that nobody can read; the audit sees to it where no token does."""
     lane = f"{PREFIX}lane:{rng.choice(ACCOUNTS)}:S{rng.randint(1, 12):02}"
-    with _hurt(world, ""), contextlib.suppress(redis.RedisError):
+    with world.holding(REDIS), contextlib.suppress(redis.RedisError):
         world.bridge.client.xadd(lane, rng.choice(JUNK))
         world.malformed += 1
         return True
     return False
-
-
-@contextmanager
-def _hurt(world: World, name: str) -> Iterator[None]:
-    """Have Redis for oneself; a named fault concerns everybody for as long as it lasts."""
-    world.busy.add("redis")
-    try:
-        with world.trouble(name) if name else contextlib.nullcontext():
-            yield
-    finally:
-        world.busy.discard("redis")
 
 
 async def _start(world: World) -> None:

@@ -23,6 +23,9 @@ REST_S: Final = 180.0
 
 LONGEST_FAULT_S: Final = 180.0
 
+KILLS: Final = frozenset({"worker killed", "worker killed at a failpoint"})
+"""How soon lanes of a dead worker trade again shows only where nothing else is wrong."""
+
 AT_ONCE: Final = 3
 """Faults at the same time."""
 
@@ -61,28 +64,34 @@ class Chaos:
         self._fault_every_s = fault_every_s
         self._tell = tell
 
-    async def stretch(self, seed: int, seconds: float) -> Outcome:
-        """Load and faults for so long, then rest, then the checks."""
+    async def stretch(self, seed: int, seconds: float, only: Sequence[str] = tuple(FAULTS)) -> Outcome:
+        """Load and faults for so long, then rest, then the checks.
+
+        Args:
+            seed: Decides what is sent and what befalls it.
+            seconds: Without the rest.
+            only: The faults there may be.
+        """
         outcome, world = Outcome(seed), self.world
-        marks = len(world.kills), len(world.troubles), len(world.redis_back_ms), now_ms()
+        kills_before, backs_before, began_ms = len(world.kills), len(world.redis_back_ms), now_ms()
         load = Load(world, seed, self._per_s)
         sending, supervising = asyncio.create_task(load.run()), asyncio.create_task(world.supervise())
-        await self._hurt(random.Random(seed), seconds, outcome)
+        await self._hurt(random.Random(seed), seconds, only, outcome)
         load.is_over.set()
         await sending
         rested_s = time.monotonic()
         open_ = await self._rest(load.sent)
         outcome.rested_s = time.monotonic() - rested_s
         supervising.cancel()
-        events = [event for event in journal(world.bridge) if event.at_ms >= marks[3]]
-        evidence = await self._evidence(load.sent, events, marks[3])
+        events = [event for event in journal(world.bridge) if event.at_ms >= began_ms]
+        evidence = await self._evidence(load.sent, events, began_ms)
         outcome.violations = [*open_, *find_violations(world, evidence)]
         outcome.measures = measure(
             evidence,
             events,
-            world.kills[marks[0] :],
-            world.troubles[marks[1] :],
-            world.redis_back_ms[marks[2] :],
+            world.kills[kills_before:],
+            world.redis_back_ms[backs_before:],
+            is_calm=set(only) <= KILLS,
         )
         outcome.alerts = sum(bool(one.alert_id) for one in load.sent)
         outcome.orders = sum(1 for _ in evidence.executions())
@@ -91,7 +100,7 @@ class Chaos:
         outcome.redis_mb = int(world.bridge.client.info("memory")["used_memory"]) / 1e6
         return outcome
 
-    async def _hurt(self, rng: random.Random, seconds: float, outcome: Outcome) -> None:
+    async def _hurt(self, rng: random.Random, seconds: float, only: Sequence[str], outcome: Outcome) -> None:
         """Begin a fault every now and then, a few at the same time."""
         deadline_s = time.monotonic() + seconds
         running: set[asyncio.Task[None]] = set()
@@ -100,7 +109,9 @@ class Chaos:
             while len(running) >= AT_ONCE:
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 _reap(running)
-            names = [name for name, fault in FAULTS.items() if fault.is_possible(self.world)]
+            names = [name for name in only if FAULTS[name].is_possible(self.world)]
+            if not names:
+                continue
             name = rng.choices(names, [FAULTS[each].weight for each in names])[0]
             running.add(asyncio.create_task(self._do(name, random.Random(rng.random()), outcome)))
             _reap(running)
@@ -143,11 +154,10 @@ class Chaos:
         bridge, world = self.world.bridge, self.world
         since = f"{(now_ms() - began_ms) // 1_000 + 5}s"
         listed = ("--json", "--limit", "1000000", "--since", since)
-        shown = Shown(
-            (await bascule(bridge, "status", "--json")).data,
-            (await bascule(bridge, "alerts", *listed)).data,
-            (await bascule(bridge, "orders", *listed)).data,
-        )
+        status = await bascule(bridge, "status", "--json")
+        alerts, orders = [await bascule(bridge, what, *listed) for what in ("alerts", "orders")]
+        is_cut = any("only the newest part was searched" in listing.stderr for listing in (alerts, orders))
+        shown = Shown(status.data, alerts.data, orders.data, is_cut)
         return Evidence(sent, world.venue.ledger(), bridge.instructions(), queued, shown)
 
 

@@ -1,12 +1,13 @@
 """What befalls the venue: outcomes that cannot be told, and orders that must not be sent twice for it."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Final
 
 from tests.chaos.world import World
+
+VENUE: Final = "venue"
 
 MODES: Final[tuple[Mapping[str, Any], ...]] = (
     {"drop_before": 0.4},
@@ -39,7 +40,7 @@ MODES: Final[tuple[Mapping[str, Any], ...]] = (
 async def misbehaves(world: World, rng: Random) -> bool:
     """Let it misbehave in one way for some seconds."""
     mode = rng.choice(MODES)
-    with _hurt(world, "venue misbehaves"):
+    with world.holding(VENUE):
         world.venue.control(**mode, seed=rng.randrange(1 << 30))
         await asyncio.sleep(rng.uniform(1.0, 5.0))
         world.venue.control(reset=True)
@@ -48,7 +49,7 @@ async def misbehaves(world: World, rng: Random) -> bool:
 
 async def killed(world: World, rng: Random) -> bool:
     """Kill it and start it again; it remembers what it has executed."""
-    with _hurt(world, "venue killed"):
+    with world.holding(VENUE):
         world.venue.kill()
         await asyncio.sleep(rng.uniform(0.0, 3.0))
         world.venue.start()
@@ -57,20 +58,10 @@ async def killed(world: World, rng: Random) -> bool:
 
 async def frozen(world: World, rng: Random) -> bool:
     """Stop it where it stands, and let it go on: what has arrived is executed then, unless it has expired."""
-    with _hurt(world, "venue frozen"):
+    with world.holding(VENUE):
         world.venue.freeze()
         try:
             await asyncio.sleep(rng.uniform(0.5, 8.0))
         finally:
             world.venue.thaw()
     return True
-
-
-@contextmanager
-def _hurt(world: World, name: str) -> Iterator[None]:
-    world.busy.add("venue")
-    try:
-        with world.trouble(name):
-            yield
-    finally:
-        world.busy.discard("venue")

@@ -81,15 +81,6 @@ class Kill:
     lanes: frozenset[str]
 
 
-@dataclass
-class Trouble:
-    """A fault that concerns everybody, from its beginning until it was healed."""
-
-    name: str
-    began_ms: int
-    healed_ms: int | None = None
-
-
 class Process(Service):
     """A service with failpoints, behind a proxy to Redis that is its own."""
 
@@ -172,7 +163,6 @@ class World:
         self.busy: set[str] = set()
         """What faults have in their hands now: labels of processes, `redis`, `venue`."""
         self.kills: list[Kill] = []
-        self.troubles: list[Trouble] = []
         self.redis_back_ms: list[int] = []
         """When Redis answered again after it had been killed."""
         self.malformed = 0
@@ -259,14 +249,13 @@ class World:
                 self.kills.append(Kill(now_ms(), lanes))
 
     @contextmanager
-    def trouble(self, name: str) -> Iterator[None]:
-        """Note how long a fault lasts that concerns everybody."""
-        one = Trouble(name, now_ms())
-        self.troubles.append(one)
+    def holding(self, what: str) -> Iterator[None]:
+        """Keep other faults off a process, `redis`, `venue` or what else there is one of."""
+        self.busy.add(what)
         try:
             yield
         finally:
-            one.healed_ms = now_ms()
+            self.busy.discard(what)
 
     def free(self, kind: str, rng: random.Random) -> Process | None:
         """Return a running process of a kind that no fault has in its hands; None where there is none."""
