@@ -60,7 +60,10 @@ class Order:
 
 def write_order(path: Path, order: Order) -> None:
     """Leave an order where its process finds it."""
-    path.write_text(json.dumps(asdict(order)))
+    # As a whole: the process may still be reading the one before.
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(asdict(order)))
+    new.replace(path)
 
 
 class Failpoints:
