@@ -78,16 +78,10 @@ clean: ## remove what was built; the data in var/ stays
 	@$(INSTALL) --requirement requirements/dev.txt
 	@touch $@
 
-.venv/.stamp-openapi: .venv/.stamp-venv requirements/openapi.txt
-	@echo 'installing schemathesis into .venv/openapi'
-	@.venv/bin/python -m venv .venv/openapi
-	@.venv/openapi/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
-		--requirement requirements/openapi.txt
-	@touch $@
-
-.venv/.stamp-audit: .venv/.stamp-venv requirements/audit.txt
-	@echo 'installing pip-audit into .venv/audit'
-	@.venv/bin/python -m venv .venv/audit
-	@.venv/audit/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
-		--requirement requirements/audit.txt
+# Tools with many packages of their own, each in an environment of its own.
+.venv/.stamp-openapi .venv/.stamp-audit: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
+	@echo 'installing the tools of $* into .venv/$*'
+	@.venv/bin/python -m venv .venv/$*
+	@.venv/$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
+		--requirement requirements/$*.txt
 	@touch $@

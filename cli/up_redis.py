@@ -40,7 +40,7 @@ async def check_redis(
             try:
                 await check_server(client, redis.durability)
             except ConfigError as error:
-                raise ConfigError(f"{where}: {'; '.join(str(error).splitlines())}") from error
+                raise ConfigError(f"{where}: {error}") from error
             except (StoreUnavailable, StoreCorrupt) as error:
                 cause = str(error.__cause__ or error).rstrip(".")
                 if isinstance(error, StoreBarred):

@@ -22,7 +22,7 @@ async def until_ended(readings: "Readings", ids: "Iterable[AlertId]", timeout_ms
     """Return those of these alerts that are on record, once all of them have ended or the time is up.
 
     Raises:
-        StoreUnavailable: No answer when the time was up.
+        StoreUnavailable: No answer when the time was up; at once where Redis does not let us in.
     """
     names = list(dict.fromkeys(ids))
     deadline_s = time.monotonic() + timeout_ms / 1_000

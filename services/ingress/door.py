@@ -11,6 +11,11 @@ from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
 from services.ingress.sampling import Sampler
 
+MEMORY_FULL: Final = "memory_full"
+LANE_FULL: Final = "lane_full"
+FULL: Final = frozenset({MEMORY_FULL, LANE_FULL})
+"""Codes of 503s that are logged here: once, and not for every alert."""
+
 RETRY_AFTER_S: Final = 5
 """When to send again what found no room: about when TradingView does by itself."""
 
@@ -65,7 +70,7 @@ class Door:
     def memory_refusal(self) -> AdmissionError:
         """Return the answer to an alert that Redis is too full for."""
         detail = f"{self.room.words}: send it again later"
-        return AdmissionError(503, "memory_full", detail, retry_after_s=RETRY_AFTER_S)
+        return AdmissionError(503, MEMORY_FULL, detail, retry_after_s=RETRY_AFTER_S)
 
     def lane_refusal(self, lane: LaneName, waiting: int) -> AdmissionError:
         """Return the answer to an alert for a lane that is too full for it."""
@@ -73,7 +78,7 @@ class Door:
         if count := self._sampler(lane).take():
             log.warning("lane_full", lane=lane, waiting=waiting, most=most, count=count)
         detail = f"{waiting} instructions wait in lane {lane}, and at most {most} may: send it again later"
-        return AdmissionError(503, "lane_full", detail, retry_after_s=RETRY_AFTER_S)
+        return AdmissionError(503, LANE_FULL, detail, retry_after_s=RETRY_AFTER_S)
 
     def _sampler(self, lane: LaneName) -> Sampler:
         found = self._full_lanes.get(lane)

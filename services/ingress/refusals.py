@@ -14,6 +14,7 @@ from libs.common.telemetry.logs import get_logger
 from libs.common.web.problems import CLOSE, problem_body, problem_headers, send_json
 from libs.common.wire.masking import Masker
 from services.ingress.deadlines import Post
+from services.ingress.door import FULL
 from services.ingress.fresh_ids import FreshIds
 from services.ingress.hook import Hook
 from services.ingress.proof import Senders
@@ -35,8 +36,6 @@ _READABLE: Final = frozenset({401, 409, 422, 429})
 _CREDENTIAL: Final = 401
 _LOGGED_APART: Final = frozenset({_CREDENTIAL, 503})
 _LATE: Final = 408
-FULL: Final = frozenset({"memory_full", "lane_full"})
-"""Codes of 503s that the door logs: once, and not for every alert."""
 
 log = get_logger()
 

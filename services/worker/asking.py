@@ -20,7 +20,7 @@ class Asker:
     def __init__(self, metrics: WorkerMetrics) -> None:
         self._metrics = metrics
 
-    async def attempt(
+    async def ask_or_note(
         self, name: AccountName, call: Awaitable[T], failures: list[LookUpUnavailable]
     ) -> T | None:
         """Return a venue's answer; None, and one failure more, where it gave none."""

@@ -118,15 +118,15 @@ class Executor:
         except StoreCorrupt as error:
             ended = Ended(InstructionState.DEAD, Reason.MALFORMED, str(error))
             return await self._end_unplanned(lease, head, ended)
-        account = self._accounts.get(head.account)
-        if account is None and doubtful_leg(head) is not None:
+        account, leg = self._accounts.get(head.account), doubtful_leg(head)
+        if account is None and leg is not None:
             # So that it is found among the orders that nobody can tell, and an operator can.
-            return await self._recovery.doubt_blindly(lease, head, instruction.market)
+            return await self._recovery.doubt_blindly(lease, head, leg, instruction.market)
         if account is None:
             detail = f"account {head.account!r} is not in the configuration"
             return await self._leave_to_others(lease, head, Reason.UNKNOWN_ACCOUNT, detail)
         work = Work(lease.held, lease, head, instruction, account, begun_at_ms)
-        if (leg := doubtful_leg(head)) is not None:
+        if leg is not None:
             return await self._recovery.doubt(work, leg)
         if head.orders and not head.plan:
             recovered = await self._recovery.go_on(work)
@@ -155,6 +155,7 @@ class Executor:
     async def _carry_out(self, work: Work, made: Made, *, is_recorded: bool) -> Step:
         """Do all that a plan names, from where it stands."""
         plan = made.plan
+        # One that cancels alone may have an order on record all the same: it was suspected of one.
         if plan.cancels and (not work.head.orders or not plan.legs):
             step = await self._cancel(work, made)
             if step is not None:

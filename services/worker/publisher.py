@@ -39,7 +39,7 @@ class Publisher:
         asked_ms: int,
     ) -> None:
         """Publish a position as it was told at `asked_ms`, with the market's price where the venue tells it."""
-        price = await self._asker.attempt(name, broker.price(market), failures) if quantity else None
+        price = await self._asker.ask_or_note(name, broker.price(market), failures) if quantity else None
         position = PublishedPosition(quantity=quantity, at_ms=asked_ms, last_price=price, expected=expected)
         await self._published.publish_position(name, market, position)
 
@@ -48,7 +48,7 @@ class Publisher:
     ) -> None:
         """Ask for an account's money and publish it; where it is not told, nothing changes."""
         at_ms = self._clock.now_ms()
-        balance = await self._asker.attempt(name, broker.account(), failures)
+        balance = await self._asker.ask_or_note(name, broker.account(), failures)
         if balance is None:
             return
         began_with = await self._store.day_began_with(name, balance.equity, at_ms)

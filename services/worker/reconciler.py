@@ -324,7 +324,7 @@ class Reconciler:
     async def _position(
         self, this: _Round, market: Market, failures: list[LookUpUnavailable]
     ) -> Decimal | None:
-        return await self._asker.attempt(this.name, this.account.broker.position(market), failures)
+        return await self._asker.ask_or_note(this.name, this.account.broker.position(market), failures)
 
     # Open orders.
 
@@ -332,7 +332,7 @@ class Reconciler:
         self, this: _Round, failures: list[LookUpUnavailable]
     ) -> dict[ClientOrderId, tuple[Market, str]]:
         """Return what venue and records tell different things of: orders, their markets, and how they differ."""
-        listed = await self._asker.attempt(this.name, this.account.broker.open_orders(), failures)
+        listed = await self._asker.ask_or_note(this.name, this.account.broker.open_orders(), failures)
         if listed is None:
             return {}
         ours = {

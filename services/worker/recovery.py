@@ -25,7 +25,7 @@ from services.worker.leases import Lease
 from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.planning import Planner
-from services.worker.work import Done, Ended, Step, Work, doubtful_leg, order_of, plan_of
+from services.worker.work import Done, Ended, Step, Work, order_of, plan_of
 
 AGAIN_MS: Final = 1_000
 """How long a lane waits for what its venue did not say."""
@@ -77,14 +77,13 @@ class Recovery:
                 plan = codec.ORDER_PLAN.encode(remade)
         return await self._doubt(work.lease, head, leg, work.instruction.market, plan)
 
-    async def doubt_blindly(self, lease: Lease, head: Head, market: Market) -> Step:
+    async def doubt_blindly(self, lease: Lease, head: Head, leg: int, market: Market) -> Step:
         """Do the same where the head's account, and so its venue, is not known here.
 
         Raises:
             StoreUnavailable: The lane is lost.
         """
-        leg = doubtful_leg(head)
-        return await self._doubt(lease, head, leg or 0, market, b"")
+        return await self._doubt(lease, head, leg, market, b"")
 
     async def _doubt(self, lease: Lease, head: Head, leg: int, market: Market, plan: bytes) -> Step:
         order_id = client_order_id(head.account, head.alert_id, leg)

@@ -42,7 +42,7 @@ class Work(msgspec.Struct, frozen=True):
 
     def order(self, client_order_id: ClientOrderId) -> KnownOrder | None:
         """Return what was on record of an order when the head was handed out."""
-        return next((one for one in self.head.orders if one.client_order_id == client_order_id), None)
+        return _known(self.head, client_order_id)
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -84,12 +84,16 @@ TOO_OLD: Final = Ended(InstructionState.EXPIRED, Reason.TOO_OLD, "before it coul
 
 
 def is_ambiguous(head: Head) -> bool:
-    """Tell whether an order of a head may exist at the venue without our knowing."""
+    """Tell whether an order of a head may exist at the venue without our knowing: one on record, or one forgotten.
+
+    Raises:
+        StoreCorrupt: The plan of a suspect head cannot be read.
+    """
     return has_ambiguous_order(head) or doubtful_leg(head) is not None
 
 
 def has_ambiguous_order(head: Head) -> bool:
-    """Tell the same of the orders on record."""
+    """Tell whether an order on record may exist at the venue without our knowing."""
     return any(order.state in AMBIGUOUS for order in head.orders)
 
 
@@ -97,6 +101,9 @@ def doubtful_leg(head: Head) -> int | None:
     """Return the leg that may have left though Redis forgot it, and that is not being looked up for that; None of most.
 
     A second order leaves once the first one is filled, so it is in doubt when the venue has the first one.
+
+    Raises:
+        StoreCorrupt: The plan cannot be read.
     """
     if not head.is_suspect:
         return None
@@ -113,8 +120,7 @@ def doubtful_leg(head: Head) -> int | None:
 
 def order_of(head: Head, leg: int) -> KnownOrder | None:
     """Return what is on record of a leg."""
-    order_id = client_order_id(head.account, head.alert_id, leg)
-    return next((one for one in head.orders if one.client_order_id == order_id), None)
+    return _known(head, client_order_id(head.account, head.alert_id, leg))
 
 
 def plan_of(head: Head) -> Plan:
@@ -128,6 +134,10 @@ def plan_of(head: Head) -> Plan:
         # One of a single order is stored as that order's alone, as the first workers did.
         plan = Plan(legs=(codec.ORDER_PLAN.decode(head.plan),))
     return plan
+
+
+def _known(head: Head, order_id: ClientOrderId) -> KnownOrder | None:
+    return next((one for one in head.orders if one.client_order_id == order_id), None)
 
 
 def _is_doubtful(order: KnownOrder) -> bool:

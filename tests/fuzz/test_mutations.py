@@ -11,6 +11,7 @@ from tests.fuzz.mutations import FUZZ, MUTATIONS, VARIABLE
 ROOT = Path(__file__).parents[2]
 SCRIPT_TESTS = "tests/integration/libs/common/store/lua"
 TESTS_OF = {
+    "admit": ("test_admit", "test_room"),
     "audit": ("test_audit", "test_doubt"),
     "begin": (
         "test_begin",

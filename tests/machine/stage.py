@@ -42,6 +42,7 @@ from tests.machine.watch import LOOK, Watch
 from tests.machine.wire import Wire
 from tests.machine.worker import MOST_RESTING, Hand, Process, Step, report_of
 from tests.support.redis_server import RedisServer
+from tests.support.rollback import Rollback
 
 START_MS: Final = 1_780_000_000_000
 LEASE_MS: Final = 60_000
@@ -84,9 +85,8 @@ class Post:
 
 @dataclass
 class Snapshot:
-    """What a replica has."""
+    """What was promised up to the moment that a replica has."""
 
-    keys: dict[bytes, tuple[bytes, int]]
     memory: Memory
     halts: dict[str, str]
     is_damaged: bool
@@ -99,17 +99,19 @@ class Server:
         self.loop = asyncio.new_event_loop()
         self.client: Redis = connect(server.url, timeout_s=10, connections=2)
         self.direct: Any = server.client(socket_timeout=10.0)
-        self.raw: Any = server.client(socket_timeout=10.0, decode_responses=False)
+        self.replica = Rollback(self.direct)
         self.look = self.direct.register_script(LOOK)
 
     def close(self) -> None:
         self.loop.run_until_complete(self.client.aclose())
         self.loop.close()
         self.direct.close()
-        self.raw.close()
+        self.replica.close()
 
 
 class Stage:
+    """One run's world: a Redis that was emptied, two processes, and watchers of every call that Redis executes."""
+
     def __init__(self, server: Server) -> None:
         self.server = server
         self.direct = server.direct
@@ -439,18 +441,8 @@ class Stage:
 
     def take_snapshot(self) -> None:
         """Let a replica have everything up to now."""
-        names = self.server.raw.keys("*")
-        with self.server.raw.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.dump(name)
-                pipeline.pttl(name)
-            found = pipeline.execute()
-        keys = {
-            name: (dump, max(0, ttl))
-            for name, dump, ttl in zip(names, found[::2], found[1::2], strict=True)
-            if dump is not None
-        }
-        self.snapshot = Snapshot(keys, self.promises.memory(), self.watch.halts, self.watch.is_damaged)
+        self.server.replica.keep()
+        self.snapshot = Snapshot(self.promises.memory(), self.watch.halts, self.watch.is_damaged)
 
     def fail_over(self) -> None:
         """Let the replica take over: what it does not have is lost."""
@@ -461,11 +453,7 @@ class Stage:
         self.promises.check_rates(*self.limits)
         self.promises.forget_rates()
         self.checks_budget = False
-        with self.server.raw.pipeline(transaction=False) as pipeline:
-            pipeline.flushall()
-            for name, (dump, ttl) in taken.keys.items():
-                pipeline.restore(name, ttl, dump)
-            pipeline.execute()
+        self.server.replica.fall_back()
         for alert, account in self.promises.fall_back_to(taken.memory):
             self.venue.nobodys |= {client_order_id(account, alert, leg) for leg in (0, 1)}
         self.watch.fall_back(taken.halts)

@@ -33,7 +33,8 @@ class OrderState(StrEnum):
     """Where an order stands, as far as we know."""
 
     SENDING = "SENDING"
-    """The intent is on disk and the request may have left. A crash here means: look it up."""
+    """The intent is on disk and the request may have left, or Redis may have forgotten that it did. A crash here means:
+    look it up."""
     UNKNOWN = "UNKNOWN"
     """Sent, without an answer that can be trusted. Looked up until it is known."""
     NOT_EXECUTED = "NOT_EXECUTED"

@@ -1,6 +1,7 @@
 """The address of Redis: what may stand in it, and the TLS that it asks for."""
 
 import functools
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +49,10 @@ class Tls:
                 # An encrypted key would be asked for at the terminal: there is nobody.
                 context.load_cert_chain(self.certificate, self.key, password=str)
             except OSError as error:
-                raise _unusable(CERTIFICATE, self.certificate, error) from error
+                # It does not say which of the two it was.
+                is_key = not isinstance(error, ssl.SSLError) and os.access(self.certificate, os.R_OK)
+                option, path = (KEY, self.key) if is_key else (CERTIFICATE, self.certificate)
+                raise _unusable(option, path, error) from error
         return context
 
 
@@ -92,10 +96,10 @@ def _system_context() -> ssl.SSLContext:
 
 
 def _unusable(option: str, path: str | None, error: OSError) -> ConfigError:
-    cause = (
-        error.strerror if not isinstance(error, ssl.SSLError) else f"no PEM file that fits ({error.reason})"
-    )
-    remedy = f": {KEY} must name its key" if option == CERTIFICATE and isinstance(error, ssl.SSLError) else ""
+    cause, remedy = error.strerror, ""
+    if isinstance(error, ssl.SSLError):
+        cause = f"no PEM file that fits ({error.reason})"
+        remedy = f": {KEY} must name its key" if option == CERTIFICATE else ""
     return ConfigError(
         f'the address of Redis names a file in "{option}" that cannot be used: {path}: {cause}{remedy}'
     )

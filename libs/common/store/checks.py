@@ -116,7 +116,7 @@ async def check_server(client: Redis, durability: str) -> ServerFacts:
 
     Raises:
         ConfigError: It does not; one line that names every broken promise, with what to do.
-        StoreUnavailable: No answer.
+        StoreUnavailable: No answer, or it still loads its data; as `StoreBarred` where it does not let us in.
     """
     facts = await read_server(client, durability)
     broken = [promise for promise in promises(facts, durability) if not promise.is_kept]

@@ -22,12 +22,12 @@ from libs.common.store.address import CA, CERTIFICATE, KEY, Tls
 SCRIPT_BARRED: Final = "The user executing the script can't"
 """How Redis begins to say, inside of a script, that an ACL denies a command or a key. It does not say which."""
 
-READ_ONLY: Final = "READONLY You can't write"
+_READ_ONLY: Final = "READONLY You can't write"
 """What Redis 6.2 says, somewhere in its words, of a script that a replica was asked to run."""
 
 _NAME_ONE: Final = f"name one with {CERTIFICATE} and {KEY} in the address"
 
-_ALERTS: Final = (
+_FAILURES: Final = (
     ("CERTIFICATE_REQUIRED", "it asks for a client certificate", _NAME_ONE),
     (
         "HANDSHAKE_FAILURE",
@@ -95,7 +95,7 @@ class _Worded(AbstractConnection):
         except ConnectionError as error:
             raise self._explained(error) from error
         except ResponseError as error:
-            if isinstance(error, ReadOnlyError) or READ_ONLY in str(error):
+            if isinstance(error, ReadOnlyError) or _READ_ONLY in str(error):
                 # The primary no longer. Should it become that again, then with the data of another: to be met anew.
                 await self.disconnect()
             if SCRIPT_BARRED in str(error):
@@ -151,10 +151,11 @@ class TlsConnection(_Worded, Connection):
             raise OSError(None, "no TLS within the time-out: perhaps it does not speak TLS there") from error
 
     def _explained(self, error: ConnectionError) -> ConnectionError:
-        alert = _alert_words(str(error))
-        if alert is None:
+        found = _failure_words(str(error))
+        if found is None:
             return super()._explained(error)
-        return TlsRefused(f"{self._host_error()}: {alert[0]}", remedy=alert[1])
+        words, remedy = found
+        return TlsRefused(f"{self._host_error()}: {words}", remedy=remedy)
 
     @property
     def _suspicion(self) -> str:
@@ -164,7 +165,7 @@ class TlsConnection(_Worded, Connection):
 def _tls_words(error: ssl.SSLError) -> tuple[str, str]:
     """Return what is wrong, and what to do about it."""
     if not isinstance(error, ssl.SSLCertVerificationError):
-        return _alert_words(str(error)) or (f"no TLS came about: {error}", "see the log of Redis")
+        return _failure_words(str(error)) or (f"no TLS came about: {error}", "see the log of Redis")
     if error.verify_code in _UNKNOWN_SIGNER:
         remedy = f"name the file of who signed it with {CA} in the address"
     elif error.verify_code in _WRONG_NAME:
@@ -174,5 +175,5 @@ def _tls_words(error: ssl.SSLError) -> tuple[str, str]:
     return f"its certificate is not accepted: {error.verify_message.rstrip('.')}", remedy
 
 
-def _alert_words(text: str) -> tuple[str, str] | None:
-    return next(((words, remedy) for name, words, remedy in _ALERTS if name in text), None)
+def _failure_words(text: str) -> tuple[str, str] | None:
+    return next(((words, remedy) for name, words, remedy in _FAILURES if name in text), None)

@@ -79,7 +79,7 @@ class Incarnations:
             run_id,
             "1" if keeps_all else "0",
             "1" if was_replica else "0",
-            str(int(self._window_ms)),
+            str(self._window_ms),
             self._met,
         ]
         answer = await self._run(connection, args)

@@ -1,10 +1,11 @@
 """The ingress's metrics."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from libs.common.telemetry.labelled import labelled_counter
 
 BUCKETS_S: Final = (
     0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5,
@@ -16,13 +17,13 @@ class IngressMetrics:
     """What became of posts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        posts = Counter(
+        self._posts = labelled_counter(
+            registry,
             "bascule_posts_total",
             "Posts answered, by HTTP status and reason code.",
-            ("status", "reason"),
-            registry=registry,
+            "status",
+            "reason",
         )
-        self._posts = cache(posts.labels)
         self._admitted = self._posts("200", "admitted")
         self._duplicates = self._posts("200", "duplicate")
         self._seconds = Histogram(

@@ -1,8 +1,8 @@
 """The reaper's metrics."""
 
-from functools import cache
-
 from prometheus_client import CollectorRegistry, Counter
+
+from libs.common.telemetry.labelled import labelled_counter
 
 
 class ReaperMetrics:
@@ -36,8 +36,9 @@ class ReaperMetrics:
             "Journal entries and dead letters past their retention.",
             registry=registry,
         )
-        failures = Counter("bascule_duty_failures_total", "Passes that failed.", ("duty",), registry=registry)
-        self._failures = cache(failures.labels)
+        self._failures = labelled_counter(
+            registry, "bascule_duty_failures_total", "Passes that failed.", "duty"
+        )
 
     def promoted(self, lanes: int) -> None:
         """Count parked lanes that came due."""

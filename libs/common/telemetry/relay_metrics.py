@@ -1,11 +1,11 @@
 """The relay's metrics."""
 
-from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from libs.common.telemetry.ingress_metrics import BUCKETS_S
+from libs.common.telemetry.labelled import labelled_counter
 
 PASSED_ON: Final = "passed_on"
 """The reason code of an answer that is the upstream's."""
@@ -15,13 +15,13 @@ class RelayMetrics:
     """What became of posts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        posts = Counter(
+        self._posts = labelled_counter(
+            registry,
             "bascule_relay_posts_total",
             "Posts answered, by HTTP status and reason code; `passed_on` is the upstream's own answer.",
-            ("status", "reason"),
-            registry=registry,
+            "status",
+            "reason",
         )
-        self._posts = cache(posts.labels)
         self._seconds = Histogram(
             "bascule_relay_post_seconds",
             "From the start of a post to its answer being handed to the network.",

@@ -3,8 +3,8 @@
 -- Atomic because between any check and the intent another holder, a new deadline or another lane's order could
 -- slip in; and because an intent written though nothing will be sent would have to be looked up.
 --
--- Checks in order: fence, head, whether Redis may have forgotten an attempt, state of the order, halts, age, breakers, rate limits, account-wide risk
--- limits. A call re-sent after a lost reply (same attempt, same nonce) gets the same GO and is not charged again.
+-- Checks in order: fence, head, whether Redis may have forgotten an attempt, state of the order, halts, age, breakers,
+-- rate limits, account-wide risk limits. A call re-sent after a lost reply (same attempt, same nonce) gets the same GO and is not charged again.
 --
 -- Limits are reserved, not refused: a lane that must wait is told until when, and that slot stays its own
 -- (`slot` of the instruction: attempt|symbol due|account due|kept at|is late, microseconds). A lane that comes late

@@ -43,7 +43,7 @@ def failures_in(registry: CollectorRegistry) -> float:
 async def test_an_answer_is_passed_on(asker: Asker, registry: CollectorRegistry) -> None:
     failures: list[LookUpUnavailable] = []
     assert await asker.ask(DESK, answers()) == 7
-    assert await asker.attempt(DESK, answers(), failures) == 7
+    assert await asker.ask_or_note(DESK, answers(), failures) == 7
     assert (failures, failures_in(registry)) == ([], 0)
 
 
@@ -68,6 +68,6 @@ async def test_whatever_else_happens_is_no_answer_and_counted(
     failures: list[LookUpUnavailable] = []
     with pytest.raises(LookUpUnavailable, match=words):
         await asker.ask(DESK, call())
-    assert await asker.attempt(DESK, call(), failures) is None
+    assert await asker.ask_or_note(DESK, call(), failures) is None
     assert [words in str(one) for one in failures] == [True]
     assert failures_in(registry) == 2

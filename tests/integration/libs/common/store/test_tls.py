@@ -140,6 +140,10 @@ async def test_tls_to_a_plain_port_is_told_so(desk: Desk) -> None:
         ("ssl_ca_certs=/nowhere/ca.pem", 'in "ssl_ca_certs" .*/nowhere/ca.pem: No such file'),
         ("ssl_ca_certs={junk}", 'in "ssl_ca_certs" .*no PEM file'),
         ("ssl_certfile=/nowhere/client.pem", 'in "ssl_certfile" .*/nowhere/client.pem: No such file'),
+        (
+            "ssl_certfile={certificate}&ssl_keyfile=/nowhere/client.key",
+            'in "ssl_keyfile" .*/nowhere/client.key: No such file',
+        ),
         ("ssl_certfile={certificate}", 'in "ssl_certfile" .*ssl_keyfile must name its key'),
         (
             "ssl_certfile={certificate}&ssl_keyfile={other}",
