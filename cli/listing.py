@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CUT = "only the newest part was searched; narrow it with --since"
+"""Said where there may be more than was looked through."""
+
 Columns = Mapping[str, str | Callable[[Document], object]]
 """Header -> the document's field, or what is made of the document; `*at_ms` is shown as a time."""
 
@@ -60,7 +63,7 @@ def list_newest(
         rows = [[_value(one, column, now_ms) for column in columns.values()] for one in documents]
         write_table(list(columns), rows)
     if found.is_cut:
-        note("only the newest part was searched; narrow it with --since")
+        note(CUT)
 
 
 def refuse_unknown_names(bridge: Bridge, account: str | None, webhook: str | None) -> None:

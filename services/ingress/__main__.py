@@ -11,6 +11,7 @@ from typing import Final
 from libs.common.domain.errors import ConfigError, StoreUnavailable
 from libs.common.domain.ids import WebhookName
 from libs.common.policy.addresses import NAMED_SETS, AddressList
+from libs.common.policy.room import Room
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.redis_check import check_when_up, keep_checking
 from libs.common.runtime.secrets import read_secret
@@ -23,7 +24,6 @@ from libs.common.store.flight_time import FlightTime
 from libs.common.store.halts import Halts
 from libs.common.store.intake import Intake
 from libs.common.store.keys import Keys
-from libs.common.store.room import Room
 from libs.common.store.seen import Seen
 from libs.common.store.tables import TableStore
 from libs.common.telemetry.ingress_metrics import IngressMetrics

@@ -5,8 +5,8 @@ from typing import Final
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError
 from libs.common.domain.ids import LaneName
+from libs.common.policy.room import Room
 from libs.common.store.checks import ServerFacts
-from libs.common.store.room import Room
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
 from services.ingress.sampling import Sampler

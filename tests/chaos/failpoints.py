@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 CONTROL: Final = "BASCULE_CHAOS_CONTROL"
-"""The file in which a process finds its orders when it gets SIGUSR1."""
+"""The file in which a process finds its command when it gets SIGUSR1."""
 
 POINTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -44,7 +44,7 @@ order, its answer, its end on disk; and for the others before and after their sc
 
 
 @dataclass(frozen=True)
-class Order:
+class Command:
     """What a process is to do, and when."""
 
     point: str = ""
@@ -58,11 +58,11 @@ class Order:
     """Its wall clock is off by so much from now on."""
 
 
-def write_order(path: Path, order: Order) -> None:
-    """Leave an order where its process finds it."""
+def write_command(path: Path, command: Command) -> None:
+    """Leave a command where its process finds it."""
     # As a whole: the process may still be reading the one before.
     new = path.with_suffix(".new")
-    new.write_text(json.dumps(asdict(order)))
+    new.write_text(json.dumps(asdict(command)))
     new.replace(path)
 
 
@@ -71,37 +71,37 @@ class Failpoints:
 
     def __init__(self, control: Path) -> None:
         self._control = control
-        self._order = Order()
+        self._command = Command()
         self._left = 0
 
     @property
     def clock_ms(self) -> int:
-        return self._order.clock_ms
+        return self._command.clock_ms
 
     def listen(self) -> None:
-        """Read an order at every SIGUSR1 from now on."""
+        """Read a command at every SIGUSR1 from now on."""
         signal.signal(signal.SIGUSR1, lambda *_: self._read())
 
     def reached(self, point: str) -> None:
         """Obey, if this is the moment."""
-        order = self._order
-        if order.point != point:
+        command = self._command
+        if command.point != point:
             return
         self._left -= 1
         if self._left >= 0:
             return
-        self._order = Order(clock_ms=order.clock_ms)
-        match order.action:
+        self._command = Command(clock_ms=command.clock_ms)
+        match command.action:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
             case "stall":
-                time.sleep(order.stall_s)
+                time.sleep(command.stall_s)
 
     def _read(self) -> None:
-        self._order = Order(**json.loads(self._control.read_text()))
-        self._left = self._order.skip
+        self._command = Command(**json.loads(self._control.read_text()))
+        self._left = self._command.skip
 
 
 def install(failpoints: Failpoints, service: str) -> None:

@@ -20,7 +20,7 @@ class Fault:
     do: Deed
     weight: int
     needs: str = ""
-    """`redis` or `venue`, where only one fault at a time may concern it."""
+    """What only one fault at a time may have in its hands: `redis`, `venue`, `scale`, `operator`."""
 
     def is_possible(self, world: World) -> bool:
         return not self.needs or self.needs not in world.busy

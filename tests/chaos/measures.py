@@ -16,7 +16,7 @@ class Measures:
 
     takeovers: list[int] = field(default_factory=list)
     """Of lanes whose worker was killed, and nothing else was wrong, until they traded again."""
-    takeovers_in_trouble: list[int] = field(default_factory=list)
+    takeovers_amid: list[int] = field(default_factory=list)
     """The same while anything may have been wrong."""
     back: list[int] = field(default_factory=list)
     """From Redis' first answer after it was killed to the first 200."""
@@ -51,7 +51,7 @@ def measure(
                 lane in other.lanes and other.at_ms <= (moved_ms or 0) for other in kills[number + 1 :]
             )
             if moved_ms is not None and not died_again:
-                took = found.takeovers if is_calm else found.takeovers_in_trouble
+                took = found.takeovers if is_calm else found.takeovers_amid
                 took.append(moved_ms - kill.at_ms)
     taken = sorted(_taken_ms(one) for one in evidence.sent if one.alert_id)
     for back_ms in redis_back_ms:
@@ -62,7 +62,7 @@ def measure(
     return found
 
 
-def share(times: Sequence[int], part: float) -> int | None:
+def percentile(times: Sequence[int], part: float) -> int | None:
     """Return a percentile; None of nothing."""
     return sorted(times)[min(len(times) - 1, int(len(times) * part))] if times else None
 

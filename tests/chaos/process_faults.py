@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
-from tests.chaos.failpoints import POINTS, Order
+from tests.chaos.failpoints import POINTS, Command
 from tests.chaos.world import LEASE_S, Process, World
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def killed_at(kind: str) -> "Deed":
     """Kill one at a failpoint."""
 
     async def do(world: World, rng: Random) -> bool:
-        order = Order(rng.choice(POINTS[kind]), "kill", skip=rng.randrange(4))
+        command = Command(rng.choice(POINTS[kind]), "kill", skip=rng.randrange(4))
         with _taken(world, kind, rng) as process:
-            if process is None or not process.order(order):
+            if process is None or not process.tell(command):
                 return False
             await _until(lambda: not process.is_running, REACHED_WITHIN_S)
             await _kill(world, process, rng)
@@ -53,10 +53,10 @@ def stopped_at(kind: str) -> "Deed":
     """Stop one at a failpoint, mostly for less than a lease, sometimes for three, and let it go on."""
 
     async def do(world: World, rng: Random) -> bool:
-        order = Order(rng.choice(POINTS[kind]), "stop", skip=rng.randrange(4))
+        command = Command(rng.choice(POINTS[kind]), "stop", skip=rng.randrange(4))
         longest_s = 3.2 * LEASE_S if rng.random() < 0.25 else 1.3 * LEASE_S
         with _taken(world, kind, rng) as process:
-            if process is None or not process.order(order):
+            if process is None or not process.tell(command):
                 return False
             await _until(process.is_stopped, REACHED_WITHIN_S)
             if not process.is_running:
@@ -67,7 +67,7 @@ def stopped_at(kind: str) -> "Deed":
             finally:
                 if process.is_running:
                     process.cont()
-                    process.order(Order())
+                    process.tell(Command())
         return True
 
     return do
@@ -78,12 +78,12 @@ def stalled_at(kind: str) -> "Deed":
 
     async def do(world: World, rng: Random) -> bool:
         stall_s = rng.uniform(0.2, 2.0) * LEASE_S
-        order = Order(rng.choice(POINTS[kind]), "stall", skip=rng.randrange(4), stall_s=stall_s)
+        command = Command(rng.choice(POINTS[kind]), "stall", skip=rng.randrange(4), stall_s=stall_s)
         with _taken(world, kind, rng) as process:
-            if process is None or not process.order(order):
+            if process is None or not process.tell(command):
                 return False
             await asyncio.sleep(stall_s + REACHED_WITHIN_S)
-            process.order(Order())
+            process.tell(Command())
         return True
 
     return do
@@ -95,10 +95,10 @@ def clock_stepped(kind: str) -> "Deed":
     async def do(world: World, rng: Random) -> bool:
         step_ms = rng.choice((-3_600_000, -5_000, -400, 400, 5_000, 3_600_000))
         with _taken(world, kind, rng) as process:
-            if process is None or not process.order(Order(clock_ms=step_ms)):
+            if process is None or not process.tell(Command(clock_ms=step_ms)):
                 return False
             await asyncio.sleep(rng.uniform(2.0, 6.0))
-            process.order(Order())
+            process.tell(Command())
         return True
 
     return do
@@ -189,7 +189,7 @@ async def scaled(world: World, rng: Random) -> bool:
     """Scale from what there is to eight workers, down to one, and back."""
     with world.holding("scale"):
         while len(world.of_kind("worker")) < 8:
-            await world.wait_ready(await world.add_worker())
+            await world.wait_ready(world.add_worker())
         await asyncio.sleep(rng.uniform(2.0, 6.0))
         for process in world.of_kind("worker")[1:]:
             process.is_wanted = False
@@ -198,7 +198,7 @@ async def scaled(world: World, rng: Random) -> bool:
                 await _drain(process)
         await asyncio.sleep(rng.uniform(1.0, 3.0))
         while len(world.of_kind("worker")) < world.workers_wanted:
-            await world.wait_ready(await world.add_worker())
+            await world.wait_ready(world.add_worker())
     return True
 
 

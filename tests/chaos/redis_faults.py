@@ -7,11 +7,10 @@ from typing import Final
 
 import redis
 
-from tests.chaos.world import ACCOUNTS, PREFIX, World
+from tests.chaos.world import ACCOUNTS, World
+from tests.e2e.ledger import PREFIX, READY
 
 REDIS: Final = "redis"
-
-READY: Final = f"{PREFIX}ready"
 
 BALLAST_MOST: Final = 1 << 30
 
@@ -23,7 +22,7 @@ async def killed(world: World, rng: Random) -> bool:
     with world.holding(REDIS):
         world.server.kill()
         await asyncio.sleep(rng.choice((0.0, rng.uniform(0.0, 4.0))))
-        await _start(world)
+        _start(world)
     return True
 
 
@@ -33,7 +32,7 @@ async def killed_while_rewriting(world: World, rng: Random) -> bool:
         _command(world, "BGREWRITEAOF")
         await asyncio.sleep(rng.uniform(0.0, 0.3))
         world.server.kill()
-        await _start(world)
+        _start(world)
     return True
 
 
@@ -78,7 +77,7 @@ async def disk_full(world: World, rng: Random) -> bool:
         if world.server.is_running:
             await asyncio.sleep(0.2)
         if not world.server.is_running:
-            await _start(world)
+            _start(world)
     return True
 
 
@@ -126,7 +125,7 @@ async def malformed_entry(world: World, rng: Random) -> bool:
     return False
 
 
-async def _start(world: World) -> None:
+def _start(world: World) -> None:
     world.server.start(30.0)
     world.note_redis_back()
 

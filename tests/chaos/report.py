@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from tests.chaos.measures import Measures, share
+from tests.chaos.measures import Measures, percentile
 from tests.chaos.runner import Outcome
 
 
@@ -36,7 +36,7 @@ class Report:
         for outcome in self._outcomes:
             faults += outcome.faults
             every.takeovers += outcome.measures.takeovers
-            every.takeovers_in_trouble += outcome.measures.takeovers_in_trouble
+            every.takeovers_amid += outcome.measures.takeovers_amid
             every.back += outcome.measures.back
             every.answers += outcome.measures.answers
         rows = [f"| {name} | {count} |" for name, count in sorted(faults.items())]
@@ -56,13 +56,11 @@ def _times(measures: Measures) -> str:
     parts = []
     for name, times in (
         ("take-over", measures.takeovers),
-        ("take-over with Redis or the venue ill", measures.takeovers_in_trouble),
+        ("take-over amid everything else", measures.takeovers_amid),
         ("first 200 after Redis", measures.back),
         ("answers", measures.answers),
     ):
         if times:
-            figures = (
-                f"p50 {share(times, 0.5)}, p99 {share(times, 0.99)}, most {max(times)} ms ({len(times)})"
-            )
+            figures = f"p50 {percentile(times, 0.5)}, p99 {percentile(times, 0.99)}, most {max(times)} ms ({len(times)})"
             parts.append(f"{name}: {figures}")
     return "; ".join(parts)

@@ -1,6 +1,7 @@
 """One run: load and faults for a while, then rest, then everything is checked; as often as wanted on the same bridge."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cli.listing import CUT
 from tests.chaos.faults import FAULTS
 from tests.chaos.invariants import Evidence, Shown, Violation, find_violations, leftovers
 from tests.chaos.load import Load, Sent
@@ -37,6 +39,7 @@ class Outcome:
     seed: int
     faults: Counter[str] = field(default_factory=Counter)
     kills: int = 0
+    """Of processes of ours, Redis and the venue."""
     alerts: int = 0
     orders: int = 0
     refused: int = 0
@@ -63,6 +66,8 @@ class Chaos:
         self._per_s = per_s
         self._fault_every_s = fault_every_s
         self._tell = tell
+        self._found: set[Violation] = set()
+        """So that what stays wrong is counted once."""
 
     async def stretch(self, seed: int, seconds: float, only: Sequence[str] = tuple(FAULTS)) -> Outcome:
         """Load and faults for so long, then rest, then the checks.
@@ -83,9 +88,13 @@ class Chaos:
         open_ = await self._rest(load.sent)
         outcome.rested_s = time.monotonic() - rested_s
         supervising.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await supervising  # or it ended by itself, and this run with it
         events = [event for event in journal(world.bridge) if event.at_ms >= began_ms]
         evidence = await self._evidence(load.sent, events, began_ms)
-        outcome.violations = [*open_, *find_violations(world, evidence)]
+        found = [*open_, *find_violations(world, evidence)]
+        outcome.violations = [one for one in found if one not in self._found]
+        self._found.update(found)
         outcome.measures = measure(
             evidence,
             events,
@@ -156,7 +165,7 @@ class Chaos:
         listed = ("--json", "--limit", "1000000", "--since", since)
         status = await bascule(bridge, "status", "--json")
         alerts, orders = [await bascule(bridge, what, *listed) for what in ("alerts", "orders")]
-        is_cut = any("only the newest part was searched" in listing.stderr for listing in (alerts, orders))
+        is_cut = any(CUT in listing.stderr for listing in (alerts, orders))
         shown = Shown(status.data, alerts.data, orders.data, is_cut)
         return Evidence(sent, world.venue.ledger(), bridge.instructions(), queued, shown)
 

@@ -42,8 +42,10 @@ async def misbehaves(world: World, rng: Random) -> bool:
     mode = rng.choice(MODES)
     with world.holding(VENUE):
         world.venue.control(**mode, seed=rng.randrange(1 << 30))
-        await asyncio.sleep(rng.uniform(1.0, 5.0))
-        world.venue.control(reset=True)
+        try:
+            await asyncio.sleep(rng.uniform(1.0, 5.0))
+        finally:
+            world.venue.control(reset=True)
     return True
 
 

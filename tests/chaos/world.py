@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from tests.chaos.failpoints import CONTROL, Order, write_order
+from tests.chaos.failpoints import CONTROL, Command, write_command
 from tests.support.ports import free_port
 from tests.support.processes import SECRET, VENUE_SECRET, Bridge, Service, merge
 from tests.support.proxy import Proxy
@@ -35,8 +35,6 @@ SUPERVISED_S: Final = 0.5
 
 DISK: Final = "256m"
 """The small disk on which Redis writes where one can be mounted."""
-
-PREFIX: Final = "bascule:{s0}:"
 
 
 def config(venue_url: str) -> dict[str, Any]:
@@ -88,7 +86,7 @@ class Process(Service):
         self, name: str, base: Mapping[str, Any], directory: Path, label: str, redis_url: str
     ) -> None:
         self.proxy = Proxy(redis_url).start()
-        self._control = directory / f"{label}.order"
+        self._control = directory / f"{label}.command"
         own: dict[str, Any] = {"redis": {"url": self.proxy.url}}
         if name == "ingress":
             own["ingress"] = {"port": free_port()}
@@ -106,9 +104,9 @@ class Process(Service):
     def command(self) -> list[str]:
         return [sys.executable, "-m", "tests.chaos.service", self.name]
 
-    def order(self, order: Order) -> bool:
+    def tell(self, command: Command) -> bool:
         """Tell it what to do at a failpoint; returns whether it runs and could be told."""
-        write_order(self._control, order)
+        write_command(self._control, command)
         if not self.is_running:
             return False
         os.kill(self.pid, signal.SIGUSR1)
@@ -161,7 +159,8 @@ class World:
         )
         self._counts = {"ingress": ingresses, "worker": workers, "reaper": reapers}
         self.busy: set[str] = set()
-        """What faults have in their hands now: labels of processes, `redis`, `venue`."""
+        """What faults have in their hands now: labels of processes, and what there is one of: `redis`, `venue`, `scale`,
+        `operator`."""
         self.kills: list[Kill] = []
         self.redis_back_ms: list[int] = []
         """When Redis answered again after it had been killed."""
@@ -213,7 +212,7 @@ class World:
                 if process.is_wanted and process.label not in self.busy and not process.is_running:
                     process.start()
 
-    async def add_worker(self) -> Process:
+    def add_worker(self) -> Process:
         """Start one more, or again one that was scaled away."""
         for process in self.processes:
             if process.name == "worker" and not process.is_wanted:

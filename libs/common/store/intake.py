@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 from libs.common.domain.errors import BridgeError, StoreCorrupt, StoreUnavailable
 from libs.common.domain.ids import AccountName, AlertId, EventId, LaneName, Market, WebhookName
 from libs.common.policy.limits import Limit
+from libs.common.policy.room import Room
 from libs.common.store.batch import Batch
 from libs.common.store.client import translate_text
 from libs.common.store.flight_time import FlightTime
 from libs.common.store.keys import Keys
-from libs.common.store.room import Room
 from libs.common.store.scripts import Script, read_each
 
 _NO_RATE: Final = ("",)

@@ -3,8 +3,8 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from libs.common.domain.ids import LaneName
+from libs.common.policy.room import Room
 from libs.common.store.checks import ServerFacts
-from libs.common.store.room import Room
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from services.ingress.door import LANE_LOGGED_EVERY_MS, Door
 from tests.support.clock import ManualClock

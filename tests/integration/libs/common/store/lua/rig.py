@@ -44,7 +44,7 @@ from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
-    from libs.common.store.room import Room
+    from libs.common.policy.room import Room
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from libs.common.domain.ids import AlertId, LaneName
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.limits import Limit
+from libs.common.policy.room import REOPENS_AT, Room
 from libs.common.store.intake import Admitted, Conflict, Duplicate, LaneFull, MemoryFull, Verdict
-from libs.common.store.room import REOPENS_AT, Room
 from tests.integration.libs.common.store.lua.rig import Hold, Rig
 from tests.support.fullness import use_memory
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.store.room import REOPENS_AT, Room
+from libs.common.policy.room import REOPENS_AT, Room
 
 
 def heard(room: Room, *used: int) -> list[bool]:
