@@ -65,7 +65,7 @@ class Door:
 
     def weigh(self, facts: ServerFacts) -> None:
         """Note how full Redis is, for times when no alert comes that would hear it."""
-        self.room.learn(facts.used_bytes, facts.memory_bytes)
+        self.room.learn(facts.used_bytes, facts.memory_bytes, self._clock.monotonic_ms())
 
     def memory_refusal(self) -> AdmissionError:
         """Return the answer to an alert that Redis is too full for."""

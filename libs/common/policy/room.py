@@ -6,6 +6,9 @@ from typing import Final
 REOPENS_AT: Final = 0.95
 """The part of the configured share below which alerts are taken again, so that a full Redis is not full and free by turns."""
 
+FREE_AFTER_MS: Final = 30_000
+"""After so long below the share it is free all the same: what keeps it up may be history, which stays for days."""
+
 
 class Room:
     """Holds what Redis says of its memory against what may be used, and remembers whether it was too much."""
@@ -22,6 +25,8 @@ class Room:
         self.is_full = False
         self.share = 0.0
         """Of its memory, as last heard; 0 where it does not say."""
+        self._below_since_ms: int | None = None
+        """Since when it has been below the share, monotonic."""
 
     @property
     def bound(self) -> float:
@@ -33,10 +38,16 @@ class Room:
         """Return what is used and what may be, in words."""
         return f"Redis uses {self.share:.1%} of its memory, and alerts are taken below {self.bound:.1%} of it"
 
-    def learn(self, used_bytes: int, of_bytes: int) -> None:
-        """Note what is used of what there is; `of_bytes` 0: it does not say."""
+    def learn(self, used_bytes: int, of_bytes: int, at_ms: int) -> None:
+        """Note what is used of what there is, at a monotonic time; `of_bytes` 0: it does not say."""
         self.share = used_bytes / of_bytes if of_bytes else 0.0
         is_full = self.share >= self.bound
+        if self.share >= self._memory:
+            self._below_since_ms = None
+        elif self._below_since_ms is None:
+            self._below_since_ms = at_ms
+        elif at_ms - self._below_since_ms >= FREE_AFTER_MS:
+            is_full = False
         if is_full != self.is_full:
             self.is_full = is_full
             self.on_change()

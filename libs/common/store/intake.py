@@ -168,7 +168,9 @@ class Intake:
         """
         used, of = await self._probe.run(self._client, [*self._keys.fixed, self._keys.probe], [self._now])
         if self._room is not None:
-            self._room.learn(int(used), int(of))
+            self._room.learn(
+                int(used), int(of), 0 if self._flight_time is None else self._flight_time.departs()
+            )
             if self._room.is_full:
                 raise StoreUnavailable(self._room.words)
 
@@ -213,7 +215,7 @@ class Intake:
         if time is not None:
             time.learn(int(reply[0]), departed_ms)
         if room is not None:
-            room.learn(int(reply[1]), int(reply[2]))
+            room.learn(int(reply[1]), int(reply[2]), departed_ms)
         return read_each(reply[3:], _verdict)
 
     async def _send_refusals(self, items: Sequence[Refusal]) -> Sequence[BridgeError | None]:

@@ -2,14 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.policy.room import REOPENS_AT, Room
+from libs.common.policy.room import FREE_AFTER_MS, REOPENS_AT, Room
 
 
 def heard(room: Room, *used: int) -> list[bool]:
     """Return whether it was full after each of these, of 1,000."""
     found = []
     for one in used:
-        room.learn(one, 1_000)
+        room.learn(one, 1_000, 0)
         found.append(room.is_full)
     return found
 
@@ -21,9 +21,24 @@ def test_it_is_full_from_its_share_on_until_a_little_below():
 
 def test_a_server_that_does_not_say_how_much_there_is_is_never_full():
     room = Room(memory=0.8, backlog=1)
-    room.learn(10**12, 0)
+    room.learn(10**12, 0, 0)
     assert not room.is_full
     assert room.share == 0
+
+
+def test_one_that_stays_a_little_below_its_share_is_free_after_a_while():
+    room = Room(memory=0.8, backlog=1)
+    room.learn(810, 1_000, 0)
+    room.learn(790, 1_000, 1_000)
+    room.learn(805, 1_000, 2_000)
+    room.learn(790, 1_000, 3_000)
+    room.learn(790, 1_000, 3_000 + FREE_AFTER_MS - 1)
+    assert room.is_full
+
+    room.learn(790, 1_000, 3_000 + FREE_AFTER_MS)
+
+    assert not room.is_full
+    assert room.bound == 0.8
 
 
 def test_each_change_is_told_once():
@@ -35,7 +50,7 @@ def test_each_change_is_told_once():
 
 def test_its_words_name_what_is_used_and_what_may_be():
     room = Room(memory=0.8, backlog=1)
-    room.learn(812, 1_000)
+    room.learn(812, 1_000, 0)
     assert room.words == "Redis uses 81.2% of its memory, and alerts are taken below 76.0% of it"
 
 
@@ -45,6 +60,6 @@ def test_what_is_sent_to_redis_as_text_bounds_as_it_does_here(memory: float, use
     room = Room(memory=memory, backlog=1)
     for one in used:
         bound = float(str(room.bound))
-        room.learn(one, of)
+        room.learn(one, of, 0)
         assert room.is_full == (one / of >= bound)
         assert room.bound in {memory, memory * REOPENS_AT}
