@@ -204,7 +204,9 @@ class _Launch:
 
 async def _is_listening(host: str, port: int) -> bool:
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 1)
+        # Not `wait_for`: on Python 3.11 it can swallow a cancellation, and the start would never be given up.
+        async with asyncio.timeout(1):
+            _, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError):
         return False
     writer.close()
