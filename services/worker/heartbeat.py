@@ -33,14 +33,18 @@ class Heartbeat:
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Beat until `stopped` is set: after the drain, since lanes are held until its end."""
+        is_failing = False
         while not stopped.is_set():
             self.beat_at_ms = self._clock.monotonic_ms()
             try:
                 await self.beat()
             except BridgeError as error:
-                log.warning("leases_not_renewed", error=str(error), leases=len(self._leases))
+                if not is_failing:
+                    log.warning("leases_not_renewed", error=str(error), leases=len(self._leases))
+                is_failing = True
                 await wait_for_event(stopped, RETRY_S)
             else:
+                is_failing = False
                 await wait_for_event(stopped, self._interval_s)
 
     async def beat(self) -> None:
