@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from tests.e2e.commands import bascule, run
+from tests.e2e.ledger import all_accepted, assert_executed_once
 from tests.e2e.redis_users import USERS, GuardedBridge, GuardedRedis, guarded_redis
 from tests.support import http_client
 from tests.support.eventually import eventually, eventually_sync
@@ -66,6 +67,21 @@ def bridge_of(guarded: GuardedRedis, tmp_path: Path) -> Iterator[Callable[..., G
 # ----------------------------------------------------------------------------------------------------------------------
 # Enough
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_redis_that_is_killed_comes_back_with_everything_although_its_default_user_is_off(
+    guarded: GuardedRedis, bridge_of: Callable[..., GuardedBridge], venue: Venue
+) -> None:
+    bridge = bridge_of(venue=venue).start()
+    taken = all_accepted([await bridge.post(bridge.alert(symbol=f"S{number}")) for number in range(5)])
+    await bridge.wait_ended(5)
+    keys = set(bridge.client.scan_iter(match=f"{PREFIX}*", count=1_000)) - {f"{PREFIX}probe"}
+
+    # Redis plays its append-only file back as that user.
+    guarded.server.restart()
+
+    assert not keys - set(bridge.client.scan_iter(match=f"{PREFIX}*", count=1_000))
+    assert_executed_once(bridge, venue, taken)
 
 
 async def wait_all_ended(bridge: Bridge) -> None:

@@ -12,14 +12,23 @@ from redis.exceptions import (
 )
 
 from libs.common.domain.errors import ConfigError, StoreUnavailable
-from libs.common.store.client import translate
+from libs.common.store.client import call, translate
 
 OLDEST: Final = (6, 2)
 UNKNOWN: Final = "unknown"
+ALWAYS_BUT_IN_REWRITES: Final = "always but in rewrites"
+
+FSYNC_SETTINGS: Final = "*appendfsync*"
+"""What CONFIG GET is asked for: `appendfsync` and `no-appendfsync-on-rewrite`. Redis 6.2 takes only one pattern."""
+
+RESTORES_LITTLE: Final = (
+    "Redis' default user may not run every command, as which Redis plays its append-only file back"
+)
+RESTORE_ALL: Final = "set `user default off ~* &* +@all`, or a restart loses what was acknowledged; off is enough to keep others out"
 
 _KEPT_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "always": ("always",),
-    "everysec": ("always", "everysec"),
+    "everysec": ("always", ALWAYS_BUT_IN_REWRITES, "everysec"),
 }
 """Which durability in force keeps a configured one; any other is not checked."""
 
@@ -34,13 +43,17 @@ class ServerFacts:
     eviction: str
     """`maxmemory-policy`."""
     durability: str
-    """What is in force: `always`, `everysec`, `none`, or `unknown` where the server bars CONFIG or was not asked."""
+    """What is in force: `always`, `always but in rewrites`, `everysec`, `none`, or `unknown` where the server bars CONFIG
+    or was not asked."""
     used_bytes: int
     """As far as it counts against the limit."""
     limit_bytes: int
     """`maxmemory`; 0 is no limit."""
     machine_bytes: int
     """All memory of the server's machine; 0 where it does not say."""
+    restores_all: bool | None = None
+    """Whether its `default` user may run everything, as which it plays its append-only file back; None where it does not
+    say."""
 
     @property
     def version_text(self) -> str:
@@ -99,12 +112,16 @@ async def read_server(client: Redis, durability: str) -> ServerFacts:
         used_bytes=int(info.get("used_memory", 0)) - uncounted_bytes,
         limit_bytes=limit_bytes,
         machine_bytes=int(info.get("total_system_memory", 0)),
+        restores_all=await _restores_all(client),
     )
 
 
 def promises(facts: ServerFacts, durability: str) -> list[Promise]:
     """Return what the bridge needs of the server, and whether it is so."""
-    return [_version_promise(facts), _eviction_promise(facts), _durability_promise(facts, durability)]
+    found = [_version_promise(facts), _eviction_promise(facts), _durability_promise(facts, durability)]
+    if facts.restores_all is False:
+        found.append(Promise("users", False, RESTORES_LITTLE, RESTORE_ALL))
+    return found
 
 
 async def check_server(client: Redis, durability: str) -> ServerFacts:
@@ -125,22 +142,47 @@ async def check_server(client: Redis, durability: str) -> ServerFacts:
     return facts
 
 
+async def _restores_all(client: Redis) -> bool | None:
+    """Return whether a restart brings everything back.
+
+    Redis 7 plays back what scripts wrote as transactions of its `default` user, and leaves out, without a word, those that
+    this user may not run, be it on or off.
+    """
+    try:
+        answer = await call(client, "ACL", "GETUSER", "default")
+    except ConnectionError as error:
+        raise translate(error) from error
+    except ResponseError:  # barred: a managed server, or an ACL
+        return None
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    fields = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+    # A text since Redis 7, a list before.
+    keys = (
+        fields[b"keys"].split()
+        if isinstance(fields[b"keys"], bytes)
+        else [b"~" + key for key in fields[b"keys"]]
+    )
+    return b"~*" in keys and bytes(fields[b"commands"]) == b"+@all"
+
+
 async def _durability(client: Redis, *, is_aof_on: bool, configured: str) -> str:
     if not is_aof_on:
         return UNKNOWN if configured == "declared" else "none"
     if configured == "declared":
         return UNKNOWN
     try:
-        answer = await client.config_get("appendfsync")
+        answer = await client.config_get(FSYNC_SETTINGS)
     except ConnectionError as error:
         raise translate(error) from error
     except ResponseError:  # barred: a managed server, or an ACL
         return UNKNOWN
     except (RedisError, OSError) as error:
         raise translate(error) from error
-    fsync = {str(_plain(name)): str(_plain(value)) for name, value in answer.items()}.get(
-        "appendfsync", UNKNOWN
-    )
+    settings = {str(_plain(name)): str(_plain(value)) for name, value in answer.items()}
+    fsync = settings.get("appendfsync", UNKNOWN)
+    if fsync == "always" and settings.get("no-appendfsync-on-rewrite") != "no":
+        return ALWAYS_BUT_IN_REWRITES
     return "none" if fsync == "no" else fsync
 
 
@@ -169,6 +211,8 @@ def _durability_promise(facts: ServerFacts, durability: str) -> Promise:
     if facts.durability == UNKNOWN:
         remedy = "find out from its operator; if it is so, set redis.durability: declared"
         return Promise("durability", False, f"{finding}, so {durability} cannot be checked", remedy)
+    if facts.durability == ALWAYS_BUT_IN_REWRITES:
+        return Promise("durability", False, finding, "set no-appendfsync-on-rewrite no in Redis")
     wanted = f"appendonly yes and appendfsync {durability}"
     remedy = f"set {wanted} in Redis"
     if facts.durability == "everysec":
@@ -180,6 +224,10 @@ def _durability_promise(facts: ServerFacts, durability: str) -> Promise:
 
 _DURABILITY_WORDS: Final[Mapping[str, str]] = {
     "always": "Redis writes to disk before it answers (appendfsync always)",
+    ALWAYS_BUT_IN_REWRITES: (
+        "Redis does not sync what it answers to disk while it rewrites its append-only file "
+        "(no-appendfsync-on-rewrite yes)"
+    ),
     "everysec": "Redis writes to disk once a second (appendfsync everysec)",
     "none": "Redis keeps no append-only file that is written in time",
     UNKNOWN: "Redis bars CONFIG",

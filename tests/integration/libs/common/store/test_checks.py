@@ -55,6 +55,17 @@ async def test_a_weaker_durability_than_configured_is_refused(
             await check_server(client, configured)
 
 
+async def test_a_redis_that_does_not_sync_during_rewrites_does_not_keep_always(client: Redis) -> None:
+    await client.config_set("no-appendfsync-on-rewrite", "yes")
+
+    with pytest.raises(ConfigError) as refused:
+        await check_server(client, "always")
+
+    [line] = str(refused.value).splitlines()
+    assert line.endswith("(no-appendfsync-on-rewrite yes): set no-appendfsync-on-rewrite no in Redis")
+    await check_server(client, "everysec")
+
+
 async def test_all_broken_promises_stand_on_one_line(client: Redis) -> None:
     await client.config_set("maxmemory-policy", "allkeys-lru")
     await client.config_set("appendfsync", "everysec")
@@ -161,3 +172,30 @@ async def _watch(url: str, found: list[str]) -> None:
         else:
             found.append("fit")
     await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_kept"),
+    [
+        ("off ~* &* +@all", True),
+        ("on nopass ~* &* +@all", True),
+        ("on nopass ~* &* +@all -flushall", False),
+        ("on nopass ~bascule:* &* +@all", False),
+        ("on nopass ~* &* -@all +@read +info +config|get +acl|getuser +ping", False),
+    ],
+)
+async def test_a_server_whose_default_user_may_not_play_everything_back_is_refused(
+    private_redis: RedisServer, rules: str, is_kept: bool
+) -> None:
+    with private_redis.client() as direct:
+        direct.execute_command("ACL", "SETUSER", "tester", "on", ">word", "~*", "&*", "+@all")
+        direct.execute_command("ACL", "SETUSER", "default", "reset", *rules.split())
+    client = connect(private_redis.url.replace("unix://", "unix://tester:word@"), timeout_s=5)
+    try:
+        if is_kept:
+            await check_server(client, "always")
+        else:
+            with pytest.raises(ConfigError, match=r"set `user default off ~\* &\* \+@all`"):
+                await check_server(client, "always")
+    finally:
+        await client.aclose()
