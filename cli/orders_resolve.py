@@ -12,7 +12,7 @@ from cli.naming import find_beginning
 from cli.operators import confirm_typed, operator_name
 from cli.output import Failure, cell, note, painted, span, when, write, write_json
 from libs.common.domain.ids import ClientOrderId, is_client_order_id
-from libs.common.domain.lifecycle import AMBIGUOUS
+from libs.common.domain.lifecycle import AMBIGUOUS, RESTING
 
 if TYPE_CHECKING:
     from libs.common.store.decisions import Answer, Decision
@@ -62,7 +62,7 @@ def resolve(
     """Say what became of an order that cannot be looked up.
 
     Look at the venue first, for the order's id. Said to be filled, it is never sent again; said to be not executed, it
-    is, if its alert is still young. Of an ID its beginning is enough.
+    is, if its alert is still young, unless it has rested at the venue. Of an ID its beginning is enough.
     """
     if verdict == NOT_EXECUTED and (quantity is not None or price is not None):
         raise click.UsageError(f"--quantity and --price go with --as {FILLED}")
@@ -74,7 +74,8 @@ def resolve(
         return await _find(readings, name), await readings.now_ms()
 
     order, now_ms = ask(bridge, look)
-    if order.state not in AMBIGUOUS:
+    is_unfollowed = order.state in RESTING and order.plan is None
+    if order.state not in AMBIGUOUS and not is_unfollowed:
         raise Failure(f"order {order.client_order_id} is {order.state}: there is nothing to decide")
     _check_quantity(order, verdict, quantity)
     if not as_json:

@@ -174,7 +174,8 @@ def _reasons(snapshot: "Snapshot", server: "ServerFacts", ingress: Ingress, dura
         )
     if untold := snapshot.parked_for.get("resolving"):
         reasons.append(
-            f"{untold} lanes wait for an order that cannot be told: `bascule orders --state unknown`"
+            f"{untold} lanes wait for an order that cannot be told: "
+            "`bascule orders --state unknown`, or `--state sending` since Redis came back"
         )
     reasons += [
         f"{promise.finding}: {promise.remedy}"

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from functools import partial
 from typing import Final
 
 from libs.common.domain.clock import Clock
@@ -20,6 +21,7 @@ from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.web.health import Check, Degraded, Health, Healthy
 from services.reaper.audit import Audit
 from services.reaper.duty import DutyLoop
+from services.reaper.look import Look
 from services.reaper.promote import Promote
 from services.reaper.reclaim import Reclaim
 from services.reaper.retire import Retire
@@ -33,7 +35,7 @@ PROMOTE_AT_MOST_MS: Final = 100
 
 
 def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Clock) -> list[DutyLoop]:
-    """Return the loops of all duties."""
+    """Return the loops of all duties on lanes and records."""
     reaper, keep = settings.reaper, settings.retention
     retention = Retention(alerts_ms=keep.alerts_ms, dead_letters_ms=keep.dead_letters_ms)
     # More than one pass must fit into the gap that counts as an outage, or every pass would be a grace.
@@ -61,7 +63,9 @@ async def main(service: Service) -> None:
         on_new=lambda new: get_logger().info("redis_incarnated", run_id=new.run_id, before=new.before),
     )
     client = connect(settings.redis.url, timeout_s=lease_ms / 1_000 / 2, greet=incarnations.greet)
-    loops = duties(settings, Upkeep(client, keys), ReaperMetrics(service.registry), clock)
+    metrics = ReaperMetrics(service.registry)
+    looking = DutyLoop(Look(partial(incarnations.look, client)), clock, metrics)
+    loops = [*duties(settings, Upkeep(client, keys), metrics, clock), looking]
     ops = ops_server(
         service.name,
         service.registry,

@@ -321,8 +321,8 @@ class Attempts:
             case _:
                 assert_never(resolution)
 
-    async def look_up(self, work: Work, order: KnownOrder) -> OrderReport | Ended | Step | None:
-        """Find out about an order whose plan is not known; None where it was certainly not executed, which is on disk then.
+    async def look_up(self, work: Work, order: KnownOrder) -> Adopted | NeverExecuted | Ended | Step:
+        """Find out about an order whose plan is not known.
 
         Raises:
             StoreUnavailable: The lane is lost.
@@ -336,10 +336,8 @@ class Attempts:
             unknown_for_ms=max(0, work.head.now_ms - order.expires_at_ms),
         )
         match resolution:
-            case Adopted(report):
-                return report
-            case NeverExecuted():
-                return None
+            case Adopted() | NeverExecuted():
+                return resolution
             case NotYet(wait_ms, is_held):
                 return await self._hold(work, order.client_order_id, wait_ms, is_held=is_held)
             case Moved() | Stale():

@@ -12,7 +12,7 @@ from libs.common.domain.errors import (
     OrderRejected,
     StoreCorrupt,
 )
-from libs.common.domain.ids import AccountName, client_order_id
+from libs.common.domain.ids import AccountName, client_order_id, market_of
 from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.domain.lifecycle import RESTING, InstructionState, OrderState
 from libs.common.domain.order import OrderReport, Plan
@@ -21,8 +21,8 @@ from libs.common.policy.exact import signed, subtract
 from libs.common.policy.following import see
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.policy.retry import backoff_ms
-from libs.common.store.head import Head, Moved, Stale
-from libs.common.store.lanes import Lanes
+from libs.common.store.head import Closed, Head, Moved, Stale
+from libs.common.store.lanes import HandedBack, Lanes
 from libs.common.store.orders import (
     Expired,
     Finding,
@@ -39,11 +39,12 @@ from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.account import Account
 from services.worker.attempts import Attempts
+from services.worker.doubts import doubtful_leg, has_ambiguous_order, is_ambiguous
 from services.worker.leases import Lease
 from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.planning import Made, Planner, Unread
-from services.worker.recovery import Recovered, Recovery
+from services.worker.recovery import NothingExecuted, Recovered, Recovery
 from services.worker.work import (
     TOO_OLD,
     Done,
@@ -51,9 +52,6 @@ from services.worker.work import (
     Leg,
     Step,
     Work,
-    doubtful_leg,
-    has_ambiguous_order,
-    is_ambiguous,
     plan_of,
 )
 
@@ -89,7 +87,10 @@ class Executor:
         self._orders = orders
         self._attempts = attempts
         self._planner = planner
-        self._recovery = Recovery(lanes=lanes, orders=orders, attempts=attempts, planner=planner)
+        self._lanes = lanes
+        self._recovery = Recovery(
+            lanes=lanes, orders=orders, attempts=attempts, planner=planner, clock=clock, metrics=metrics
+        )
         self._clock = clock
         self._metrics = metrics
         self._poison_limit = poison_limit
@@ -106,7 +107,11 @@ class Executor:
             StoreCorrupt: A record of this head cannot be used.
         """
         begun_at_ms = self._clock.monotonic_ms()
+        leg = doubtful_leg(head)
         if head.version > SCHEMA_VERSION:
+            if leg is not None and head.now_ms >= head.deadline_ms:
+                # Nobody who can read it may ever come: an operator can tell.
+                return await self._recovery.doubt_blindly(lease, head, leg, market_of(lease.held.lane), None)
             return await self._leave_to_others(
                 lease, head, Reason.NEWER_VERSION, "only a newer worker can read it"
             )
@@ -118,10 +123,10 @@ class Executor:
         except StoreCorrupt as error:
             ended = Ended(InstructionState.DEAD, Reason.MALFORMED, str(error))
             return await self._end_unplanned(lease, head, ended)
-        account, leg = self._accounts.get(head.account), doubtful_leg(head)
+        account = self._accounts.get(head.account)
         if account is None and leg is not None:
             # So that it is found among the orders that nobody can tell, and an operator can.
-            return await self._recovery.doubt_blindly(lease, head, leg, instruction.market)
+            return await self._recovery.doubt_blindly(lease, head, leg, instruction.market, instruction)
         if account is None:
             detail = f"account {head.account!r} is not in the configuration"
             return await self._leave_to_others(lease, head, Reason.UNKNOWN_ACCOUNT, detail)
@@ -130,12 +135,17 @@ class Executor:
             return await self._recovery.doubt(work, leg)
         if head.orders and not head.plan:
             recovered = await self._recovery.go_on(work)
-            if isinstance(recovered, Recovered):
-                return await self._end_recovered(work, recovered)
-            if isinstance(recovered, Ended):
-                return await self._settle(lease, head, recovered)
-            if recovered is not None:
-                return recovered
+            match recovered:
+                case Recovered():
+                    return await self._end_recovered(work, recovered)
+                case Ended():
+                    return await self._settle(lease, head, recovered)
+                case NothingExecuted():
+                    pass
+                case Head() | Closed() | HandedBack() | Moved() | Stale():
+                    return recovered
+                case _:
+                    assert_never(recovered)
         if head.plan and (plan := _standing_plan(head)) is not None:
             return await self._carry_out(work, Made(plan), is_recorded=True)
         if work.left_ms(self._clock) == 0:
@@ -155,7 +165,7 @@ class Executor:
     async def _carry_out(self, work: Work, made: Made, *, is_recorded: bool) -> Step:
         """Do all that a plan names, from where it stands."""
         plan = made.plan
-        # One that cancels alone may have an order on record all the same: it was suspected of one.
+        # One that cancels alone may have an order on record all the same, which never was; see `doubt`.
         if plan.cancels and (not work.head.orders or not plan.legs):
             step = await self._cancel(work, made)
             if step is not None:
@@ -239,7 +249,14 @@ class Executor:
     async def _confirm(self, work: Work, leg: Leg, done: Done) -> Step | None:
         """Note what a leg came to that another one waits for; None where that one may go."""
         known = work.order(leg.client_order_id)
-        report = await self._look_again(work, leg, done.report)
+        is_suspect = work.head.is_suspect
+        try:
+            report = await self._look_again(work, leg, done.report)
+        except LookUpUnavailable as error:
+            if is_suspect:
+                # Forgotten may be that it was filled, and that the other one left then.
+                return await self._parker.park(work.lease, AGAIN_MS, Reason.RESOLVING, detail=str(error))
+            report = done.report
         if known is None or known.state is not report.state:
             finding = Finding(
                 work.held,
@@ -255,6 +272,9 @@ class Executor:
             noted = await persist(lambda: self._orders.resolve.submit(finding), work.lease)
             if isinstance(noted, Moved | Stale):
                 return noted
+            if is_suspect:
+                # Filled only now, as far as Redis knows: the other one is looked up before anything is judged or sent.
+                return await persist(lambda: self._lanes.open.submit(work.held), work.lease)
         if report.state is OrderState.FILLED:
             return None
         if report.state in RESTING:
@@ -270,14 +290,15 @@ class Executor:
         return await self._settle(work.lease, work.head, ended)
 
     async def _look_again(self, work: Work, leg: Leg, report: OrderReport) -> OrderReport:
-        """Return what an order is by now that rested when it was last heard of; what was filled once stays filled."""
+        """Return what an order is by now that rested when it was last heard of; what was filled once stays filled.
+
+        Raises:
+            LookUpUnavailable: The venue did not say.
+        """
         known = work.order(leg.client_order_id)
         if known is None or known.state not in RESTING:
             return see(leg.plan, OrderState.ACCEPTED, None, report).report
-        try:
-            found = await work.account.broker.find(leg.client_order_id, work.instruction.market)
-        except LookUpUnavailable:
-            found = None
+        found = await work.account.broker.find(leg.client_order_id, work.instruction.market)
         return report if found is None else see(leg.plan, known.state, report, found).report
 
     async def _end(self, work: Work, leg: Leg, done: Done) -> Step:
@@ -306,8 +327,11 @@ class Executor:
 
     async def _leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Step:
         """Park a head that this worker cannot execute, though another may; end it when its time is over."""
-        if head.now_ms < head.deadline_ms or is_ambiguous(head):
-            return await self._parker.park(lease, FOR_OTHERS_MS, reason, detail=detail)
+        is_over = head.now_ms >= head.deadline_ms
+        if not is_over or is_ambiguous(head):
+            # In the end counted among the lanes that an operator can help.
+            waits_for = Reason.RESOLVING if is_over else reason
+            return await self._parker.park(lease, FOR_OTHERS_MS, waits_for, detail=detail)
         return await self._settle(lease, head, Ended(InstructionState.EXPIRED, reason, detail))
 
     async def _end_unplanned(self, lease: Lease, head: Head, ended: Ended) -> Step:

@@ -6,9 +6,9 @@ from typing import Final
 import msgspec
 
 from libs.common.domain.clock import Clock
-from libs.common.domain.ids import ClientOrderId, client_order_id
+from libs.common.domain.ids import ClientOrderId
 from libs.common.domain.instruction import Instruction
-from libs.common.domain.lifecycle import AMBIGUOUS, RESTING, InstructionState, OrderState
+from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.order import OrderPlan, OrderReport, Plan
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import HandedOut, Head, Held, KnownOrder
@@ -42,7 +42,7 @@ class Work(msgspec.Struct, frozen=True):
 
     def order(self, client_order_id: ClientOrderId) -> KnownOrder | None:
         """Return what was on record of an order when the head was handed out."""
-        return _known(self.head, client_order_id)
+        return next((one for one in self.head.orders if one.client_order_id == client_order_id), None)
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -83,46 +83,6 @@ class Ended:
 TOO_OLD: Final = Ended(InstructionState.EXPIRED, Reason.TOO_OLD, "before it could be sent")
 
 
-def is_ambiguous(head: Head) -> bool:
-    """Tell whether an order of a head may exist at the venue without our knowing: one on record, or one forgotten.
-
-    Raises:
-        StoreCorrupt: The plan of a suspect head cannot be read.
-    """
-    return has_ambiguous_order(head) or doubtful_leg(head) is not None
-
-
-def has_ambiguous_order(head: Head) -> bool:
-    """Tell whether an order on record may exist at the venue without our knowing."""
-    return any(order.state in AMBIGUOUS for order in head.orders)
-
-
-def doubtful_leg(head: Head) -> int | None:
-    """Return the leg that may have left though Redis forgot it, and that is not being looked up for that; None of most.
-
-    A second order leaves once the first one is filled, so it is in doubt when the venue has the first one.
-
-    Raises:
-        StoreCorrupt: The plan cannot be read.
-    """
-    if not head.is_suspect:
-        return None
-    first = order_of(head, 0)
-    if first is None or _is_doubtful(first):
-        return 0
-    if first.state is not OrderState.FILLED and first.state not in RESTING:
-        return None
-    if head.plan and len(plan_of(head).legs) < 2:
-        return None
-    second = order_of(head, 1)
-    return 1 if second is None or _is_doubtful(second) else None
-
-
-def order_of(head: Head, leg: int) -> KnownOrder | None:
-    """Return what is on record of a leg."""
-    return _known(head, client_order_id(head.account, head.alert_id, leg))
-
-
 def plan_of(head: Head) -> Plan:
     """Return the plan on record; there must be one.
 
@@ -134,11 +94,3 @@ def plan_of(head: Head) -> Plan:
         # One of a single order is stored as that order's alone, as the first workers did.
         plan = Plan(legs=(codec.ORDER_PLAN.decode(head.plan),))
     return plan
-
-
-def _known(head: Head, order_id: ClientOrderId) -> KnownOrder | None:
-    return next((one for one in head.orders if one.client_order_id == order_id), None)
-
-
-def _is_doubtful(order: KnownOrder) -> bool:
-    return not order.is_cleared and (order.state in AMBIGUOUS or order.state is OrderState.NOT_EXECUTED)

@@ -16,7 +16,7 @@ from tests.chaos.runner import KILLS, Chaos
 
 STRETCH_S: Final = 180.0
 
-CALM_EVERY: Final = 3
+CALM_EVERY: Final = 4
 """In one stretch of so many, by its seed, workers are killed and nothing else."""
 
 
@@ -28,8 +28,8 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=300.0, help="how long in all")
     parser.add_argument("--hours", type=float, default=None, help="the same in hours")
-    parser.add_argument("--rate", type=float, default=45.0, help="alerts a second")
-    parser.add_argument("--every", type=float, default=2.2, help="seconds between faults, on average")
+    parser.add_argument("--rate", type=float, default=60.0, help="alerts a second")
+    parser.add_argument("--every", type=float, default=1.5, help="seconds between faults, on average")
     parser.add_argument("--verbose", action="store_true", help="print every fault as it ends")
     options = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed

@@ -12,7 +12,7 @@ from tests.e2e.ledger import PREFIX, READY
 
 REDIS: Final = "redis"
 
-BALLAST_MOST: Final = 1 << 30
+BALLAST_MOST: Final = 2 << 30
 
 JUNK: Final = ({"junk": "x"}, {"v": "1", "alert": "not-an-id"}, {"v": "x" * 300}, {"": ""})
 

@@ -28,7 +28,10 @@ LONGEST_FAULT_S: Final = 180.0
 KILLS: Final = frozenset({"worker killed", "worker killed at a failpoint"})
 """How soon lanes of a dead worker trade again shows only where nothing else is wrong."""
 
-AT_ONCE: Final = 3
+CALMER: Final = 2.5
+"""How much longer the pauses are then: a worker that was killed takes seconds to be one again."""
+
+AT_ONCE: Final = 4
 """Faults at the same time."""
 
 
@@ -111,10 +114,11 @@ class Chaos:
 
     async def _hurt(self, rng: random.Random, seconds: float, only: Sequence[str], outcome: Outcome) -> None:
         """Begin a fault every now and then, a few at the same time."""
+        every_s = self._fault_every_s * (CALMER if set(only) <= KILLS else 1)
         deadline_s = time.monotonic() + seconds
         running: set[asyncio.Task[None]] = set()
         while time.monotonic() < deadline_s:
-            await asyncio.sleep(rng.expovariate(1 / self._fault_every_s))
+            await asyncio.sleep(rng.expovariate(1 / every_s))
             while len(running) >= AT_ONCE:
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 _reap(running)

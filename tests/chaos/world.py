@@ -33,7 +33,7 @@ LIMITED: Final = ("R01", "R02")
 SUPERVISED_S: Final = 0.5
 """Between looks at whether all processes run."""
 
-DISK: Final = "256m"
+DISK: Final = "1500m"
 """The small disk on which Redis writes where one can be mounted."""
 
 
@@ -211,6 +211,9 @@ class World:
             for process in self.processes:
                 if process.is_wanted and process.label not in self.busy and not process.is_running:
                     process.start()
+            if "redis" not in self.busy and not self.server.is_running:
+                self.server.start(30.0)
+                self.note_redis_back()
 
     def add_worker(self) -> Process:
         """Start one more, or again one that was scaled away."""

@@ -140,7 +140,7 @@ class Task:
         return (yield from self._go_on(head))
 
     def _doubtful_leg(self, head: Head) -> int | None:
-        """Return the leg that may have left without a record, as `services/worker/work.py` finds it."""
+        """Return the leg that may have left without a record, as `services/worker/doubts.py` finds it."""
         if not head.is_suspect:
             return None
         for leg in (0, 1) if head.body == FLIP else (0,):

@@ -441,7 +441,7 @@ class World:
         self.venue.forget_the_order()
         self.promises.forget_rates()
         window_ms = self.windows_ms[1] + LONGEST_WAIT_IN_PLACE_MS
-        args = [str(self.now_ms), f"run{self.counts['fail-overs']}", "0", "1", str(window_ms), ""]
+        args = [str(self.now_ms), f"run{self.counts['fail-overs']}", "0", "1", str(window_ms), "", "0", "0"]
         await Script("incarnate").run(self.client, self.keys.fixed, args)
 
     # The end.

@@ -468,7 +468,7 @@ class Stage:
     def _incarnate(self) -> None:
         """Make the first call of a connection to another start of Redis."""
         script = Script("incarnate")
-        args = [str(self.now_ms), f"run{self.number()}", "0", "1", str(LONGEST_WINDOW_MS), ""]
+        args = [str(self.now_ms), f"run{self.number()}", "0", "1", str(LONGEST_WINDOW_MS), "", "0", "0"]
         answer = self.server.loop.run_until_complete(script.run(self.server.client, self.keys.fixed, args))
         if answer[0] != b"NEW":
             self.report("A FAIL-OVER THAT NOBODY NOTICED", answer)

@@ -104,7 +104,8 @@ INSTRUCTION_MOVES: Final[Mapping[InstructionState | None, frozenset[InstructionS
 
 ORDER_MOVES: Final[Mapping[OrderState | None, frozenset[OrderState]]] = MappingProxyType(
     {
-        None: frozenset({OrderState.SENDING}),
+        # NOT_EXECUTED: of a cancel, which never comes to an order, once it is asked what Redis may have forgotten.
+        None: frozenset({OrderState.SENDING, OrderState.NOT_EXECUTED}),
         OrderState.SENDING: frozenset(
             {
                 OrderState.UNKNOWN,

@@ -71,7 +71,8 @@ def connect(
         url: `redis://`, `rediss://` or `unix://`; see `store/address.py`.
         timeout_s: Bound on connecting and on each answer. Above the BLOCK time on a reader's client.
         connections: The most that are open at once; further callers wait for one.
-        greet: Makes the first calls on each connection, before anybody else may use it; see `store/incarnation.py`.
+        greet: Makes the first calls on each connection, before anybody else may use it; see `store/incarnation.py`. One
+            on which it fails is closed.
 
     Raises:
         ConfigError: The address cannot be read, or names a file that cannot be used.
@@ -102,7 +103,12 @@ def _greeting(
 ) -> Callable[[AbstractConnection], Awaitable[None]]:
     async def on_connect(connection: AbstractConnection) -> None:
         await connection.on_connect()
-        await greet(connection)
+        try:
+            await greet(connection)
+        except BaseException:
+            # redis-py would use it for the next call after all but its own errors, as one that was greeted.
+            await connection.disconnect(nowait=True)
+            raise
 
     return on_connect
 

@@ -11,7 +11,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import StoreCorrupt
-from libs.common.domain.lifecycle import OrderState
+from libs.common.domain.lifecycle import RESTING, OrderState
 from libs.common.domain.order import OrderReport, Side
 from libs.common.policy.halts import author
 from libs.common.store.keys import Keys
@@ -33,7 +33,7 @@ class Verdict(StrEnum):
     FILLED = "filled"
     """The venue executed it: nothing of it is sent again."""
     NOT_EXECUTED = "not-executed"
-    """The venue never had it: it is sent again, if its alert is still young."""
+    """Nothing was executed: it is sent again, if its alert is still young. Not so one that rested: it was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,16 @@ class Decisions:
         """
         order = decision.order
         is_filled = decision.verdict is Verdict.FILLED
-        quantity = _filled(decision) if is_filled else None
+        has_rested = order.state in RESTING
+        quantity = None
+        if is_filled:
+            quantity = _filled(decision)
+        elif has_rested and order.report is not None:
+            quantity = order.report.filled_quantity
         # A part of it is no end that another order may follow: the rest is taken for canceled.
         is_part = quantity is not None and order.plan is not None and quantity < order.plan.quantity
-        state = OrderState.CANCELED if is_part else OrderState.FILLED
+        state = OrderState.FILLED if is_filled and not is_part else OrderState.CANCELED
+        has_end = is_filled or has_rested
         by, reason = author(decision.by), " ".join(decision.reason.split())
         report = OrderReport(
             order_id=BY_OPERATOR,
@@ -126,10 +132,10 @@ class Decisions:
             self._now,
             order.client_order_id,
             order.attempts,
-            (state if is_filled else OrderState.NOT_EXECUTED).value,
+            (state if has_end else OrderState.NOT_EXECUTED).value,
             decision.nonce,
             MARGIN_MS,
-            codec.ORDER_REPORT.encode(report) if is_filled else "",
+            codec.ORDER_REPORT.encode(report) if has_end else "",
             "" if quantity is None else _signed(order, quantity),
             f"{decision.verdict}: {reason} (by {by})",
             msgspec.json.encode(note),

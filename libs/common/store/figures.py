@@ -17,6 +17,7 @@ from libs.common.store.upkeep import REAPER
 LIVE_MS: Final = 7_000
 """A worker that runs checks in every two seconds."""
 
+_MARKS: Final = ("promoted_at", "reclaimed_at", "suspect_until", "suspect_window")
 _CHUNK: Final = 500
 
 
@@ -109,10 +110,10 @@ class Figures:
         parked = [lane.decode() for lane in waits]
         waiting, oldest_at_ms, heads, longest = await self._waiting([*ready, *held, *parked])
         reasons = await self._waits_for([heads[lane] for lane in parked if lane in heads])
-        meta = await self._client.hmget(self._keys.meta, ["promoted_at", "reclaimed_at", "suspect_until"])
+        meta = await self._client.hmget(self._keys.meta, list(_MARKS))
         # Both duties must go round for lanes to move.
         passes = [int(at) for at in meta[:2] if at is not None]
-        suspect_until_ms = int(meta[2] or 0)
+        suspect_until_ms = min(int(meta[2] or 0), now_ms + int(meta[3] or 0))
         breakers: Any = await self._client.hgetall(self._keys.breakers)
         return Snapshot(
             now_ms=now_ms,

@@ -1,21 +1,27 @@
 """Notices that Redis was restarted, or that a replica took over: its data may lack the newest writes then.
 
 Both break every connection. So each new one asks, before anything else is called on it, which start of Redis it was
-made to, and marks what became suspect; see `lua/incarnate.lua`.
+made to, and marks what became suspect; see `lua/incarnate.lua`. Whether that start keeps every write may change while
+it runs: so the reaper looks again every second.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     BusyLoadingError,
     NoPermissionError,
     NoScriptError,
+    RedisError,
     ResponseError,
 )
 
+from libs.common.domain.errors import StoreBarred
+from libs.common.store.checks import FSYNC_SETTINGS
+from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
 
@@ -61,17 +67,47 @@ class Incarnations:
         self._now = "" if now_ms is None else str(now_ms)
         self._script = Script("incarnate")
         self._met = ""
+        self._met_before = set[str]()
+        """Starts that another was met after."""
+        self._epoch = 0
+        """The highest that was met."""
+
+    async def look(self, client: Redis) -> None:
+        """Look again, on a connection that may have been open for long.
+
+        Raises:
+            StoreUnavailable: It cannot be told.
+        """
+        pool = client.connection_pool
+        try:
+            connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it so
+            try:
+                await self.greet(connection)
+            except BaseException:
+                # An answer may be under way that nobody waits for.
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                await pool.release(connection)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
 
     async def greet(self, connection: AbstractConnection) -> None:
         """Find out which start of Redis a new connection was made to, and note what may be missing.
 
         Raises:
             RedisError: It cannot be told: the connection must not be used.
+            StoreBarred: The same, and it will not pass by itself.
         """
         info = await self._info(connection)
         if info.get("loading", "0") != "0":
             raise BusyLoadingError("Redis is loading its data")
-        run_id = info["run_id"]
+        run_id = info.get("run_id", "")
+        if run_id == "":
+            raise StoreBarred(
+                "INFO of Redis names no run_id: it cannot be seen that it came back without its newest writes",
+                "connect to Redis itself, with nothing in between that changes what INFO answers",
+            )
         was_replica = info.get("master_replid2", _NEVER) != _NEVER
         keeps_all = await self._keeps_all(connection, info)
         args = [
@@ -81,12 +117,20 @@ class Incarnations:
             "1" if was_replica else "0",
             str(self._window_ms),
             self._met,
+            str(self._epoch),
+            "1" if run_id in self._met_before else "0",
         ]
         answer = await self._run(connection, args)
+        self._meet(run_id, int(answer[-1]))
         if answer[0] == b"NEW":
             until_ms = int(answer[2])
             self._on_new(Incarnated(run_id, answer[1].decode(), until_ms or None))
-        self._met = run_id
+
+    def _meet(self, run_id: str, epoch: int) -> None:
+        self._met_before.discard(run_id)
+        if self._met not in ("", run_id):
+            self._met_before.add(self._met)
+        self._met, self._epoch = run_id, max(self._epoch, epoch)
 
     async def _info(self, connection: AbstractConnection) -> Mapping[str, str]:
         try:
@@ -103,10 +147,13 @@ class Incarnations:
         if self._is_declared or not is_alone or info.get("aof_enabled") != "1":
             return False
         try:
-            found: list[bytes] = await _ask(connection, "CONFIG", "GET", "appendfsync")
+            found: list[bytes] = await _ask(connection, "CONFIG", "GET", FSYNC_SETTINGS)
         except ResponseError:  # barred
             return False
-        return found[1:2] == [b"always"]
+        settings = dict(zip(found[::2], found[1::2], strict=True))
+        return (
+            settings.get(b"appendfsync") == b"always" and settings.get(b"no-appendfsync-on-rewrite") == b"no"
+        )
 
     async def _run(self, connection: AbstractConnection, args: list[str]) -> list[bytes]:
         call = (str(len(self._keys.fixed)), *self._keys.fixed, *args)

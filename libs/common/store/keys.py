@@ -47,8 +47,9 @@ class Keys:
         self.meta: Final = f"{self.prefix}meta"
         """HASH of the reaper's last time, the shard's facts, the revision of webhooks and symbols, and the bytes that
         are kept of refused posts. Written by incarnate: `run_id` of the Redis that was met last, `keeps_all` (1 where it
-        fsyncs each write and has no replicas), `suspect_at` (what was admitted up to then may have orders that Redis
-        forgot) and `suspect_until` (when the last of them can execute no more), both ms."""
+        fsyncs each write and has no replicas), `epoch` (what was admitted in an earlier one may have orders that Redis
+        forgot), `suspect_until` (when the last of them can execute no more) and `suspect_window` (how long after the
+        return that is), both ms."""
         self.workers: Final = f"{self.prefix}workers"
         """ZSET holder -> when the worker last checked in, ms. Written by check_in, cleaned by retire."""
         self.webhooks: Final = f"{self.prefix}webhooks"

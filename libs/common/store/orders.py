@@ -144,6 +144,8 @@ class Doubt:
     market: Market
     plan: bytes
     """Of the order, as far as it is known what it was; else empty."""
+    may_exist: bool = True
+    """False where the instruction never comes to an order: then nothing need be looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +307,7 @@ class Orders:
                 one.client_order_id,
                 one.market,
                 one.plan,
+                int(one.may_exist),
             )
         reply = await self._scripts["doubt"].run(self._client, keys, args)
         return read_each(reply, handed_out)

@@ -71,7 +71,8 @@ def test_status_tells_that_redis_may_lack_its_newest_writes(bascule: CommandLine
     bascule.fill(at_work)
     with bascule.redis.client() as client:
         seconds, _ = client.time()
-        client.hset(Keys().meta, "suspect_until", (seconds + 60) * 1_000)
+        marks = {"suspect_until": (seconds + 3_600) * 1_000, "suspect_window": 60_000}
+        client.hset(Keys().meta, mapping=marks)
 
     outcome = bascule("status", "--json")
 

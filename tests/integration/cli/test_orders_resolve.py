@@ -99,6 +99,18 @@ def test_what_is_known_needs_no_word(bascule: CommandLine) -> None:
     assert "is FILLED: there is nothing to decide" in outcome.err
 
 
+def test_an_order_that_rested_and_that_nobody_can_follow_can_be_settled(bascule: CommandLine) -> None:
+    order_id = lost(bascule)
+    with bascule.redis.client() as client:
+        key = Keys().order(order_id)
+        client.hset(key, mapping={"state": "ACCEPTED", "answer": '{"order_id":"1","state":"ACCEPTED"}'})
+        rested = bascule("orders", "resolve", order_id, *NOT_EXECUTED)
+        assert "is ACCEPTED: there is nothing to decide" in rested.err
+        client.hdel(key, "plan")
+    assert bascule("orders", "resolve", order_id, *NOT_EXECUTED).code == 0
+    assert shown(bascule)["state"] == "CANCELED"
+
+
 @pytest.mark.parametrize(
     ("typed", "is_done"), [("not-executed\n", True), ("filled\n", False), ("y\n", False), ("", False)]
 )

@@ -69,6 +69,7 @@ local is_late = ARGV[2] ~= '' and NOW > tonumber(ARGV[2])
 local most = ARGV[4] ~= '' and tonumber(ARGV[4]) or math.huge
 local used, of = 0, 0
 if ARGV[5] ~= '' then used, of = memory() end
+local epoch = redis.call('HGET', META, 'epoch') or '0'
 local is_memory_full = of > 0 and used / of >= tonumber(ARGV[5])
 
 local function duplicate(item, first)
@@ -142,7 +143,7 @@ local answers = answer_each(#items, function(i)
   end
   for n, to in ipairs(item.takers) do
     redis.call('HSET', to.key, 'state', 'QUEUED', 'reason', 'admitted', 'admitted_at', NOW_TEXT,
-      'deadline', deadline, 'lane', to.lane, 'market', to.market)
+      'epoch', epoch, 'deadline', deadline, 'lane', to.lane, 'market', to.market)
     if not has_token[n] then issue_token(to.lane) end
     redis.call('XADD', to.lane_key, '*', 'version', to.version, 'alert', item.alert, 'account', to.account,
       'deadline', deadline, 'body', to.body)
@@ -156,7 +157,7 @@ local answers = answer_each(#items, function(i)
   for _, to in ipairs(item.decliners) do
     local id = write_journal(to.state, item.alert, to.account, to.lane, to.reason, to.detail)
     redis.call('HSET', to.key, 'state', to.state, 'reason', to.reason, 'detail', to.detail, 'admitted_at', NOW_TEXT,
-      'deadline', deadline, 'lane', to.lane, 'market', '', 'ended_at', NOW_TEXT, 'journal', id)
+      'epoch', epoch, 'deadline', deadline, 'lane', to.lane, 'market', '', 'ended_at', NOW_TEXT, 'journal', id)
     if SEVERITY[to.state] > SEVERITY.SKIPPED then
       write_dead_letter(to.lane, {alert = item.alert, account = to.account, version = to.version,
         deadline = deadline, body = to.body}, to.state, to.reason, to.detail, '0')

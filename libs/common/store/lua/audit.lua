@@ -73,9 +73,9 @@ local function heal_stream(lane)
 end
 
 -- One that may have traded without a trace ends as the head of its lane, by what its venue says.
-local function must_be_looked_up(fields)
-  local known = redis.call('HMGET', instruction_key(fields.alert, fields.account), 'admitted_at', 'orders')
-  return is_suspect(known[1]) and (known[2] or '') == ''
+local function may_have_traded(fields)
+  local known = redis.call('HMGET', instruction_key(fields.alert, fields.account), 'epoch', 'orders')
+  return must_be_looked_up(known[1], known[2])
 end
 
 local function expire_behind_head(lane)
@@ -86,7 +86,7 @@ local function expire_behind_head(lane)
     local fields = fields_of(entries[n])
     if not is_readable(fields) then
       dead_letter_unreadable(lane, lane_key, entries[n])
-    elseif tonumber(fields.deadline) <= NOW and not must_be_looked_up(fields) then
+    elseif tonumber(fields.deadline) <= NOW and not may_have_traded(fields) then
       finish(lane, lane_key, entries[n][1], fields, 'EXPIRED', 'too_old', 'behind a head that waits', keep_dead, keep_dead)
       expired = expired + 1
     end

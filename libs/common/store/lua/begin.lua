@@ -158,7 +158,7 @@ return answer_each((#KEYS - 8) / 4, function(i)
   if head ~= entry then return {'STATE'} end
   local known = redis.call('HMGET', order_key, 'state', 'attempt', 'nonce', 'expires_at', 'granted', 'cleared')
   local key = instruction_key(fields.alert, fields.account)
-  local of_head = redis.call('HMGET', key, 'admitted_at', 'slot')
+  local of_head = redis.call('HMGET', key, 'epoch', 'slot')
   if is_suspect(of_head[1]) and not is_cleared(known[6]) then return {'STATE'} end
   if known[1] == 'SENDING' and known[2] == attempt and known[3] == nonce then
     renew_lease(token, holder)

@@ -4,12 +4,14 @@
 -- still execute, or that another attempt has followed, would be wrong. Needs no token: whoever holds the lane finds the
 -- order moved and opens it again.
 --
--- An order whose instruction was given up is decided too, so that a replay knows what became of it.
+-- An order whose instruction was given up is decided too, so that a replay knows what became of it. So is one that rested
+-- when it was found after Redis came back, and of which nobody knows what it was: nobody follows it, and its venue may
+-- forget it. The venue had it once, so it is never sent again.
 --
 -- KEYS[9]  order HASH
 -- ARGV[2]  client order id
 -- ARGV[3]  attempt that was looked at
--- ARGV[4]  FILLED | CANCELED (a part was filled) | NOT_EXECUTED
+-- ARGV[4]  FILLED | CANCELED (a part was filled, or nothing of what rested) | NOT_EXECUTED
 -- ARGV[5]  nonce of the decision
 -- ARGV[6]  margin ms after its expiry in which a request may still show up
 -- ARGV[7]  answer: the encoded report, or '' of NOT_EXECUTED
@@ -27,10 +29,12 @@ local order_key, order, attempt, state, nonce = KEYS[9], ARGV[2], ARGV[3], ARGV[
 local margin, answer, filled, detail, note = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 
 local known = redis.call('HMGET', order_key, 'state', 'attempt', 'expires_at', 'alert', 'account', 'lane', 'market',
-  'decided')
+  'decided', 'plan')
 if not known[1] then return {'NONE'} end
 if known[8] == nonce then return {'DONE'} end
-if known[2] ~= attempt or not AMBIGUOUS[known[1]] then
+local is_unfollowed = RESTING[known[1]] and not known[9] and not redis.call('ZSCORE', FOLLOWING, order)
+local is_open = AMBIGUOUS[known[1]] or (is_unfollowed and state ~= 'NOT_EXECUTED')
+if known[2] ~= attempt or not is_open then
   return {'STATE', known[1], known[2] or '0'}
 end
 local early = (tonumber(known[3]) or 0) + margin - NOW

@@ -75,23 +75,36 @@ local function memory()
   return used, figure('total_system_memory')
 end
 
-local SUSPECT_AT, SUSPECT_UNTIL
+local EPOCH, SUSPECT_UNTIL
 
--- Whether Redis may have forgotten an order of an instruction, which left before it came back without its newest
--- writes; see `incarnate`. Read once: a script that runs sees one Redis.
-local function is_suspect(admitted_at)
-  if not SUSPECT_AT then
-    local marks = redis.call('HMGET', META, 'suspect_at', 'suspect_until')
-    SUSPECT_AT, SUSPECT_UNTIL = tonumber(marks[1] or '') or -1, tonumber(marks[2] or '') or 0
+-- Whether Redis may have forgotten an order of an instruction, by the epoch it was admitted in: one that left before
+-- Redis came back without its newest writes; see `incarnate`. Read once: a script that runs sees one Redis.
+local function is_suspect(epoch)
+  if not EPOCH then
+    local marks = redis.call('HMGET', META, 'epoch', 'suspect_until', 'suspect_window')
+    EPOCH = tonumber(marks[1] or '') or 0
+    -- The return is past, so the last request is over within a window: also where the clock has stepped back since.
+    SUSPECT_UNTIL = math.min(tonumber(marks[2] or '') or 0, NOW + (tonumber(marks[3] or '') or 0))
   end
-  return (tonumber(admitted_at or '') or 0) <= SUSPECT_AT
+  return (tonumber(epoch or '') or 0) < EPOCH
 end
 
 -- Whether an order of a suspect instruction is looked up, or was, for what the newest return of Redis may have lost.
-local function is_cleared(cleared) return tonumber(cleared or '') == SUSPECT_AT end
+local function is_cleared(cleared) return tonumber(cleared or '') == EPOCH end
 
 -- The states of an order that another attempt may have followed, of which Redis does not know.
 local function may_lack_attempts(state) return not state or state == 'NOT_EXECUTED' or AMBIGUOUS[state] end
+
+-- Whether an instruction may not end yet: Redis may have forgotten an order of it, which was not looked up.
+local function must_be_looked_up(epoch, orders)
+  if not is_suspect(epoch) then return false end
+  if (orders or '') == '' then return true end
+  for order in string.gmatch(orders, '%S+') do
+    local known = redis.call('HMGET', PREFIX .. 'order:' .. order, 'state', 'cleared')
+    if may_lack_attempts(known[1]) and not is_cleared(known[2]) then return true end
+  end
+  return false
+end
 
 local function token_of(fence)
   local bar = fence and string.find(fence, '|', 1, true)
@@ -333,10 +346,10 @@ local function hand_out(lane, lane_key, token)
   local id, fields = head_of(lane, lane_key)
   if not id then return close_lane(lane, lane_key, token) end
   local key = instruction_key(fields.alert, fields.account)
-  local known = redis.call('HMGET', key, 'plan', 'orders', 'lost_holders', 'admitted_at')
+  local known = redis.call('HMGET', key, 'plan', 'orders', 'lost_holders', 'admitted_at', 'epoch')
   redis.call('HSET', key, 'state', 'ACTIVE', 'running', token)
   local answer = {'HEAD', id, fields.alert, fields.account, fields.version, fields.body, fields.deadline, text(NOW),
-    known[1] or '', known[3] or '0', known[4] or '0', is_suspect(known[4]) and '1' or '0'}
+    known[1] or '', known[3] or '0', known[4] or '0', is_suspect(known[5]) and '1' or '0'}
   for order in string.gmatch(known[2] or '', '%S+') do
     local state = redis.call('HMGET', PREFIX .. 'order:' .. order, 'state', 'attempt', 'expires_at', 'misses', 'answer',
       'cleared')

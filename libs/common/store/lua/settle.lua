@@ -40,16 +40,11 @@ return answer_each((#KEYS - 8) / 2, function(i)
     if not ends_order and known[1] ~= order_state then return {'STATE'} end
   end
   local is_given_up = state == 'DEAD' and reason == 'outcome_unknown'
-  local known = redis.call('HMGET', instruction_key(fields.alert, fields.account), 'orders', 'admitted_at')
-  local must_be_clear = reason ~= 'malformed' and is_suspect(known[2])
-  if must_be_clear and (known[1] or '') == '' then return {'STATE'} end
+  local known = redis.call('HMGET', instruction_key(fields.alert, fields.account), 'orders', 'epoch')
+  if reason ~= 'malformed' and must_be_looked_up(known[2], known[1]) then return {'STATE'} end
   for one in string.gmatch(known[1] or '', '%S+') do
     local found = order_state
-    if one ~= order or order_state == '' or must_be_clear then
-      local held = redis.call('HMGET', PREFIX .. 'order:' .. one, 'state', 'cleared')
-      if must_be_clear and may_lack_attempts(held[1]) and not is_cleared(held[2]) then return {'STATE'} end
-      if one ~= order or order_state == '' then found = held[1] end
-    end
+    if one ~= order or order_state == '' then found = redis.call('HGET', PREFIX .. 'order:' .. one, 'state') end
     if AMBIGUOUS[found] and not is_given_up then return {'STATE'} end
   end
   finish(lane, lane_key, entry, fields, state, reason, detail, KEEP, KEEP_DEAD, answer, order, order_state)

@@ -25,7 +25,7 @@ class Died(BaseException):
 
 
 async def incarnate(rig: WorkerRig, run_id: str, *, keeps_all: bool = False) -> None:
-    args = [str(rig.clock.now_ms()), run_id, "1" if keeps_all else "0", "0", str(LEASE_MS), ""]
+    args = [str(rig.clock.now_ms()), run_id, "1" if keeps_all else "0", "0", str(LEASE_MS), "", "0", "0"]
     await Script("incarnate").run(rig.client, rig.keys.fixed, args)
 
 

@@ -104,8 +104,14 @@ async def test_parked_lanes_are_counted_by_what_they_wait_for(store: FilledStore
 async def test_a_suspicion_is_shown_for_as_long_as_a_forgotten_order_may_execute(store: FilledStore) -> None:
     figures = Figures(store.client, store.keys)
     now_ms = (await figures.read()).now_ms
-    await store.client.hset(store.keys.meta, "suspect_until", str(now_ms + 60_000))
+    marks = {"suspect_until": now_ms + 60_000, "suspect_window": 100_000}
+    await store.client.hset(store.keys.meta, mapping=marks)
     assert (await figures.read()).suspect_until_ms == now_ms + 60_000
+
+    # The clock has stepped back since.
+    await store.client.hset(store.keys.meta, mapping={"suspect_window": 6_000})
+    found = await figures.read()
+    assert found.suspect_until_ms == found.now_ms + 6_000
 
     await store.client.hset(store.keys.meta, "suspect_until", str(now_ms - 1))
     assert (await figures.read()).suspect_until_ms is None

@@ -1,10 +1,12 @@
 """A Redis that comes back is met by every new connection, before anything else is called on it."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 
 from libs.common.domain.errors import StoreBarred, StoreUnavailable
 from libs.common.store.client import call, connect, translate
@@ -154,3 +156,165 @@ async def test_a_user_that_may_not_ask_info_is_told_why_it_must(private_redis: R
     with pytest.raises(Exception, match="sent twice") as raised:
         await call(client, "PING")
     assert isinstance(translate(raised.value), StoreBarred)
+
+
+async def test_an_answer_without_a_run_id_says_what_to_do(private_redis: RedisServer, process: Made):
+    class Blind(Incarnations):
+        async def _info(self, connection: AbstractConnection) -> Mapping[str, str]:
+            found = await super()._info(connection)
+            return {name: value for name, value in found.items() if name != "run_id"}
+
+    greeter = Blind(KEYS, durability="everysec", window_ms=WINDOW_MS)
+    client = connect(private_redis.url, timeout_s=5, greet=greeter.greet)
+    for _ in range(2):  # and the connection is not used without
+        with pytest.raises(StoreBarred, match="names no run_id") as raised:
+            await call(client, "PING")
+        assert "Redis itself" in raised.value.remedy
+    await client.aclose()
+
+
+async def test_a_connection_on_which_the_look_broke_is_not_used(private_redis: RedisServer):
+    greeted = 0
+
+    async def greet(_: AbstractConnection) -> None:
+        nonlocal greeted
+        greeted += 1
+        raise KeyError("not an error of redis-py")
+
+    client = connect(private_redis.url, timeout_s=5, connections=1, greet=greet)
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            await call(client, "PING")
+    await client.aclose()
+    assert greeted == 2
+
+
+async def test_a_look_that_is_cancelled_is_made_by_the_next_call(private_redis: RedisServer):
+    started, is_first = asyncio.Event(), True
+    greeter = Incarnations(KEYS, durability="everysec", window_ms=WINDOW_MS)
+
+    async def greet(connection: AbstractConnection) -> None:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            started.set()
+            await asyncio.Event().wait()
+        await greeter.greet(connection)
+
+    client = connect(private_redis.url, timeout_s=5, connections=1, greet=greet)
+    calling = asyncio.create_task(call(client, "PING"))
+    await started.wait()
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    assert await call(client, "HEXISTS", KEYS.meta, "run_id") == 1
+    await client.aclose()
+
+
+def keeps_all(server: RedisServer) -> str | None:
+    with server.client() as client:
+        return client.hget(KEYS.meta, "keeps_all")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("appendfsync", "everysec"), ("no-appendfsync-on-rewrite", "yes")]
+)
+async def test_a_setting_that_changes_while_it_runs_is_seen_by_the_next_look(
+    private_redis: RedisServer, name: str, value: str
+):
+    greeter = Incarnations(KEYS, durability="always", window_ms=WINDOW_MS)
+    client = connect(private_redis.url, timeout_s=5, connections=1, greet=greeter.greet)
+    await greeter.look(client)
+    assert keeps_all(private_redis) == "1"
+    with private_redis.client() as direct:
+        direct.config_set(name, value)
+    await greeter.look(client)
+    assert keeps_all(private_redis) == "0"
+    with private_redis.client() as direct:
+        assert direct.hget(KEYS.meta, "epoch") is None
+        direct.config_set(name, {"everysec": "always", "yes": "no"}[value])
+    # What was answered in between may be lost all the same.
+    await greeter.look(client)
+    assert keeps_all(private_redis) == "0"
+    await client.aclose()
+
+
+async def test_a_redis_that_does_not_fsync_during_rewrites_is_not_trusted_after_a_restart(
+    private_redis: RedisServer, process: Made
+):
+    private_redis.options |= {"appendfsync": "always", "no-appendfsync-on-rewrite": "yes"}
+    private_redis.kill()
+    private_redis.start()
+    client, _ = process(private_redis, durability="always")
+    await call(client, "PING")
+    assert keeps_all(private_redis) == "0"
+
+
+def is_written(info: Mapping[str, Any]) -> bool:
+    return not (info["aof_rewrite_in_progress"] or info["aof_rewrite_scheduled"])
+
+
+async def test_a_replica_that_came_later_and_is_started_as_a_primary_is_not_trusted(redis_binary: Binary):
+    told: list[Incarnated] = []
+    greeter = Incarnations(KEYS, durability="always", window_ms=WINDOW_MS, on_new=told.append)
+    with RedisServer(redis_binary, tcp=True) as primary, RedisServer(redis_binary, tcp=True) as replica:
+        client = connect(primary.url, timeout_s=5, connections=1, greet=greeter.greet)
+        await greeter.look(client)
+        admit_something(primary)
+        with replica.client() as direct:
+            direct.execute_command("REPLICAOF", "127.0.0.1", str(primary.port))
+
+            eventually_sync(lambda: direct.hget(KEYS.meta, "keeps_all") == "1", 20)
+            with primary.client() as old:
+                eventually_sync(lambda: old.info("replication")["connected_slaves"] == 1, 20)
+            await greeter.look(client)
+            eventually_sync(lambda: direct.hget(KEYS.meta, "keeps_all") == "0", 20)
+            # What it was sent at first is in its append-only file once that was rewritten.
+            eventually_sync(lambda: is_written(direct.info("persistence")), 20)
+        primary.kill()
+        replica.kill()
+        replica.start()  # nothing tells it of the primary that it followed
+        again = connect(replica.url, timeout_s=5, connections=1, greet=greeter.greet)
+        await greeter.look(again)
+        await client.aclose()
+        await again.aclose()
+    assert told[-1].suspect_until_ms is not None
+
+
+async def test_an_address_that_leads_back_to_a_server_that_was_cut_off_is_met_as_another(
+    redis_binary: Binary,
+):
+    """Once, whatever many connections and processes that met both come back to it."""
+    told: list[Incarnated] = []
+    ours, others, later = (
+        Incarnations(KEYS, durability="always", window_ms=WINDOW_MS, on_new=told.append) for _ in range(3)
+    )
+
+    async def meet(server: RedisServer, greeter: Incarnations) -> None:
+        client = connect(server.url, timeout_s=5, connections=1, greet=greeter.greet)
+        await call(client, "PING")
+        await client.aclose()
+
+    with RedisServer(redis_binary, tcp=True) as cut_off, RedisServer(redis_binary, tcp=True) as replica:
+        admit_something(cut_off)
+        for greeter in (ours, others):
+            await meet(cut_off, greeter)
+        with replica.client() as direct:
+            direct.execute_command("REPLICAOF", "127.0.0.1", str(cut_off.port))
+            eventually_sync(lambda: direct.hexists(KEYS.meta, "run_id"), 20)
+            direct.execute_command("REPLICAOF", "NO", "ONE")
+        for greeter in (ours, others, ours):
+            await meet(replica, greeter)
+        assert [one.suspect_until_ms is not None for one in told] == [False, True]
+        for greeter in (ours, others, ours):
+            await meet(cut_off, greeter)
+        assert [one.suspect_until_ms is not None for one in told] == [False, True, True]
+        # And to and fro.
+        await meet(replica, ours)
+        await meet(cut_off, ours)
+        assert [one.suspect_until_ms is not None for one in told] == [False, True, True, True, True]
+        # One that never met it before: it met the other in a later epoch.
+        with replica.client() as direct:
+            direct.hincrby(KEYS.meta, "epoch", 5)
+        await meet(replica, later)
+        await meet(cut_off, later)
+        assert [one.suspect_until_ms is not None for one in told[5:]] == [True]

@@ -39,8 +39,8 @@ def test_nothing_is_executed_without_having_been_active():
     assert InstructionState.EXECUTED not in INSTRUCTION_MOVES[InstructionState.QUEUED]
 
 
-def test_an_order_begins_by_being_sent():
-    assert ORDER_MOVES[None] == {OrderState.SENDING}
+def test_an_order_begins_by_being_sent_or_is_known_not_to_exist():
+    assert ORDER_MOVES[None] == {OrderState.SENDING, OrderState.NOT_EXECUTED}
 
 
 def test_only_what_was_certainly_not_executed_is_sent_again():
@@ -50,8 +50,9 @@ def test_only_what_was_certainly_not_executed_is_sent_again():
     }
 
 
-def test_only_the_ambiguous_and_the_refused_become_not_executed():
+def test_only_what_never_was_the_ambiguous_and_the_refused_become_not_executed():
     assert {state for state in ORDER_MOVES if OrderState.NOT_EXECUTED in ORDER_MOVES[state]} == {
+        None,
         *AMBIGUOUS,
         OrderState.REJECTED,
     }

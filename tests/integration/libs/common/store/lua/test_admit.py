@@ -30,6 +30,7 @@ async def test_an_admitted_alert_is_queued_with_a_token_and_a_record(rig: Rig):
         "state": "QUEUED",
         "reason": "admitted",
         "admitted_at": str(START_MS),
+        "epoch": "0",
         "deadline": str(START_MS + 30_000),
         "lane": "desk:BTC",
         "market": "BTC",

@@ -8,7 +8,7 @@ import pytest
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import ClientOrderId
 from libs.common.domain.lifecycle import InstructionState, OrderState
-from libs.common.domain.order import OrderPlan, Side
+from libs.common.domain.order import OrderPlan, OrderReport, Side
 from libs.common.domain.reasons import Reason
 from libs.common.store.decisions import (
     MARGIN_MS,
@@ -173,6 +173,65 @@ async def test_what_is_known_is_not_decided(rig: Rig, state: OrderState):
     rig.redis.hset(rig.keys.order(hold.order_id), "state", state)
     with rig.nothing_written():
         assert await decide(rig, one) == NotOpen(state, 1)
+
+
+async def rests_without_plan(rig: Rig, **fields: str) -> Hold:
+    """Bring an order to where it rests, and nobody knows what it was."""
+    hold = await unknown(rig)
+    come_to_rest(rig, hold, **fields)
+    return hold
+
+
+def come_to_rest(rig: Rig, hold: Hold, **fields: str) -> None:
+    report = codec.ORDER_REPORT.encode(OrderReport(order_id="venue-1", state=OrderState.ACCEPTED)).decode()
+    key = rig.keys.order(hold.order_id)
+    rig.redis.hset(key, mapping={"state": "ACCEPTED", "answer": report, **fields})
+    rig.redis.hdel(key, "plan")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "options", "state"),
+    [(FILLED, {"quantity": Decimal(2)}, OrderState.FILLED), (NOT_EXECUTED, {}, OrderState.CANCELED)],
+)
+async def test_what_rested_and_nobody_can_follow_is_decided_and_never_sent_again(
+    rig: Rig, verdict: Verdict, options: dict[str, Any], state: OrderState
+):
+    hold = await rests_without_plan(rig)
+    assert await decide(rig, await decision(rig, hold, verdict, **options)) == Decided()
+    order = rig.order(hold.order_id)
+    report = codec.ORDER_REPORT.decode(order["answer"].encode())
+    assert order["state"] == report.state == state
+    assert report.filled_quantity == options.get("quantity", 0)
+    assert await rig.begin(hold, attempt=2) == Moved()
+
+
+async def test_what_was_filled_of_an_order_before_it_was_cancelled_stays_filled(rig: Rig):
+    told = OrderReport(order_id="venue-1", state=OrderState.PARTIAL, filled_quantity=Decimal("0.4"))
+    answer = codec.ORDER_REPORT.encode(told).decode()
+    hold = await rests_without_plan(rig, state="PARTIAL", answer=answer)
+    assert await decide(rig, await decision(rig, hold, NOT_EXECUTED)) == Decided()
+    report = codec.ORDER_REPORT.decode(rig.order(hold.order_id)["answer"].encode())
+    assert (report.state, report.filled_quantity) == (OrderState.CANCELED, Decimal("0.4"))
+
+
+@pytest.mark.parametrize("known_by", ["its plan", "who follows it"])
+async def test_what_rests_and_is_followed_is_not_decided(rig: Rig, known_by: str):
+    hold = await rests_without_plan(rig)
+    one = await decision(rig, hold, quantity=Decimal(2))
+    if known_by == "its plan":
+        rig.redis.hset(rig.keys.order(hold.order_id), "plan", codec.ORDER_PLAN.encode(PLAN))
+    else:
+        rig.redis.zadd(rig.keys.following, {hold.order_id: rig.now_ms})
+    with rig.nothing_written():
+        assert await decide(rig, one) == NotOpen(OrderState.ACCEPTED, 1)
+
+
+async def test_what_has_come_to_rest_since_it_was_looked_at_is_not_sent_again(rig: Rig):
+    hold = await unknown(rig)
+    one = await decision(rig, hold, NOT_EXECUTED)
+    come_to_rest(rig, hold)
+    with rig.nothing_written():
+        assert await decide(rig, one) == NotOpen(OrderState.ACCEPTED, 1)
 
 
 async def test_a_word_about_an_earlier_attempt_is_not_taken(rig: Rig):

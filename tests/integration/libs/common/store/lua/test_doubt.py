@@ -1,5 +1,7 @@
 """Heads of which Redis may have forgotten an order: nothing is sent, and nothing ends, before it is looked up."""
 
+from dataclasses import replace
+
 import pytest
 
 from libs.common.domain.ids import client_order_id
@@ -8,6 +10,7 @@ from libs.common.domain.reasons import Reason
 from libs.common.store.head import Head, Moved, Stale
 from libs.common.store.orders import Doubt, Noted, TooEarly
 from tests.integration.libs.common.store.lua.rig import RETENTION, START_MS, Hold, Rig
+from tests.integration.libs.common.store.lua.test_replay import replay
 from tests.support.rollback import Rollback
 
 WINDOW_MS = 6_000
@@ -15,7 +18,7 @@ WINDOW_MS = 6_000
 
 async def come_back(rig: Rig, run_id: str = "b") -> None:
     """Let Redis come back as another start, which may lack its newest writes."""
-    await rig.run("incarnate", [], [run_id, "0", "0", str(WINDOW_MS), ""])
+    await rig.run("incarnate", [], [run_id, "0", "0", str(WINDOW_MS), "", "0", "0"])
 
 
 def doubt_of(hold: Hold, *, leg: int = 0, plan: bytes = b"") -> Doubt:
@@ -47,7 +50,7 @@ async def end(rig: Rig, hold: Hold) -> None:
 async def test_a_head_from_before_is_handed_out_as_suspect_and_one_from_after_is_not(rig: Rig):
     before = await suspect(rig)
     assert before.head.is_suspect
-    rig.now_ms += 1
+    rig.now_ms -= 3_600_000  # whatever the clock says
     after = await rig.hold("ETH")
     assert not after.head.is_suspect
     await rig.go(after)
@@ -107,6 +110,21 @@ async def test_a_doubted_order_is_found_sending_until_the_last_forgotten_request
     assert await rig.resolve(hold, None) == Noted(1)
     assert await rig.resolve(hold, OrderState.NOT_EXECUTED) == Noted(0)
     await rig.go(hold, attempt=2)
+
+
+@pytest.mark.parametrize("before", [None, OrderState.SENDING])
+async def test_of_what_never_comes_to_an_order_none_is_looked_up(rig: Rig, before: OrderState | None):
+    hold = await suspect(rig)
+    if before is not None:
+        await doubt(rig, hold)
+        await come_back(rig, "c")
+    impossible = replace(doubt_of(hold), may_exist=False)
+    head = await rig.do(rig.orders(hold.holder).doubt.submit(impossible))
+    assert isinstance(head, Head)
+    [order] = head.orders
+    assert (order.state, order.is_cleared) == (OrderState.NOT_EXECUTED, True)
+    await rig.settle(hold, InstructionState.EXECUTED, reason=Reason.CANCELED, order=None)
+    assert rig.instruction(hold.head.alert_id)["state"] == "EXECUTED"
 
 
 async def test_a_doubt_told_again_changes_nothing(rig: Rig):
@@ -183,6 +201,24 @@ async def test_a_second_fail_over_puts_it_in_doubt_again(rig: Rig):
     assert order.expires_at_ms == rig.now_ms + WINDOW_MS
 
 
+async def test_a_clock_that_steps_back_does_not_make_a_doubt_longer_than_a_request(rig: Rig):
+    hold = await suspect(rig)
+    rig.now_ms -= 3_600_000
+    head = await doubt(rig, hold)
+    assert isinstance(head, Head)
+    assert [order.expires_at_ms for order in head.orders] == [rig.now_ms + WINDOW_MS]
+
+
+async def test_two_returns_at_one_time_both_put_it_in_doubt(rig: Rig):
+    hold = await suspect(rig)
+    await doubt(rig, hold)
+    assert (await rig.begin(hold, attempt=2)) == Moved()
+    await come_back(rig, "c")
+    head = await rig.open(hold.held)
+    assert isinstance(head, Head)
+    assert [(order.attempt, order.is_cleared) for order in head.orders] == [(1, False)]
+
+
 async def test_a_stale_holder_doubts_nothing(rig: Rig):
     hold = await suspect(rig)
     await rig.open(hold.held, "b")
@@ -210,6 +246,25 @@ async def test_what_may_have_traded_does_not_expire_behind_a_waiting_head(rig: R
     found = await rig.upkeep.audit(keep_dead_ms=RETENTION.replayable_ms)
     assert found.expired == 0
     assert rig.instruction(behind)["state"] == "QUEUED"
+
+
+async def test_nor_does_one_whose_known_attempt_another_may_have_followed(rig: Rig):
+    await come_back(rig, "a")
+    first = await rig.hold()
+    await rig.go(first)
+    await rig.settle(
+        first, InstructionState.REJECTED, reason=Reason.VENUE_REJECTED, order=OrderState.REJECTED
+    )
+    [(letter, _)] = rig.redis.xrange(rig.keys.dead)
+    await rig.admit(max_age_ms=3_600_000)
+    await replay(rig, letter, max_age_ms=1_000)
+    hold = await rig.take()
+    await come_back(rig)
+    await rig.park(hold)
+    rig.now_ms += 2_000
+    found = await rig.upkeep.audit(keep_dead_ms=RETENTION.replayable_ms)
+    assert found.expired == 0
+    assert rig.instruction(first.head.alert_id)["state"] == "QUEUED"
 
 
 async def test_an_order_that_executed_in_what_was_lost_is_not_sent_again(rig: Rig):
