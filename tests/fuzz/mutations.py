@@ -274,7 +274,7 @@ _ALL: Final = (
     ),
     Mutation(
         "a fail-over is trusted to have lost nothing", "prelude",
-        "return (tonumber(admitted_at or '') or 0) <= SUSPECT_AT", "return false", FUZZ,
+        "return (tonumber(epoch or '') or 0) < EPOCH", "return false", FUZZ,
     ),
     Mutation(
         "one bad item fails its flight", "prelude", "local ok, answer = pcall(item, i)",
