@@ -43,7 +43,9 @@ class Evidence:
     """Lane -> alert ids as they were queued."""
     shown: Shown
 
-    def executions(self, kinds: Sequence[str] = ("plain", "target", "hasty")) -> Iterator[Mapping[str, Any]]:
+    def executions(
+        self, kinds: Sequence[str] = ("plain", "limited", "target", "hasty")
+    ) -> Iterator[Mapping[str, Any]]:
         """Return those of this stretch's alerts."""
         ids = {one.alert_id for one in self.sent if one.symbol.kind in kinds}
         return (entry for entry in self.ledger if entry["alert_id"] in ids)
@@ -85,6 +87,7 @@ def _answers(evidence: Evidence) -> Iterator[Violation]:
 def _states(evidence: Evidence) -> Iterator[Violation]:
     ends = {
         "plain": {"EXECUTED"},
+        "limited": {"EXECUTED"},
         "target": {"EXECUTED", "SKIPPED"},
         "hasty": {"EXECUTED", "EXPIRED"},
     }

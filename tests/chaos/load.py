@@ -24,8 +24,9 @@ RESENT: Final = 0.04
 
 GIVE_UP_S: Final = 90.0
 
-SLOWEST_S: Final = {"target": 2.5}
-"""Between two alerts of such a symbol at least: after a fill the position is not believed for as long as look-ups lag."""
+SLOWEST_S: Final = {"limited": 0.5, "target": 2.5}
+"""Between two alerts of such a symbol at least, so that their lanes keep up: limits let no more through, and after a fill
+the position is not believed for as long as look-ups lag."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,13 @@ class Symbol:
 
     name: str
     kind: str
-    """`plain`: one order each. `target`: whatever leads to a position. `hasty`: old after seconds."""
+    """`plain`: one order each. `limited`: the same behind a rate limit. `target`: whatever leads to a position.
+    `hasty`: old after seconds."""
 
 
 SYMBOLS: Final[Sequence[Symbol]] = (
     *(Symbol(f"S{number:02}", "plain") for number in range(1, 13)),
-    *(Symbol(name, "plain") for name in LIMITED),
+    *(Symbol(name, "limited") for name in LIMITED),
     *(Symbol(f"T{number:02}", "target") for number in range(1, 5)),
     *(Symbol(f"H{number:02}", "hasty") for number in range(1, 4)),
 )
