@@ -13,7 +13,7 @@ from tests.chaos.world import World
 from tests.support.eventually import eventually
 
 SEED = 20_261
-SECONDS = 75.0
+SECONDS = 45.0
 
 
 @pytest.fixture

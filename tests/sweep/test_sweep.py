@@ -14,7 +14,7 @@ from tests.sweep.scenario import Result, Verdict
 from tests.sweep.steps import choose, scenarios
 
 SEED: Final = 5
-SHARE: Final = 8
+SHARE: Final = 5
 """Scenarios of each group."""
 
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
