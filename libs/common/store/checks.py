@@ -112,7 +112,8 @@ async def read_server(client: Redis, durability: str) -> ServerFacts:
         used_bytes=int(info.get("used_memory", 0)) - uncounted_bytes,
         limit_bytes=limit_bytes,
         machine_bytes=int(info.get("total_system_memory", 0)),
-        restores_all=await _restores_all(client),
+        # Of a managed server nobody here can change it, and one whose data may be lost is not asked.
+        restores_all=await _restores_all(client) if durability in _KEPT_BY else None,
     )
 
 

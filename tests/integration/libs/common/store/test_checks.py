@@ -192,6 +192,7 @@ async def test_a_server_whose_default_user_may_not_play_everything_back_is_refus
         direct.execute_command("ACL", "SETUSER", "default", "reset", *rules.split())
     client = connect(private_redis.url.replace("unix://", "unix://tester:word@"), timeout_s=5)
     try:
+        await check_server(client, "declared")
         if is_kept:
             await check_server(client, "always")
         else:
