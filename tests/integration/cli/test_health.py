@@ -195,7 +195,8 @@ def test_a_check_tells_whether_redis_has_room_for_alerts(
     verdict: str,
     code: int,
 ) -> None:
-    monkeypatch.setenv("DESK_SECRET", "x")
+    for name in ("DESK_SECRET", "WEBHOOK_SECRET"):
+        monkeypatch.setenv(name, "x" * 20)
     with redis_server.client() as client:
         use_memory(client, share)
 
