@@ -86,9 +86,12 @@ class Recovery:
             StoreUnavailable: The lane is lost.
         """
         head, plan = work.head, b""
-        if head.plan:
+        order = order_of(head, leg)
+        # Planned anew, it may have left as another than the one on record.
+        may_be_another = leg == 0 and order is not None and order.state is OrderState.NOT_EXECUTED
+        if head.plan and not may_be_another:
             plan = _plan_of_leg(head, leg)
-        elif not head.orders:
+        elif may_be_another or not head.orders:
             try:
                 remade = await self._planner.remake(work)
             except LookUpUnavailable as error:

@@ -35,7 +35,7 @@ SCRIPTS: Final = {
 }
 """What each runs."""
 
-CHECKS: Final = "info config|get acl|getuser"
+CHECKS: Final = "info config|get acl|dryrun"
 TABLES: Final = "multi exec hget hgetall"
 READING: Final = (
     f"{CHECKS} {TABLES} time get hmget hscan mget scan xinfo|consumers xlen xrange xread xrevrange zrange"

@@ -12,7 +12,7 @@ from redis.exceptions import (
 )
 
 from libs.common.domain.errors import ConfigError, StoreUnavailable
-from libs.common.store.client import call, translate
+from libs.common.store.client import translate
 
 OLDEST: Final = (6, 2)
 UNKNOWN: Final = "unknown"
@@ -22,9 +22,33 @@ FSYNC_SETTINGS: Final = "*appendfsync*"
 """What CONFIG GET is asked for: `appendfsync` and `no-appendfsync-on-rewrite`. Redis 6.2 takes only one pattern."""
 
 RESTORES_LITTLE: Final = (
-    "Redis' default user may not run every command, as which Redis plays its append-only file back"
+    "Redis plays its append-only file back as its default user, which may not run what is in it"
 )
 RESTORE_ALL: Final = "set `user default off ~* &* +@all`, or a restart loses what was acknowledged; off is enough to keep others out"
+
+_KEY: Final = "bascule:{s0}:probe"
+
+PLAYED_BACK: Final[tuple[tuple[str, ...], ...]] = (
+    ("MULTI",),
+    ("EXEC",),
+    ("SET", _KEY, "1"),
+    ("DEL", _KEY),
+    ("PEXPIREAT", _KEY, "1"),
+    ("PERSIST", _KEY),
+    ("INCRBY", _KEY, "1"),
+    ("HSET", _KEY, "f", "1"),
+    ("HDEL", _KEY, "f"),
+    ("HINCRBY", _KEY, "f", "1"),
+    ("ZADD", _KEY, "1", "m"),
+    ("ZREM", _KEY, "m"),
+    ("XADD", _KEY, "*", "f", "1"),
+    ("XDEL", _KEY, "1-1"),
+    ("XTRIM", _KEY, "MAXLEN", "1"),
+    ("XACK", _KEY, "g", "1-1"),
+    ("XCLAIM", _KEY, "g", "c", "0", "1-1"),
+    ("XGROUP", "CREATE", _KEY, "g", "$"),
+)
+"""What we write, as it stands in the append-only file."""
 
 _KEPT_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "always": ("always",),
@@ -52,8 +76,8 @@ class ServerFacts:
     machine_bytes: int
     """All memory of the server's machine; 0 where it does not say."""
     restores_all: bool | None = None
-    """Whether its `default` user may run everything, as which it plays its append-only file back; None where it does not
-    say."""
+    """Whether its `default` user, as which it plays its append-only file back, may run what is in it; None where it does
+    not say."""
 
     @property
     def version_text(self) -> str:
@@ -144,27 +168,21 @@ async def check_server(client: Redis, durability: str) -> ServerFacts:
 
 
 async def _restores_all(client: Redis) -> bool | None:
-    """Return whether a restart brings everything back.
+    """Return whether a restart brings everything back; None where it does not say.
 
     Redis 7 plays back what scripts wrote as transactions of its `default` user, and leaves out, without a word, those that
-    this user may not run, be it on or off.
+    this user may not run, be it on or off. Whether it may can be asked since that version too.
     """
+    pipeline = client.pipeline(transaction=False)
+    for command, *rest in PLAYED_BACK:
+        pipeline.execute_command("ACL", "DRYRUN", "default", command, *rest)
     try:
-        answer = await call(client, "ACL", "GETUSER", "default")
-    except ConnectionError as error:
-        raise translate(error) from error
-    except ResponseError:  # barred: a managed server, or an ACL
-        return None
+        answers = await pipeline.execute(raise_on_error=False)
     except (RedisError, OSError) as error:
         raise translate(error) from error
-    fields = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
-    # A text since Redis 7, a list before.
-    keys = (
-        fields[b"keys"].split()
-        if isinstance(fields[b"keys"], bytes)
-        else [b"~" + key for key in fields[b"keys"]]
-    )
-    return b"~*" in keys and bytes(fields[b"commands"]) == b"+@all"
+    if any(isinstance(answer, RedisError) for answer in answers):
+        return None  # barred, or older than that
+    return all(_plain(answer) == "OK" for answer in answers)
 
 
 async def _durability(client: Redis, *, is_aof_on: bool, configured: str) -> str:

@@ -7,6 +7,9 @@
 -- The attempt that is assumed is the one after the last known. Nobody owns it: "certainly never sent" counts from
 -- nobody. An order whose end is known stays as it is. A call sent again changes nothing and hands the head out again.
 --
+-- A first order that was not executed may have been planned anew since, under the same id: its plan on record may not be
+-- that of the order that left, and is forgotten.
+--
 -- An instruction that never comes to an order gets one that was not executed, so that it is known to be looked into.
 --
 -- KEYS[9..]  per item: lane stream, order HASH
@@ -41,6 +44,11 @@ return answer_each((#KEYS - 8) / 2, function(i)
       'account', fields.account, 'lane', lane, 'market', market, 'cleared', text(EPOCH))
     if not known[5] then redis.call('HSET', order_key, 'signed_at', text(NOW)) end
     redis.call('PERSIST', order_key)
+    if known[1] == 'NOT_EXECUTED' and string.match(of_head[2] or '', '^%S+') == order then
+      redis.call('HDEL', order_key, 'plan')
+      redis.call('HDEL', key, 'plan')
+      known[6], of_head[3] = nil, nil
+    end
     local extra = {'attempts', text(attempt)}
     local function add(name, value) extra[#extra + 1], extra[#extra + 2] = name, value end
     if plan ~= '' and not known[6] then redis.call('HSET', order_key, 'plan', plan) end

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from libs.common.domain.alert import Action, QuantityUnit
-from libs.common.domain.errors import BrokerUnavailable, LookUpUnavailable
+from libs.common.domain.errors import BrokerThrottled, BrokerUnavailable, LookUpUnavailable
 from libs.common.domain.ids import AlertId, ClientOrderId, Market
 from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.domain.lifecycle import OrderState
@@ -260,3 +260,31 @@ async def test_a_suspect_head_whose_plan_nobody_can_read_is_given_up_once_no_ord
         await decide(rig, second(alert), Verdict.FILLED, quantity=Decimal(3))
     await rig.run_to_rest(rig.worker("b"))
     assert rig.ended(alert) == ("DEAD", "poison")
+
+
+async def test_a_plan_that_was_made_anew_in_what_was_lost_is_not_gone_by(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    moves_position(broker)
+    broker.positions[BTC] = Decimal(-2)
+    await incarnate(rig, "a")
+    broker.then(is_throttled)
+    alert = await rig.admit(**FLIP, max_age_ms=60_000)
+    await worker.run_lane()
+    rollback = Rollback(rig.redis)
+    rollback.keep()
+    # A stop at the venue closed it meanwhile: what then opens goes by the id of what was to close.
+    broker.positions[BTC] = Decimal(0)
+    await rig.run_to_rest()
+    assert broker.executed == [rig.order_id(alert)]
+
+    await lose_all_since(rig, rollback)
+    await rig.promote()
+    await rig.run_to_rest(rig.worker("b"))
+
+    assert broker.executed == [rig.order_id(alert)]
+    assert rig.ended(alert) == ("DEAD", "outcome_unknown")
+
+
+async def is_throttled(broker: ScriptedBroker, request: OrderRequest) -> OrderReport:
+    raise BrokerThrottled("slow down", retry_after_ms=1_000)

@@ -145,7 +145,19 @@ async def test_the_attempt_after_the_last_known_is_doubted(rig: Rig):
     head = await doubt(rig, hold)
     assert isinstance(head, Head)
     assert [(order.state, order.attempt) for order in head.orders] == [(OrderState.SENDING, 2)]
-    assert head.plan == b'{"plan":1}'
+
+
+@pytest.mark.parametrize("told_again", [b"", b'{"plan":2}'])
+async def test_what_a_first_order_was_that_was_not_executed_is_forgotten(rig: Rig, told_again: bytes):
+    await come_back(rig, "a")
+    hold = await rig.hold()
+    await rig.go(hold)
+    await rig.resolve(hold, OrderState.NOT_EXECUTED, nonce="nonce-1")
+    await come_back(rig)
+    head = await rig.do(rig.orders(hold.holder).doubt.submit(replace(doubt_of(hold), plan=told_again)))
+    # Planned anew in what was lost, another may have left under its id.
+    assert isinstance(head, Head)
+    assert head.plan == told_again
 
 
 @pytest.mark.parametrize("state", [OrderState.SENDING, OrderState.UNKNOWN])
