@@ -7,6 +7,9 @@ from typing import Final
 
 from tests.chaos.world import ACCOUNTS, World
 from tests.e2e.commands import bascule
+from tests.support.eventually import eventually
+
+LONGEST_S: Final = 60.0
 
 SCOPES: Final[Sequence[tuple[str, ...]]] = (
     (),
@@ -25,11 +28,12 @@ async def halted(world: World, rng: Random) -> bool:
         ).code == 0
         await asyncio.sleep(rng.uniform(0.5, 4.0))
         # Whether or not it was told, it may be set.
-        while (await bascule(world.bridge, "resume", *scope)).code != 0 and await _is_set(world):
-            await asyncio.sleep(0.5)
+        await eventually(lambda: _is_lifted(world, scope), LONGEST_S, 0.5, "the halt is lifted")
     return was_halted
 
 
-async def _is_set(world: World) -> bool:
+async def _is_lifted(world: World, scope: tuple[str, ...]) -> bool:
+    if (await bascule(world.bridge, "resume", *scope)).code == 0:
+        return True
     listed = await bascule(world.bridge, "halts", "--json")
-    return listed.code != 0 or bool(listed.data)
+    return listed.code == 0 and not listed.data

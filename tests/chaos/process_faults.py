@@ -1,7 +1,6 @@
 """What befalls one process of ours, its machine or its way to Redis."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.chaos.failpoints import POINTS, Command
 from tests.chaos.world import LEASE_S, Process, World
+from tests.support.eventually import eventually
 
 if TYPE_CHECKING:
     from tests.chaos.faults import Deed
@@ -237,9 +237,7 @@ async def _drain(process: Process) -> None:
 
 
 async def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        if condition():
-            return True
-        await asyncio.sleep(0.01)
-    return False
+    try:
+        return await eventually(condition, timeout_s, 0.01)
+    except AssertionError:
+        return False

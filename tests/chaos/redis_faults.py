@@ -74,9 +74,7 @@ async def disk_full(world: World, rng: Random) -> bool:
             await asyncio.sleep(rng.uniform(1.0, 4.0))
         finally:
             ballast.unlink()
-        if world.server.is_running:
-            await asyncio.sleep(0.2)
-        if not world.server.is_running:
+        if not world.server.is_running:  # else it may still end itself; the supervisor sees to that
             _start(world)
     return True
 

@@ -18,6 +18,7 @@ from tests.chaos.measures import Measures, measure
 from tests.chaos.world import World, now_ms
 from tests.e2e.commands import bascule
 from tests.e2e.ledger import Event, journal
+from tests.support.eventually import eventually
 from tests.support.processes import ENDED
 
 REST_S: Final = 180.0
@@ -148,16 +149,20 @@ class Chaos:
             process.proxy.pass_through()
             if process.is_wanted:
                 await world.wait_ready(process)
-        deadline_s = time.monotonic() + REST_S
-        while True:
+
+        async def is_at_rest() -> bool:
             states = await asyncio.to_thread(world.bridge.state_counts)
             still_open = {state: count for state, count in states.items() if state not in ENDED}
             left = {name: found for name, found in leftovers(world).items() if found}
-            if not still_open and not left:
-                return []
-            if time.monotonic() > deadline_s:
-                return [Violation("everything ends", f"{still_open}, {str(left)[:500]}")]
-            await asyncio.sleep(0.25)
+            assert not still_open, str(still_open)
+            assert not left, str(left)[:500]
+            return True
+
+        try:
+            await eventually(is_at_rest, REST_S, 0.25)
+        except AssertionError as error:
+            return [Violation("everything ends", str(error))]
+        return []
 
     async def _evidence(self, sent: Sequence[Sent], events: Sequence[Event], began_ms: int) -> Evidence:
         queued: dict[str, list[str]] = {}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from tests.chaos.failpoints import CONTROL, Command, write_command
+from tests.support.eventually import eventually
 from tests.support.ports import free_port
 from tests.support.processes import SECRET, VENUE_SECRET, Bridge, Service, merge
 from tests.support.proxy import Proxy
@@ -230,12 +231,10 @@ class World:
 
     async def wait_ready(self, process: Process, timeout_s: float = 30.0) -> bool:
         """Wait until it is ready; returns whether it became so."""
-        deadline_s = time.monotonic() + timeout_s
-        while time.monotonic() < deadline_s:
-            if await process.answers():
-                return True
-            await asyncio.sleep(0.05)
-        return False
+        try:
+            return await eventually(process.answers, timeout_s, 0.05)
+        except AssertionError:
+            return False
 
     def note_redis_back(self) -> None:
         """Note that Redis answers again after it had been killed."""

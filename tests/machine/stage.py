@@ -1,7 +1,6 @@
 """Everything there is in one run of the machine: Redis, processes, senders, a venue; and how it comes to rest."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from tests.fuzz.worker import FLIP, KILLER, POISON_LIMIT, RETENTION
 from tests.machine.watch import LOOK, Watch
 from tests.machine.wire import Wire
 from tests.machine.worker import MOST_RESTING, Hand, Process, Step, report_of
+from tests.support.eventually import eventually_sync
 from tests.support.redis_server import RedisServer
 from tests.support.rollback import Rollback
 
@@ -463,7 +463,12 @@ class Stage:
 
     def let_ids_move_on(self) -> None:
         """Wait for the next millisecond: ids of a stream that was made anew could be those of its old entries."""
-        time.sleep(0.002)
+        began = self._redis_ms()
+        eventually_sync(lambda: self._redis_ms() > began, 1.0, 0.0001, "Redis' clock moves on")
+
+    def _redis_ms(self) -> int:
+        seconds, micros = self.direct.time()
+        return int(seconds) * 1_000 + int(micros) // 1_000
 
     def _incarnate(self) -> None:
         """Make the first call of a connection to another start of Redis."""
