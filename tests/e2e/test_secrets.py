@@ -8,20 +8,18 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import html
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, quote_plus, unquote, unquote_plus, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 import httpx
 import pytest
@@ -29,6 +27,7 @@ import pytest
 from libs.common.policy.authentication import hash_secret
 from libs.common.wire.dialects.catalogue import BY_NAME
 from tests.e2e.commands import Outcome, bascule
+from tests.e2e.secret_hunt import PART, Hunt, peeled
 from tests.support import http_client
 from tests.support.children import spawn
 from tests.support.dialect_bodies import rendered
@@ -73,64 +72,13 @@ WRONG: Final = {
     "wrong token of the relay": "Xw8wrongTokenOfRelay12",
     "wrong signature": "Xw9wrongSignature12345",
 }
-PART: Final = 12
-"""So much of a secret's beginning or end is as bad as the whole."""
-
 REDIS_PASSWORD: Final = KNOWN["password of Redis"]
 PREFIX: Final = "bascule:{s0}:"
-
-_ESCAPES: Final = re.compile(r"\\+u([0-9a-fA-F]{4})")
-_BYTES: Final = re.compile(r"((?:\\x[0-9a-fA-F]{2})+)")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 # The search
 # ----------------------------------------------------------------------------------------------------------------------
-
-
-class Hunt:
-    """Finds secrets, and large parts of them, however they are written."""
-
-    def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._forms = {form: name for name, secret in secrets.items() for form in forms(secret)}
-        alternatives = sorted(map(re.escape, self._forms), key=len, reverse=True)
-        self._pattern = re.compile("|".join(alternatives))
-
-    def find(self, text: str | bytes) -> set[str]:
-        """Return the names of the secrets that a text shows."""
-        plain = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
-        return {self._forms[form] for one in peeled(plain) for form in self._pattern.findall(one)}
-
-
-def forms(secret: str) -> set[str]:
-    """Return how a secret, its beginning and its end may be written."""
-    found: set[str] = set()
-    for part in {secret, secret[:PART], secret[-PART:]}:
-        raw = part.encode()
-        found |= {part, repr(part)[1:-1], html.escape(part), raw.hex(), raw.hex().upper()}
-        found |= {json.dumps(part)[1:-1], json.dumps(part, ensure_ascii=False)[1:-1]}
-        found |= {quote(part), quote(part, safe=""), quote_plus(part)}
-        # Anywhere in a longer text, whatever stands before and behind.
-        for ahead in range(3):
-            coded = base64.b64encode(b"\0" * ahead + raw)
-            whole = coded[(0, 2, 3)[ahead] : (ahead + len(raw)) * 8 // 6].decode()
-            found |= {whole, whole.replace("+", "-").replace("/", "_")}
-    return found
-
-
-def peeled(text: str) -> Iterator[str]:
-    """Yield a text as it is, and with one layer after the other of what escapes it taken off."""
-    seen: set[str] = set()
-    for _ in range(4):
-        for form in (text, unquote(text), unquote_plus(text)):
-            if form not in seen:
-                seen.add(form)
-                yield form
-        text = _BYTES.sub(
-            lambda found: bytes.fromhex(found[1].replace("\\x", "")).decode(errors="replace"), text
-        )
-        text = _ESCAPES.sub(lambda found: chr(int(found[1], 16)), text)
-        text = text.replace("\\\\", "\\").replace('\\"', '"').replace("\\/", "/")
 
 
 @pytest.mark.parametrize("name", KNOWN)
