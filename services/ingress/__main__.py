@@ -82,7 +82,9 @@ async def main(service: Service) -> None:
         clock,
     )
     counts = ServerMetrics(service.registry)
-    server = HttpServer(app, ingress.host, ingress.port, drain_s=DRAIN_S, metrics=counts)
+    server = HttpServer(
+        app, ingress.host, ingress.port, drain_s=DRAIN_S, metrics=counts, take_whole=app.take_whole
+    )
     ops = ops_server(service.name, service.registry, ingress.ops_host, ingress.ops_port, ready=health)
     keeping_up: asyncio.Task[None] | None = None
     try:

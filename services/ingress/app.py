@@ -15,12 +15,13 @@ from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
 from libs.common.web.health import HealthEndpoint
 from libs.common.web.problems import JSON, problem_body, send_json
+from libs.common.web.whole_request import WholeRequest
 from services.ingress.fresh_ids import FreshIds
 from services.ingress.hook import Hook
 from services.ingress.openapi import document_response
 from services.ingress.preview import PreviewEndpoint
 from services.ingress.registry import Registry
-from services.ingress.webhook import WebhookEndpoint, not_durable
+from services.ingress.webhook import ANSWER, WebhookEndpoint, not_durable
 
 DEFAULT_PATHS: Final = frozenset({"/webhook", "/tv-webhook"})
 HOOKS: Final = "/hooks/"
@@ -69,7 +70,9 @@ class IngressApp:
             await self._rest(scope, receive, send)
             return
         try:
-            if path in DEFAULT_PATHS:
+            if ANSWER in scope:
+                await scope[ANSWER](scope, receive, send)
+            elif path in DEFAULT_PATHS:
                 await self._webhook.take(self._hooks.default, scope, receive, send)
             elif path.startswith(HOOKS):
                 token = path[len(HOOKS) :]
@@ -88,6 +91,21 @@ class IngressApp:
             log.exception("post_failed", error=repr(error))
             problem = self._problems.failure()
             await send_json(send, problem.status_code, bytes(problem.body))
+
+    def take_whole(self, request: WholeRequest) -> bool:
+        """Take a POST to a webhook, and say so; what else it may be is left to `__call__`."""
+        path: str = request.scope["path"]
+        try:
+            if path in DEFAULT_PATHS:
+                self._webhook.take_whole(self._hooks.default, request)
+            elif path.startswith(HOOKS):
+                token = path[len(HOOKS) :]
+                self._webhook.take_whole(self._named(token), request, token=token)
+            else:
+                return False
+        except Exception:  # noqa: BLE001 - it comes again there, where it is answered
+            return False
+        return True
 
     def _named(self, token: str) -> Hook:
         hook = self._hooks.find(token, self._clock.now_ms())

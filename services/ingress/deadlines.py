@@ -1,7 +1,7 @@
 """Ends posts that take too long, for nearly nothing where they do not."""
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from libs.common.domain.clock import Clock
 
@@ -13,7 +13,7 @@ class Post:
     """A request under way."""
 
     __slots__ = (
-        "_task",
+        "_waiting",
         "body",
         "dialect",
         "expires_at_ms",
@@ -23,11 +23,9 @@ class Post:
         "token",
     )
 
-    def __init__(self, expires_at_ms: int, loop: asyncio.AbstractEventLoop) -> None:
-        task = asyncio.current_task(loop)
-        assert task is not None
-        self._task: asyncio.Task[object] = task
-        self.expires_at_ms = expires_at_ms
+    def __init__(self, token: str = "") -> None:
+        self._waiting: asyncio.Future[Any] | None = None
+        self.expires_at_ms = 0
         self.has_expired = False
         self.body: bytes | None = None
         """None until all of it has come."""
@@ -35,19 +33,26 @@ class Post:
         """What it presents at places for a credential, once it could be read."""
         self.dialect = ""
         """Of the body, once it was recognised."""
-        self.token = ""
+        self.token = token
         """The token of its URL."""
         self.has_proved_itself = False
         """Whether it met every demand of its webhook."""
 
+    def waits_for(self, waiting: "asyncio.Future[Any]", expires_at_ms: int) -> None:
+        """Take note of what to interrupt, and when."""
+        self._waiting = waiting
+        self.expires_at_ms = expires_at_ms
+
     def expire(self) -> None:
         """Interrupt its waiting, for the body or for Redis; an alert still in the queue is taken out."""
         self.has_expired = True
-        self._task.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def carry_on(self) -> None:
-        """Take note that the interruption was dealt with, so that the answer can be sent."""
-        self._task.uncancel()
+        """Take note that the interruption of its task was dealt with, so that the answer can be sent."""
+        if isinstance(self._waiting, asyncio.Task):
+            self._waiting.uncancel()
 
 
 class Deadlines:
@@ -65,19 +70,28 @@ class Deadlines:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def watch(self) -> Post:
-        """Return the post of the running task; it is to be forgotten at its end."""
-        # Asked once: Python 3.11 asks the system for the process's id each time.
-        loop = self._loop = self._loop or asyncio.get_running_loop()
-        post = Post(self._clock.monotonic_ms() + self._time_ms, loop)
+    def watch_task(self, post: Post) -> None:
+        """Interrupt the running task when the time of its post is over, until that is forgotten."""
+        task = asyncio.current_task(self._running_loop())
+        assert task is not None
+        self.watch(post, task)
+
+    def watch(self, post: Post, waiting: "asyncio.Future[Any]") -> None:
+        """Cancel what a post waits for when its time is over, until it is forgotten."""
+        post.waits_for(waiting, self._clock.monotonic_ms() + self._time_ms)
         self._posts[post] = None
         if self._timer is None:
+            loop = self._running_loop()
             self._timer = loop.call_later(self._time_ms / 1_000, self._look, loop)
-        return post
 
     def forget(self, post: Post) -> None:
         """Let a post be: it has its verdict."""
         self._posts.pop(post, None)
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        # Asked once: Python 3.11 asks the system for the process's id each time.
+        self._loop = self._loop or asyncio.get_running_loop()
+        return self._loop
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

@@ -1,10 +1,11 @@
 """A post to a webhook: from a request to an honest answer, within the deadline."""
 
 import asyncio
+from functools import partial
 from time import perf_counter
-from typing import assert_never
+from typing import Final, assert_never
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.common.domain.alert import AlertContent
 from libs.common.domain.clock import Clock
@@ -20,13 +21,19 @@ from libs.common.store.intake import (
     Verdict,
 )
 from libs.common.telemetry.ingress_metrics import IngressMetrics
-from libs.common.web.body import SenderGone, read_body
+from libs.common.web.body import SenderGone, read_body, too_large
 from libs.common.web.headers import header
+from libs.common.web.whole_request import WholeRequest
 from libs.common.wire.dialects.catalogue import in_senders_words
 from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.recognition import recognise
 from libs.common.wire.masking import Masker
-from services.ingress.answers import send_admitted, send_duplicate
+from services.ingress.answers import (
+    answer_admitted,
+    answer_duplicate,
+    send_admitted,
+    send_duplicate,
+)
 from services.ingress.deadlines import Deadlines, Post
 from services.ingress.door import Door
 from services.ingress.fresh_ids import FreshIds
@@ -34,9 +41,12 @@ from services.ingress.hook import Hook
 from services.ingress.proof import Senders
 from services.ingress.refusals import Refusals
 
+ANSWER: Final = "bascule.answer"
+"""Where the scope of a request that was taken whole says what answers it, now that its fate is known."""
+
 
 class WebhookEndpoint:
-    """Takes posts to webhooks; plain ASGI, since every layer between costs speed."""
+    """Takes posts to webhooks: by a callback where they came whole, else plain ASGI; every layer between costs speed."""
 
     def __init__(
         self,
@@ -72,32 +82,47 @@ class WebhookEndpoint:
     async def take(self, hook: Hook, scope: Scope, receive: Receive, send: Send, *, token: str = "") -> None:
         """Answer one post to a webhook; `token` is what its URL was found by."""
         started_s = perf_counter()
-        post = self._deadlines.watch()
-        post.token = token
+        post = Post(token)
+        self._deadlines.watch_task(post)
         try:
             try:
-                verdict = await self._admit(hook, post, scope, receive)
+                if hook.checks_address:
+                    check_address(hook, self._senders, scope)
+                body = await read_body(scope, receive, hook.webhook.max_body_bytes)
+                verdict = await self._verdict(post, self._submit(hook, post, scope, body))
             finally:
                 self._deadlines.forget(post)
             await self._answer(send, verdict, post.dialect)
-        except AdmissionError as error:
-            await self._refusals.answer(send, error, hook, post, scope)
         except asyncio.CancelledError:
             if not post.has_expired:
                 raise
             post.carry_on()
             await self._refusals.answer(send, _too_late(post.body), hook, post, scope)
-        except (StoreUnavailable, StoreCorrupt) as error:
-            await self._refusals.answer(send, not_durable(error), hook, post, scope)
+        except (AdmissionError, StoreUnavailable, StoreCorrupt) as error:
+            await self._refusals.answer(send, _refusal_for(error), hook, post, scope)
         except SenderGone:
             self._metrics.abandoned()
             return
         self._metrics.answered(perf_counter() - started_s)
 
-    async def _admit(self, hook: Hook, post: Post, scope: Scope, receive: Receive) -> Verdict:
-        if hook.checks_address:
-            check_address(hook, self._senders, scope)
-        body = post.body = await read_body(scope, receive, hook.webhook.max_body_bytes)
+    def take_whole(self, hook: Hook, request: WholeRequest, *, token: str = "") -> None:
+        """Answer the same where head and body are there already, without a task: nearly every post."""
+        started_s = perf_counter()
+        post, scope, body = Post(token), request.scope, request.body
+        try:
+            if hook.checks_address:
+                check_address(hook, self._senders, scope)
+            if len(body) > hook.webhook.max_body_bytes:
+                raise too_large(f"{len(body)} bytes", hook.webhook.max_body_bytes)
+            flight = self._submit(hook, post, scope, body)
+        except (AdmissionError, StoreUnavailable) as error:
+            self._refuse_whole(request, _refusal_for(error), hook, post, started_s)
+            return
+        self._deadlines.watch(post, flight)
+        flight.add_done_callback(partial(self._conclude, request, hook, post, started_s))
+
+    def _submit(self, hook: Hook, post: Post, scope: Scope, body: bytes) -> "asyncio.Future[Verdict]":
+        post.body = body
         if hook.is_gone:
             raise not_durable()
         text = text_of(body)
@@ -114,7 +139,9 @@ class WebhookEndpoint:
         admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
         if not self._door.is_open:
             raise StoreUnavailable(self._door.reason)
-        flight = self._intake.admissions.submit(admission)
+        return self._intake.admissions.submit(admission)
+
+    async def _verdict(self, post: Post, flight: "asyncio.Future[Verdict]") -> Verdict:
         try:
             return await flight
         except asyncio.CancelledError:
@@ -124,6 +151,45 @@ class WebhookEndpoint:
                 return flight.result()
             raise
 
+    def _conclude(
+        self,
+        request: WholeRequest,
+        hook: Hook,
+        post: Post,
+        started_s: float,
+        flight: "asyncio.Future[Verdict]",
+    ) -> None:
+        self._deadlines.forget(post)
+        try:
+            verdict = flight.result()
+            if isinstance(verdict, Admitted):
+                self._metrics.admitted()
+                answer_admitted(request, verdict.alert_id)
+            elif isinstance(verdict, Duplicate):
+                self._metrics.duplicate()
+                answer_duplicate(request, verdict.alert_id)
+            else:
+                raise self._refusal_of(verdict, post.dialect)
+        except asyncio.CancelledError:
+            self._refuse_whole(request, _too_late(post.body), hook, post, started_s)
+        except BridgeError as error:
+            self._refuse_whole(request, _refusal_for(error), hook, post, started_s)
+        except Exception as error:  # noqa: BLE001 - nobody else would answer
+            request.scope[ANSWER] = _raising(error)
+            request.hand_over()
+        else:
+            self._metrics.answered(perf_counter() - started_s)
+
+    def _refuse_whole(
+        self, request: WholeRequest, error: AdmissionError, hook: Hook, post: Post, started_s: float
+    ) -> None:
+        async def refuse(scope: Scope, _receive: Receive, send: Send) -> None:
+            await self._refusals.answer(send, error, hook, post, scope)
+            self._metrics.answered(perf_counter() - started_s)
+
+        request.scope[ANSWER] = refuse
+        request.hand_over()
+
     async def _answer(self, send: Send, verdict: Verdict, dialect: str) -> None:
         match verdict:
             case Admitted(alert_id):
@@ -132,18 +198,25 @@ class WebhookEndpoint:
             case Duplicate(alert_id):
                 self._metrics.duplicate()
                 await send_duplicate(send, alert_id)
+            case _:
+                raise self._refusal_of(verdict, dialect)
+
+    def _refusal_of(
+        self, verdict: Conflict | Throttled | MemoryFull | LaneFull, dialect: str
+    ) -> AdmissionError:
+        match verdict:
             case Conflict(alert_id):
                 detail = (
                     f"the alert's id was given to another body before: alert {alert_id}; nothing was done"
                 )
-                raise in_senders_words(AdmissionError(409, "id_conflict", detail, field="id"), dialect)
+                return in_senders_words(AdmissionError(409, "id_conflict", detail, field="id"), dialect)
             case Throttled(retry_after_ms):
                 detail = "more alerts than the rate of this webhook lets in"
-                raise AdmissionError(429, "too_many", detail, retry_after_s=-(-retry_after_ms // 1_000))
+                return AdmissionError(429, "too_many", detail, retry_after_s=-(-retry_after_ms // 1_000))
             case MemoryFull():
-                raise self._door.memory_refusal()
+                return self._door.memory_refusal()
             case LaneFull(lane, waiting):
-                raise self._door.lane_refusal(lane, waiting)
+                return self._door.lane_refusal(lane, waiting)
             case _:
                 assert_never(verdict)
 
@@ -205,6 +278,17 @@ def not_durable(cause: BridgeError | None = None) -> AdmissionError:
     # Our own troubles are for the log, not for the sender.
     refusal.__cause__ = cause
     return refusal
+
+
+def _raising(error: Exception) -> ASGIApp:
+    async def fail(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise error
+
+    return fail
+
+
+def _refusal_for(error: BridgeError) -> AdmissionError:
+    return error if isinstance(error, AdmissionError) else not_durable(error)
 
 
 def _too_late(body: bytes | None) -> AdmissionError:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import resource
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import httptools
@@ -22,6 +23,7 @@ from libs.common.domain.errors import AdmissionError
 from libs.common.domain.ids import EventId
 from libs.common.telemetry.server_metrics import ServerMetrics
 from libs.common.web.problems import CLOSE, JSON, problem_body
+from libs.common.web.whole_request import WholeRequest
 
 if TYPE_CHECKING:
     from collections import deque
@@ -51,20 +53,32 @@ _PIECE_BYTES: Final = 4_096
 _ENTROPY_BYTES: Final = 10
 _LINE_EXTRA_BYTES: Final = 4  # a colon, a space, the end of the line
 
+TakeWhole = Callable[[WholeRequest], bool]
+"""Takes a POST that came whole, or leaves it to the app: False."""
+
 
 class Connections:
     """All connections of one server, within its bounds."""
 
-    def __init__(self, metrics: ServerMetrics, max_connections: int | None = None) -> None:
+    def __init__(
+        self,
+        metrics: ServerMetrics,
+        max_connections: int | None = None,
+        take_whole: TakeWhole | None = None,
+    ) -> None:
         """Args:
         metrics: Count what is closed and refused.
         max_connections: None takes what the descriptors of the process allow.
+        take_whole: Is asked ahead of the app; None leaves everything to the app.
         """
         self.metrics = metrics
+        self.take_whole = take_whole
         self.open: set[Connection] = set()
         # Those that never sent a whole request, oldest first.
         self._strangers: dict[Connection, None] = {}
         self._max = max_connections
+        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._lines = b""
 
     def connect(
         self,
@@ -102,6 +116,13 @@ class Connections:
         for connection in list(self.open):
             connection.look(now_s)
 
+    def lines_of(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Return headers as lines; the server makes a new list of them once a second."""
+        if headers is not self._headers:
+            self._headers = headers
+            self._lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        return self._lines
+
     def _limit(self) -> int:
         if self._max is not None:
             return self._max
@@ -138,6 +159,10 @@ class Connection(HttpToolsProtocol):
         self._held = b""
         # Nothing more is read.
         self._is_over = False
+        # The parser must not be fed from within: an answer may be given while it still parses.
+        self._is_parsing = False
+        # The body so far of a request that may come whole; None where it is the app's.
+        self._body: bytes | None = None
         self.headers = []
         self._owed: tuple[str, object] | None = ("late", None)
         self._owed_since_s = 0.0
@@ -169,11 +194,17 @@ class Connection(HttpToolsProtocol):
             raise _HeadTooLarge
         # Trailers would be added to what the app takes for headers that a proxy has seen.
         self.headers = []
-        super().on_headers_complete()
+        if self._may_come_whole():
+            self._body = b""
+        else:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body."""
         self._unplaced = 0
+        if self._body is not None:
+            self._body = self._body + body if self._body else body
+            return
         cycle = self.cycle
         if cycle.response_complete:
             return
@@ -188,10 +219,40 @@ class Connection(HttpToolsProtocol):
         if not self._has_proved:
             self._has_proved = True
             self._all.proved(self)
+        if self._body is not None:
+            self._take_whole(self._body)
+            return
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False
             cycle.message_event.set()
+
+    def default_lines(self) -> bytes:
+        """Return the header lines that all answers have."""
+        return self._all.lines_of(self.server_state.default_headers)
+
+    def run_app(self, request: WholeRequest) -> None:
+        """Let the app answer a request that came whole."""
+        cycle = RequestResponseCycle(
+            scope=request.scope,  # type: ignore[arg-type]  # uvicorn's type of it
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=request.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.body += request.body
+        cycle.more_body = False
+        cycle.disconnected = request.disconnected
+        cycle.message_event.set()
+        if self._newest() is request:  # else another one waits behind it
+            self.cycle = cycle
+        self._start_asgi_task(cycle, self.app)
 
     def on_response_complete(self) -> None:
         """Go on with what waited for its turn."""
@@ -204,7 +265,7 @@ class Connection(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         else:
             self.idle_since = self.server_state.total_requests
-        if self._held:
+        if self._held and not self._is_parsing:
             self._read_held()
 
     def look(self, now_s: float) -> None:
@@ -241,8 +302,11 @@ class Connection(HttpToolsProtocol):
             return
         self.idle_since = 0
         self._unplaced += len(data)
+        self._is_parsing = True
         try:
             self.parser.feed_data(data)
+            if self._body is not None:
+                self._leave_to_app(self._body)
         except httptools.HttpParserUpgrade:
             # Nothing here is upgraded. What follows is not to be taken for another request.
             self._is_over = True
@@ -250,8 +314,49 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._refuse(_too_large() if isinstance(error.__context__, _HeadTooLarge) else _unreadable())
             return
+        finally:
+            self._is_parsing = False
         if self._unplaced and (self._unplaced > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS):
             self._refuse(_too_large())
+
+    def _may_come_whole(self) -> bool:
+        """Tell whether what is left to come of a request is a body, and nothing stands in the way of its answer."""
+        cycle = self._newest()
+        parser = self.parser
+        return (
+            self._all.take_whole is not None
+            and parser.get_method() == b"POST"
+            and (cycle is None or cycle.response_complete)
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and not parser.should_upgrade()
+            and b"%" not in self.url
+            and b"?" not in self.url
+            and self.url.isascii()
+        )
+
+    def _take_whole(self, body: bytes) -> None:
+        self._body = None
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # uvicorn's type of it
+        scope["method"] = "POST"
+        scope["path"] = self.url.decode()
+        scope["raw_path"], scope["query_string"] = self.url, b""
+        version = self.parser.get_http_version()
+        if version != "1.1":
+            scope["http_version"] = version
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        request = WholeRequest(self, scope, body, keep_alive=keep_alive)
+        self.cycle = request  # type: ignore[assignment]  # it has what is asked of one
+        take = self._all.take_whole
+        if take is None or not take(request):
+            self.run_app(request)
+
+    def _leave_to_app(self, body: bytes) -> None:
+        """Let the app read a request whose body has not come whole."""
+        self._body = None
+        super().on_headers_complete()
+        if body:
+            self.on_body(body)
 
     def _is_head_too_large(self) -> bool:
         lines = (len(name) + len(value) + _LINE_EXTRA_BYTES for name, value in self.headers)
@@ -274,7 +379,7 @@ class Connection(HttpToolsProtocol):
             self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[error.status], lines, body))
         self.transport.close()
 
-    def _newest(self) -> RequestResponseCycle | None:
+    def _newest(self) -> RequestResponseCycle | WholeRequest | None:
         return self.cycle
 
     def _what_it_owes(self) -> tuple[str, object] | None:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from libs.common.domain.errors import ConfigError
 from libs.common.telemetry.server_metrics import ServerMetrics
-from libs.common.web.protocol import Connections
+from libs.common.web.protocol import Connections, TakeWhole
 
 KEEP_ALIVE_S: Final = 75
 """Longer than proxies keep idle connections: the side that sends must be the one that closes, or posts are lost."""
@@ -34,6 +34,7 @@ class HttpServer:
         drain_s: int = 10,
         max_connections: int | None = None,
         metrics: ServerMetrics | None = None,
+        take_whole: TakeWhole | None = None,
     ) -> None:
         """Args:
         app: What answers.
@@ -43,13 +44,14 @@ class HttpServer:
         drain_s: The time that requests under way have to finish at the end.
         max_connections: None takes what the descriptors of the process allow, less a reserve.
         metrics: Count what never reaches the app.
+        take_whole: Is asked ahead of the app about each POST that came in one read.
         """
         self._host = host
         self._port = port
         self._backlog = backlog
         self._socket: socket.socket | None = None
         self._running: asyncio.Task[None] | None = None
-        connections = Connections(metrics or ServerMetrics(CollectorRegistry()), max_connections)
+        connections = Connections(metrics or ServerMetrics(CollectorRegistry()), max_connections, take_whole)
         self._server = _Server(
             uvicorn.Config(
                 app,

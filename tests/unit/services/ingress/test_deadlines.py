@@ -1,6 +1,6 @@
 import asyncio
 
-from services.ingress.deadlines import Deadlines
+from services.ingress.deadlines import Deadlines, Post
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
 
@@ -21,7 +21,8 @@ class Posts:
         return task
 
     async def _wait(self, started: asyncio.Event) -> None:
-        post = self.deadlines.watch()
+        post = Post()
+        self.deadlines.watch_task(post)
         started.set()
         try:
             await asyncio.Event().wait()
@@ -53,7 +54,8 @@ async def test_each_post_is_interrupted_at_its_own_time(clock: ManualClock) -> N
 
 async def test_a_forgotten_post_is_left_alone(clock: ManualClock) -> None:
     posts = Posts(clock)
-    forgotten = posts.deadlines.watch()
+    forgotten = Post()
+    posts.deadlines.watch_task(forgotten)
     posts.deadlines.forget(forgotten)
     await posts.look()
     assert not forgotten.has_expired
@@ -64,7 +66,9 @@ async def test_forgetting_some_does_not_spare_the_others(clock: ManualClock) -> 
     waiting = []
     for _ in range(20):
         waiting.append(await posts.start())
-        posts.deadlines.forget(posts.deadlines.watch())
+        forgotten = Post()
+        posts.deadlines.watch_task(forgotten)
+        posts.deadlines.forget(forgotten)
     clock.advance(TIME_MS)
     await eventually(lambda: all(task.done() for task in waiting))
 
@@ -74,3 +78,16 @@ async def test_it_watches_again_after_a_pause(clock: ManualClock) -> None:
     await posts.look()
     await eventually(lambda: posts.deadlines._timer is None)
     await posts.look()
+
+
+async def test_what_a_post_waits_for_is_cancelled_at_its_time(clock: ManualClock) -> None:
+    posts = Posts(clock)
+    late, forgotten = Post(), Post()
+    awaited: list[asyncio.Future[None]] = [asyncio.get_running_loop().create_future() for _ in range(2)]
+    posts.deadlines.watch(late, awaited[0])
+    posts.deadlines.watch(forgotten, awaited[1])
+    posts.deadlines.forget(forgotten)
+    await posts.look()
+    assert late.has_expired
+    assert awaited[0].cancelled()
+    assert not awaited[1].done()

@@ -20,6 +20,7 @@ from libs.common.telemetry.server_metrics import ServerMetrics
 from libs.common.web import protocol, server
 from libs.common.web.problems import send_json
 from libs.common.web.server import HttpServer
+from libs.common.web.whole_request import WholeRequest
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
 from tests.support.processes import ROOT
@@ -63,16 +64,36 @@ class App:
             return
         await send_json(send, 404, b"{}")
 
+    def take_whole(self, request: WholeRequest) -> bool:
+        """Answer at `/echo` at once, and let the app answer at `/slow`, in time."""
+        path = request.scope["path"]
+        if path == "/echo":
+            self.bodies.append(request.body)
+            self.headers.append(list(request.scope["headers"]))
+            length = b"%d" % len(request.body)
+            request.answer(b"content-length: %d\r\n" % len(length), length)
+        elif path == "/slow":
+            self.under_way += 1
+            waiting = self.waiting = asyncio.ensure_future(self.may_end.wait())
+            waiting.add_done_callback(lambda _: request.hand_over())
+        return path in {"/echo", "/slow"}
+
 
 class Running:
     """A server under test."""
 
-    def __init__(self, max_connections: int | None) -> None:
+    def __init__(self, max_connections: int | None, *, takes_whole: bool) -> None:
         self.app = App()
         self.registry = CollectorRegistry()
         metrics = ServerMetrics(self.registry)
         self.server = HttpServer(
-            self.app, "127.0.0.1", free_port(), drain_s=1, max_connections=max_connections, metrics=metrics
+            self.app,
+            "127.0.0.1",
+            free_port(),
+            drain_s=1,
+            max_connections=max_connections,
+            metrics=metrics,
+            take_whole=self.app.take_whole if takes_whole else None,
         )
 
     async def connect(self, sent: bytes = b"") -> Streams:
@@ -88,8 +109,8 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(max_connections: int | None = None) -> AsyncIterator[Running]:
-    running = Running(max_connections)
+async def serving(max_connections: int | None = None, *, takes_whole: bool = False) -> AsyncIterator[Running]:
+    running = Running(max_connections, takes_whole=takes_whole)
     await running.server.start()
     try:
         yield running
@@ -98,9 +119,9 @@ async def serving(max_connections: int | None = None) -> AsyncIterator[Running]:
         await running.server.stop()
 
 
-@pytest.fixture
-async def running() -> AsyncIterator[Running]:
-    async with serving() as one:
+@pytest.fixture(params=[False, True], ids=["app", "whole"])
+async def running(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
+    async with serving(takes_whole=request.param) as one:
         yield one
 
 
@@ -387,6 +408,61 @@ async def test_requests_sent_ahead_wait_outside(running: Running) -> None:
         assert len(connection.pipeline) < 300
         assert len(connection._held) < 1_000_000
     writer.transport.abort()
+
+
+async def test_a_request_behind_one_that_is_under_way_is_answered_after_it(running: Running) -> None:
+    reader, writer = await running.connect(post(b"abc", "/slow") + post(b"abcd"))
+    await eventually(lambda: running.app.under_way)
+    running.app.may_end.set()
+    assert (await answer(reader))[0] == 404
+    assert (await answer(reader))[::2] == (200, b"4")
+    writer.write(post(b"abcde"))
+    assert (await answer(reader))[::2] == (200, b"5")
+    writer.close()
+
+
+@pytest.mark.parametrize("at", [1, 60, 80, 100])
+async def test_a_request_that_comes_in_two_parts_is_read(running: Running, at: int) -> None:
+    whole = post(b"x" * 50)
+    reader, writer = await running.connect(whole[:at])
+    await eventually(lambda: running.server._server.server_state.connections)
+    await asyncio.sleep(0)
+    writer.write(whole[at:])
+    assert (await answer(reader))[::2] == (200, b"50")
+    writer.close()
+
+
+@pytest.mark.parametrize("how", [b"HTTP/1.0", b"HTTP/1.1\r\nConnection: close"], ids=["1.0", "close"])
+async def test_who_asks_for_one_answer_only_gets_it_and_the_end(running: Running, how: bytes) -> None:
+    reader, writer = await running.connect(b"POST /echo %b\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" % how)
+    status, head, body = await answer(reader)
+    assert (status, body) == (200, b"3")
+    assert b"connection: close\r\n" in head
+    assert await is_closed(reader)
+    writer.close()
+
+
+async def test_who_leaves_before_the_answer_disturbs_nobody(running: Running) -> None:
+    _, leaving = await running.connect(post(b"abc", "/slow"))
+    await eventually(lambda: running.app.under_way)
+    leaving.transport.abort()
+    await eventually(lambda: not running.server._server.server_state.connections)
+    running.app.may_end.set()
+    reader, writer = await running.connect(post(b"abc"))
+    assert (await answer(reader))[::2] == (200, b"3")
+    writer.close()
+
+
+async def test_a_server_that_stops_answers_what_is_under_way(running: Running) -> None:
+    reader, writer = await running.connect(post(b"abc", "/slow"))
+    await eventually(lambda: running.app.under_way)
+    stopping = asyncio.create_task(running.server.stop())
+    await eventually(lambda: running.server._server.should_exit)
+    running.app.may_end.set()
+    assert (await answer(reader))[0] == 404
+    await stopping
+    assert await is_closed(reader)
+    writer.close()
 
 
 @pytest.mark.parametrize("size", [1, 7, 5_000], ids=lambda size: f"by {size}")
