@@ -3,16 +3,19 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from libs.common.domain.errors import BridgeError, StoreCorrupt, StoreUnavailable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+WORTH_A_FLIGHT: Final = 16
+"""Fewer wait for a flight under way to come back: an fsync each would cost more than they gain."""
+
 
 class Batch(Generic[Item, Answer]):
-    """Sends items together, one flight at a time, in the order they came.
+    """Sends items together, in the order they came: one flight at a time, or a few where many wait.
 
     With an fsync on every write this is what makes durability cheap: one fsync serves all that queued up
     behind the last one.
@@ -24,17 +27,26 @@ class Batch(Generic[Item, Answer]):
         *,
         max_items: int = 128,
         max_queued: int = 20_000,
+        max_flights: int = 1,
     ) -> None:
         """Args:
-        send: Carries out one flight; answers one word or error per item, in order.
+        send: Carries out one flight; answers one word or error per item, in order. Where several may be under
+            way, it must have them executed in the order they were begun.
         max_items: The most that share a flight.
         max_queued: Beyond this many waiting items a caller is refused at once.
+        max_flights: The most that are under way at once. All but the first leave only with `WORTH_A_FLIGHT` items,
+            so that few still share one fsync, and many keep Redis busy while this process works.
         """
         self._send = send
         self._max_items = max_items
         self._max_queued = max_queued
+        self._max_flights = max_flights
         self._queue: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
-        self._flight: asyncio.Task[None] | None = None
+        self._flights: set[asyncio.Task[None]] = set()
+        self._aloft = 0
+        self._is_boarding = False
+        # The loop is asked for once: Python 3.11 asks the system for the process's id each time.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def submit(self, item: Item) -> asyncio.Future[Answer]:
         """Queue an item and return the future of its answer.
@@ -45,30 +57,39 @@ class Batch(Generic[Item, Answer]):
             StoreUnavailable: The queue is full; or the flight failed, and whether it was executed is not known.
             StoreCorrupt: This item alone could not be carried out.
         """
-        if len(self._queue) >= self._max_queued:
+        queue = self._queue
+        if len(queue) >= self._max_queued:
             raise StoreUnavailable(f"{self._max_queued} calls wait for Redis already")
-        flight = self._flight
-        # The flight knows the loop for less than asyncio does: Python 3.11 asks the system for the process's id there.
-        loop = asyncio.get_running_loop() if flight is None else flight.get_loop()
+        loop = self._loop = self._loop or asyncio.get_running_loop()
         future: asyncio.Future[Answer] = loop.create_future()
-        self._queue.append((item, future))
-        if flight is None:
-            self._flight = loop.create_task(self._fly())
+        queue.append((item, future))
+        if not self._is_boarding and self._is_worth_a_flight(self._aloft):
+            # It boards in its first step, so that whoever comes in the same turn of the loop is on it.
+            self._is_boarding = True
+            self._aloft += 1
+            flight = loop.create_task(self._fly())
+            self._flights.add(flight)
+            flight.add_done_callback(self._flights.discard)
         return future
 
     async def drain(self) -> None:
         """Return when everything submitted so far has its answer."""
-        while self._flight is not None:
-            await asyncio.wait([self._flight])
+        while self._flights:
+            await asyncio.wait(self._flights)
+
+    def _is_worth_a_flight(self, others: int) -> bool:
+        """Tell whether what waits should leave while so many flights are under way; else one of them comes back for it."""
+        return others == 0 or (others < self._max_flights and len(self._queue) >= WORTH_A_FLIGHT)
 
     async def _fly(self) -> None:
+        self._is_boarding = False
         try:
-            while boarding := self._board():
+            while self._is_worth_a_flight(self._aloft - 1) and (boarding := self._board()):
                 await self._carry(boarding)
         finally:
-            self._flight = None
+            self._aloft -= 1
             # Empty, unless this task was cancelled: nobody else would carry what still waits.
-            while self._queue:
+            while self._queue and not self._aloft:
                 _fail([self._queue.popleft()], StoreUnavailable("the flight was cancelled"))
 
     def _board(self) -> list[tuple[Item, asyncio.Future[Answer]]]:

@@ -18,6 +18,7 @@ from libs.common.store.batch import Batch
 from libs.common.store.client import translate_text
 from libs.common.store.flight_time import FlightTime
 from libs.common.store.keys import Keys
+from libs.common.store.pipe import Pipe
 from libs.common.store.scripts import Script, read_each
 
 _NO_RATE: Final = ("",)
@@ -147,7 +148,9 @@ class Intake:
         self._admit = Script("admit")
         self._refuse = Script("refuse")
         self._probe = Script("probe")
-        self.admissions: Batch[Admission, Verdict] = Batch(self._send_admissions)
+        # Alerts must be queued in the order they came, also where two flights are under way.
+        self._pipe = Pipe(client)
+        self.admissions: Batch[Admission, Verdict] = Batch(self._send_admissions, max_flights=2)
         """Submit an `Admission`, get its `Verdict`."""
         self.refusals: Batch[Refusal, None] = Batch(self._send_refusals, max_queued=1_000)
         """Submit a `Refusal` to have it kept."""
@@ -211,7 +214,7 @@ class Intake:
                 args += (to.account, to.market, to.lane, to.body, to.version, to.state)
                 if to.state:
                     args += (to.reason, to.detail)
-        reply = await self._admit.run(self._client, keys, args)
+        reply = await self._admit.run(self._pipe, keys, args)
         if time is not None:
             time.learn(int(reply[0]), departed_ms)
         if room is not None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import pytest
 
 from libs.common.domain.errors import BridgeError, StoreCorrupt, StoreUnavailable
-from libs.common.store.batch import Batch
+from libs.common.store.batch import WORTH_A_FLIGHT, Batch
 
 
 class Carrier:
@@ -13,13 +13,14 @@ class Carrier:
     def __init__(self, **options: int) -> None:
         self.flights: list[list[str]] = []
         self.aloft = 0
+        self._max_aloft = options.get("max_flights", 1)
         self._landing: asyncio.Queue[object] = asyncio.Queue()
         self.batch: Batch[str, str] = Batch(self._send, **options)
 
     async def _send(self, items: Sequence[str]) -> Sequence[str | BridgeError]:
         self.flights.append(list(items))
         self.aloft += 1
-        assert self.aloft == 1, "two flights at once"
+        assert self.aloft <= self._max_aloft, "too many flights at once"
         try:
             how = await self._landing.get()
         finally:
@@ -189,12 +190,48 @@ async def test_after_a_pause_the_next_caller_starts_a_new_flight():
         await carrier.batch.drain()
 
 
+async def test_a_second_flight_leaves_when_enough_wait():
+    carrier = Carrier(max_flights=2)
+    first = carrier.batch.submit("a")
+    await settle()
+    few = [carrier.batch.submit("b") for _ in range(WORTH_A_FLIGHT - 1)]
+    await settle()
+    assert carrier.flights == [["a"]]
+    more = [carrier.batch.submit(item) for item in "cd"]
+    await settle()
+    assert carrier.flights == [["a"], ["b"] * (WORTH_A_FLIGHT - 1) + ["c", "d"]]
+    late = [carrier.batch.submit("e") for _ in range(2 * WORTH_A_FLIGHT)]
+    await settle()
+    assert len(carrier.flights) == 2
+    for _ in range(3):
+        carrier.land()
+    await asyncio.gather(first, *few, *more, *late)
+    assert [len(flight) for flight in carrier.flights] == [1, WORTH_A_FLIGHT + 1, 2 * WORTH_A_FLIGHT]
+
+
+async def test_few_who_come_while_two_flights_are_under_way_are_fetched_by_the_last():
+    carrier = Carrier(max_flights=2)
+    first = carrier.batch.submit("a")
+    await settle()
+    many = [carrier.batch.submit("b") for _ in range(WORTH_A_FLIGHT)]
+    await settle()
+    late = carrier.batch.submit("c")
+    carrier.land()
+    await first
+    await settle()
+    assert len(carrier.flights) == 2
+    carrier.land()
+    carrier.land()
+    await asyncio.gather(*many, late)
+    assert carrier.flights[2] == ["c"]
+    await carrier.batch.drain()
+
+
 async def test_a_cancelled_flight_leaves_nobody_waiting():
     carrier = Carrier(max_items=1)
     answers = [carrier.batch.submit(item) for item in "abc"]
     await settle()
-    flight = carrier.batch._flight
-    assert flight is not None
+    (flight,) = carrier.batch._flights
     flight.cancel()
     done = await asyncio.wait_for(asyncio.gather(*answers, return_exceptions=True), 1)
     assert [type(one) for one in done] == [StoreUnavailable] * 3
@@ -203,12 +240,13 @@ async def test_a_cancelled_flight_leaves_nobody_waiting():
     assert await again == "D"
 
 
-async def test_many_callers_come_and_go_in_any_order_and_each_gets_its_own_answer():
+@pytest.mark.parametrize("max_flights", [1, 2])
+async def test_many_callers_come_and_go_in_any_order_and_each_gets_its_own_answer(max_flights: int):
     async def send(items: Sequence[int]) -> Sequence[int]:
         await asyncio.sleep(0)
         return [item * 2 for item in items]
 
-    batch: Batch[int, int] = Batch(send, max_items=7)
+    batch: Batch[int, int] = Batch(send, max_items=7, max_flights=max_flights)
 
     async def caller(n: int) -> None:
         for step in range(10):
