@@ -4,7 +4,7 @@
 -- "duplicate" of nothing, an instruction without a token would never run, and a webhook's rate counted apart would
 -- count what was not admitted. All accounts of an alert are written together, or none: a resend then completes it.
 --
--- Write order: records, token, fence, lane entry, then the dedup key and the rate, then the journal. A token without
+-- Write order: records and journal, token, fence, lane entry, then the dedup key and the rate. A token without
 -- work is harmless; work without a token is not. A re-sent call carries the same alert id and gets the first answer.
 -- Denied at the memory limit, on purpose; and from a share of it on, so that workers have room to end what is queued.
 -- An alert for a lane that holds all it may is refused with all of its accounts. Either writes nothing, and what was
@@ -142,18 +142,16 @@ local answers = answer_each(#items, function(i)
     redis.call('HSET', item.alert_key, 'ended', table.concat(declined, ' '))
   end
   for n, to in ipairs(item.takers) do
+    -- First, since its id belongs into the record: one write fewer.
+    local id = write_journal('QUEUED', item.alert, to.account, to.lane, 'admitted', item.webhook)
     redis.call('HSET', to.key, 'state', 'QUEUED', 'reason', 'admitted', 'admitted_at', NOW_TEXT,
-      'epoch', epoch, 'deadline', deadline, 'lane', to.lane, 'market', to.market)
+      'epoch', epoch, 'deadline', deadline, 'lane', to.lane, 'market', to.market, 'journal', id)
     if not has_token[n] then issue_token(to.lane) end
     redis.call('XADD', to.lane_key, '*', 'version', to.version, 'alert', item.alert, 'account', to.account,
       'deadline', deadline, 'body', to.body)
   end
   redis.call('SET', seen, item.alert .. '|' .. item.digest, 'PX', item.window)
   if full_at then redis.call('SET', item.bucket, text(full_at), 'PX', math.ceil((full_at - NOW_US) / 1000)) end
-  for _, to in ipairs(item.takers) do
-    local id = write_journal('QUEUED', item.alert, to.account, to.lane, 'admitted', item.webhook)
-    redis.call('HSET', to.key, 'journal', id)
-  end
   for _, to in ipairs(item.decliners) do
     local id = write_journal(to.state, item.alert, to.account, to.lane, to.reason, to.detail)
     redis.call('HSET', to.key, 'state', to.state, 'reason', to.reason, 'detail', to.detail, 'admitted_at', NOW_TEXT,
