@@ -47,6 +47,12 @@ _PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
 _ORDER_DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _ORDER_PAIRS: Final = tuple(high + low for high in _ORDER_DIGITS for low in _ORDER_DIGITS)
 _SHIFTS: Final = range(120, -1, -10)
+_TIME_SHIFTS: Final = range(40, -1, -10)
+_CHANCE_SHIFTS: Final = range(70, -1, -10)
+_DIGIT_OF_BYTE: Final = _DIGITS.encode() * 8
+
+CHANCE_LENGTH: Final = 16
+"""Characters of an alert's id that are random."""
 
 _CLIENT_ORDER_ID: Final = re.compile(r"[a-z2-7]{26}", re.ASCII)
 _SAFE: Final = re.compile(r"[A-Za-z0-9_.:/!@+\-]{1,64}")
@@ -59,9 +65,29 @@ def alert_id(at_ms: int, entropy: bytes) -> AlertId:
         at_ms: Time of making, milliseconds since the epoch, below 2**48.
         entropy: Ten random bytes.
     """
-    # 128 bits and two of padding, ten at a time: base64's own is three times as slow, and every alert needs one.
-    bits = int.from_bytes(at_ms.to_bytes(6, "big") + entropy, "big") << 2
-    return AlertId("".join([_PAIRS[bits >> shift & 1_023] for shift in _SHIFTS]))
+    return alert_id_of(id_time(at_ms), _text_of(int.from_bytes(entropy, "big"), _CHANCE_SHIFTS))
+
+
+def id_time(at_ms: int) -> str:
+    """Return the part of an id that all have which are made at one time: its first ten characters."""
+    # 48 bits and two of padding.
+    return _text_of(at_ms << 2, _TIME_SHIFTS)
+
+
+def id_chances(random: bytes) -> str:
+    """Return characters of ids, one for each random byte: of each, five bits are used."""
+    # In C: an id for every alert must cost next to nothing.
+    return random.translate(_DIGIT_OF_BYTE).decode("ascii")
+
+
+def alert_id_of(time: str, chance: str) -> AlertId:
+    """Put an id together.
+
+    Args:
+        time: See `id_time`.
+        chance: `CHANCE_LENGTH` random characters.
+    """
+    return AlertId(time + chance)
 
 
 def client_order_id(account: AccountName, alert: AlertId, leg: int) -> ClientOrderId:
@@ -74,6 +100,11 @@ def client_order_id(account: AccountName, alert: AlertId, leg: int) -> ClientOrd
     # 130 of its 136 bits, ten at a time: base64's own is three times as slow, and every order needs one.
     bits = int.from_bytes(digest, "big") >> 6
     return ClientOrderId("".join([_ORDER_PAIRS[bits >> shift & 1_023] for shift in _SHIFTS]))
+
+
+def _text_of(bits: int, shifts: range) -> str:
+    # Ten at a time: base64's own is three times as slow.
+    return "".join([_PAIRS[bits >> shift & 1_023] for shift in shifts])
 
 
 def is_client_order_id(name: str) -> bool:

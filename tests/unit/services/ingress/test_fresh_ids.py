@@ -1,4 +1,4 @@
-from libs.common.domain.ids import AlertId
+from libs.common.domain.ids import AlertId, alert_id
 from services.ingress.fresh_ids import FreshIds
 
 NOW_MS = 1_780_000_000_000
@@ -15,3 +15,9 @@ def test_no_id_is_made_twice() -> None:
 def test_later_ids_sort_behind_earlier_ones() -> None:
     ids = FreshIds()
     assert ids.alert_id(NOW_MS) < ids.alert_id(NOW_MS + 1) < ids.event_id(NOW_MS + 2)
+
+
+def test_an_id_begins_with_its_time() -> None:
+    ids = FreshIds()
+    for at_ms in (0, NOW_MS, NOW_MS, NOW_MS + 1, 2**48 - 1):
+        assert ids.alert_id(at_ms)[:10] == alert_id(at_ms, bytes(10))[:10]
