@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 import hiredis
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import MovedError, NoScriptError, RedisError
 
 from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.store.client import translate
@@ -71,12 +71,22 @@ async def _call(client: Redis, *command: str | bytes | int) -> Any:
 
     redis-py packs asynchronous commands in Python: with dozens of items in a call that was a sixth of all that
     admitting an alert costs.
+
+    MOVED means that nothing was executed, and has the next connection lead to the right node of a cluster.
     """
+    packed = _packed(command)
+    try:
+        return await _exchange(client, packed)
+    except MovedError:
+        return await _exchange(client, packed)
+
+
+async def _exchange(client: Redis, packed: bytes) -> Any:
     pool = client.connection_pool
     connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it so
     try:
         # Each closes the connection when it fails or is cancelled, so that no reply is left for the next caller.
-        await _send(connection, _packed(command))
+        await _send(connection, packed)
         return await connection.read_response()
     finally:
         await pool.release(connection)

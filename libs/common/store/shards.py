@@ -3,10 +3,9 @@
 On Redis Cluster each part lies on one of the primaries; elsewhere they lie side by side.
 """
 
-import zlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, overload
+from typing import overload
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -14,22 +13,12 @@ from redis.exceptions import RedisError
 
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import AccountName
-from libs.common.store.client import call, connect, translate
+from libs.common.policy.shards import MOST, shard_of
+from libs.common.store.client import call, connect, topology_of, translate
 from libs.common.store.keys import Keys
-
-HASH: Final = "crc32"
-"""How accounts are spread; stands in `meta`. Another hash would be another layout of what Redis holds."""
-
-MOST: Final = 256
-"""Shards: more primaries than a Redis Cluster of any use to a bridge has."""
 
 Greet = Callable[[AbstractConnection], Awaitable[None]]
 """Makes the first calls on each new connection."""
-
-
-def shard_of(account: AccountName, count: int) -> int:
-    """Return the number of an account's shard, in `[0, count)`; the same for ever, on every machine."""
-    return zlib.crc32(account.encode()) % count
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +61,18 @@ class Shards(Sequence[Shard]):
         Raises:
             ConfigError: As with `connect`.
         """
-        shards = []
+        shards, topology = [], topology_of(url, timeout_s=timeout_s)
         for number in range(count):
             keys = Keys(number)
             greet = None if greeting is None else greeting(keys)
-            client = connect(url, timeout_s=timeout_s, connections=connections, greet=greet)
+            client = connect(
+                url,
+                timeout_s=timeout_s,
+                connections=connections,
+                greet=greet,
+                shard=number,
+                topology=topology,
+            )
             shards.append(Shard(number, keys, client))
         return cls(shards)
 
