@@ -1,6 +1,7 @@
 """A post to a webhook: from a request to an honest answer, within the deadline."""
 
 import asyncio
+from collections.abc import Sequence
 from time import perf_counter
 from typing import assert_never
 
@@ -13,7 +14,6 @@ from libs.common.store.intake import (
     Admitted,
     Conflict,
     Duplicate,
-    Intake,
     LaneFull,
     MemoryFull,
     Throttled,
@@ -28,8 +28,8 @@ from libs.common.wire.dialects.recognition import recognise
 from libs.common.wire.masking import Masker
 from services.ingress.answers import send_admitted, send_duplicate
 from services.ingress.deadlines import Deadlines, Post
-from services.ingress.door import Door
 from services.ingress.fresh_ids import FreshIds
+from services.ingress.gates import Gate, admit_to_each
 from services.ingress.hook import Hook
 from services.ingress.proof import Senders
 from services.ingress.refusals import Refusals
@@ -41,8 +41,7 @@ class WebhookEndpoint:
     def __init__(
         self,
         *,
-        door: Door,
-        intake: Intake,
+        gates: Sequence[Gate],
         refusals: Refusals,
         senders: Senders,
         metrics: IngressMetrics,
@@ -51,8 +50,7 @@ class WebhookEndpoint:
         deadline_ms: int,
     ) -> None:
         """Args:
-        door: Closed while Redis has not been found fit.
-        intake: Makes alerts durable.
+        gates: Make alerts durable, by the numbers of their shards.
         refusals: Answers what is not taken.
         senders: Tells where posts come from.
         metrics: Count and time the posts.
@@ -60,8 +58,7 @@ class WebhookEndpoint:
         ids: For alerts.
         deadline_ms: From the start of a request to its verdict at the latest.
         """
-        self._door = door
-        self._intake = intake
+        self._gates = tuple(gates)
         self._refusals = refusals
         self._senders = senders
         self._metrics = metrics
@@ -79,7 +76,7 @@ class WebhookEndpoint:
                 verdict = await self._admit(hook, post, scope, receive)
             finally:
                 self._deadlines.forget(post)
-            await self._answer(send, verdict, post.dialect)
+            await self._answer(send, verdict, hook, post.dialect)
         except AdmissionError as error:
             await self._refusals.answer(send, error, hook, post, scope)
         except asyncio.CancelledError:
@@ -112,9 +109,16 @@ class WebhookEndpoint:
         content = read_unexposed(document, masker)
         masked = masker.mask_json(text)
         admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
-        if not self._door.is_open:
-            raise StoreUnavailable(self._door.reason)
-        flight = self._intake.admissions.submit(admission)
+        if hook.is_spread:
+            return await admit_to_each(
+                self._gates,
+                admission,
+                lambda alert_id: hook.admission(alert_id, content, masked, now_ms),
+            )
+        gate = self._gates[hook.owner]
+        if not gate.door.is_open:
+            raise StoreUnavailable(gate.door.reason)
+        flight = gate.intake.admissions.submit(admission)
         try:
             return await flight
         except asyncio.CancelledError:
@@ -124,7 +128,7 @@ class WebhookEndpoint:
                 return flight.result()
             raise
 
-    async def _answer(self, send: Send, verdict: Verdict, dialect: str) -> None:
+    async def _answer(self, send: Send, verdict: Verdict, hook: Hook, dialect: str) -> None:
         match verdict:
             case Admitted(alert_id):
                 self._metrics.admitted()
@@ -141,9 +145,9 @@ class WebhookEndpoint:
                 detail = "more alerts than the rate of this webhook lets in"
                 raise AdmissionError(429, "too_many", detail, retry_after_s=-(-retry_after_ms // 1_000))
             case MemoryFull():
-                raise self._door.memory_refusal()
+                raise self._gates[hook.owner].door.memory_refusal()
             case LaneFull(lane, waiting):
-                raise self._door.lane_refusal(lane, waiting)
+                raise self._gates[hook.owner].door.lane_refusal(lane, waiting)
             case _:
                 assert_never(verdict)
 

@@ -14,7 +14,7 @@ from tests.support.processes import ROOT
 LUA: Final = ROOT / "libs" / "common" / "store" / "lua"
 
 SCRIPTS: Final = {
-    "ingress": {"admit", "refuse", "probe"},
+    "ingress": {"admit", "refuse", "probe", "layout"},
     "worker": {
         "open",
         "renew",
@@ -28,8 +28,8 @@ SCRIPTS: Final = {
         "settle",
         "follow",
     }
-    | {"followed", "reconciled", "drifted", "report", "paper_fill", "halt", "doubt", "incarnate"},
-    "reaper": {"promote", "reclaim", "audit", "retire", "incarnate"},
+    | {"followed", "reconciled", "drifted", "report", "paper_fill", "halt", "doubt", "incarnate", "layout"},
+    "reaper": {"promote", "reclaim", "audit", "retire", "incarnate", "layout"},
     "operator": {"halt", "configure", "decide", "replay", "discard", "admit", "paper_fill"},
     "observer": set(),
 }
