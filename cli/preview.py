@@ -109,7 +109,7 @@ async def _look(
         webhook,
         router_to(webhook, settings.accounts, table.symbols),
         owner.seen,
-        owner.halts,
+        readings.halts,
         recognised,
         masker.also(presented).mask_json(text),
         checks,
