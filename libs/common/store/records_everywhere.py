@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from libs.common.domain.alert import Alert
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId
-from libs.common.store.fan_out import Spread, ask_all, ask_each
+from libs.common.store.fan_out import Spread, ask_all, ask_each, unavailable
 from libs.common.store.journal import JournalEntry
 from libs.common.store.records import AlertRecord, OrderRecord, merge_alert
 from libs.common.store.shard_readings import ShardReadings
@@ -77,14 +77,15 @@ class RecordsEverywhere:
         """Return these orders, in this order; those that are gone are left out.
 
         Raises:
-            StoreUnavailable: No answer.
+            StoreUnavailable: A shard did not answer, and those that did lack some of them.
             StoreCorrupt: A record cannot be read.
         """
-        found = {
-            order.client_order_id: order
-            for part in await self.all(lambda one: one.records.orders(client_order_ids))
-            for order in part
-        }
+        spread = await self.each(lambda one: one.records.orders(client_order_ids))
+        found = {order.client_order_id: order for part in spread.answers.values() for order in part}
+        away = spread.away
+        # Each lies on one shard: once it is found, the others need not answer.
+        if away and not found.keys() >= set(client_order_ids):
+            raise unavailable(away, of=len(self.parts))
         return [found[name] for name in client_order_ids if name in found]
 
     async def history(self, alert: AlertRecord) -> list[JournalEntry]:

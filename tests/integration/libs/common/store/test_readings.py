@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from libs.common.domain.errors import StoreUnavailable
-from libs.common.domain.ids import AccountName
+from libs.common.domain.ids import AccountName, ClientOrderId
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.policy.halts import EVERYTHING, HaltMode
 from libs.common.store.halts import Halts, Lifted, NotSet
@@ -201,6 +201,19 @@ async def test_a_shard_that_is_away_is_named_and_the_others_have_figures(
     assert health.snapshot.waiting == 1
     with pytest.raises(StoreUnavailable, match=r"^shard 2: "):
         await readings.newest_alerts(limit=1)
+
+
+async def test_an_order_is_found_although_another_shard_is_away(
+    store: ShardedStore, redis_server: RedisServer
+) -> None:
+    await store.admit(accounts=("main",))
+    intent = await store.of("main").begin(*await store.of("main").take())
+    readings = await without(redis_server, 2)
+
+    [order] = await readings.orders([intent.client_order_id])
+    assert order.account == "main"
+    with pytest.raises(StoreUnavailable, match=r"^shard 2: "):
+        await readings.orders([intent.client_order_id, ClientOrderId("another")])
 
 
 async def test_a_halt_is_set_everywhere_and_lifted_everywhere(
