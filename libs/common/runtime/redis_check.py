@@ -46,6 +46,8 @@ async def check_when_up(shard: Shard, redis: RedisSettings, stopping: asyncio.Ev
     try:
         while not stopping.is_set():
             try:
+                # Before anything long: who has not said who he is hears so only of short commands.
+                await check_server(first, redis.durability)
                 await claim_layout(first, shard.keys, redis.shards)
                 await check_server(shard.client, redis.durability)
             except StoreBarred as error:
