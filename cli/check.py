@@ -182,7 +182,7 @@ def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
         return group_servers(spread.answers), away, noted
 
     try:
-        servers, away, noted = run(bridge, look)
+        servers, away, noted = run(bridge.redis_url, look)
     except (StoreUnavailable, StoreCorrupt) as error:
         return [away_finding(bridge, error)]
     except ConfigError as error:

@@ -46,16 +46,6 @@ class Bridge:
 
         return load_settings(self.config)
 
-    def expected_shards(self) -> int | None:
-        """Return how many shards its configuration says there are; None where none can be read."""
-        from libs.common.domain.errors import ConfigError
-
-        try:
-            settings = self.settings()
-        except ConfigError:
-            return None
-        return None if settings is None else settings.redis.shards
-
     def is_guess(self) -> bool:
         """Return whether nothing names its Redis, so that the default address is all that there is.
 
@@ -142,7 +132,7 @@ def ask(bridge: Bridge, question: "Callable[[Readings], Awaitable[T]]") -> T:
     from libs.common.domain.errors import StoreUnavailable
 
     try:
-        return run(bridge, question)
+        return run(bridge.redis_url, question)
     except StoreUnavailable as error:
         raise Failure(no_answer(bridge, error)) from error
 
@@ -158,8 +148,8 @@ def no_answer(bridge: Bridge, error: Exception) -> str:
     return f"no answer from Redis at {bridge.shown_url} (found by {bridge.found_by}): {cause}"
 
 
-def run(bridge: Bridge, question: "Callable[[Readings], Awaitable[T]]") -> T:
-    """Return what `question` makes of a bridge's store.
+def run(redis_url: str, question: "Callable[[Readings], Awaitable[T]]") -> T:
+    """Return what `question` makes of the store at an address.
 
     Raises:
         StoreUnavailable: Redis does not answer.
@@ -170,7 +160,7 @@ def run(bridge: Bridge, question: "Callable[[Readings], Awaitable[T]]") -> T:
     from libs.common.store.readings import Readings
 
     async def asking() -> T:
-        async with Readings.at(bridge.redis_url, expected_shards=bridge.expected_shards) as readings:
+        async with Readings.at(redis_url) as readings:
             return await question(readings)
 
     return asyncio.run(asking())

@@ -146,7 +146,7 @@ def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
     from libs.common.store.servers import group_servers
 
     try:
-        spread, noted = run(bridge, look)
+        spread, noted = run(bridge.redis_url, look)
         away = spread.away
     except (StoreUnavailable, StoreCorrupt) as error:
         finding = away_finding(bridge, error)

@@ -47,7 +47,7 @@ def command(as_json: bool) -> int:
     ingress = ask_ingress(bridge.ingress_url())
 
     try:
-        health = run(bridge, lambda readings: readings.health(durability))
+        health = run(bridge.redis_url, lambda readings: readings.health(durability))
     except StoreUnavailable as error:
         document = _away(no_answer(bridge, error), ingress)
     else:

@@ -30,9 +30,9 @@ class ShardedStore:
         self.stores = [FilledStore(shard.client, holder, shard.keys) for shard in shards]
 
     async def note(self) -> None:
-        """Note over how many shards accounts are spread, as the first start of a service does."""
-        first = self.stores[0]
-        await first.client.hset(first.keys.meta, mapping={"shards": len(self.stores), "hash": HASH})
+        """Note on each over how many shards accounts are spread, as the first start of a service does."""
+        for part in self.stores:
+            await part.client.hset(part.keys.meta, mapping={"shards": len(self.stores), "hash": HASH})
 
     def of(self, account: str) -> FilledStore:
         """Return the shard of an account."""

@@ -1,31 +1,35 @@
 """Everything that is read for people, of all shards as of one; lists are searched newest first, within bounds."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final
+from urllib.parse import urlsplit
 
 from redis.exceptions import RedisError
 
 from libs.common.domain.errors import StoreBarred, StoreUnavailable
 from libs.common.domain.ids import AccountName, DeadLetterId
-from libs.common.store.client import call, translate
+from libs.common.store.client import translate
 from libs.common.store.dead_letters import DeadLetter, Discard, Replay
+from libs.common.store.fan_out import ask_each
 from libs.common.store.halts import HaltsEverywhere
 from libs.common.store.health import Health, merge_health, read_health
 from libs.common.store.records import OrderRecord
 from libs.common.store.searches import Searches
-from libs.common.store.shards import Shards, read_layout
+from libs.common.store.shards import Shard, Shards, read_layout
 from libs.common.store.tables import TableStore
 from libs.common.store.tail import Tail
-
-T = TypeVar("T")
+from libs.common.wire.redis_url import CLUSTER_SCHEMES
 
 TIMEOUT_S: Final = 2.0
 """How long people wait for an answer; each is small."""
 
 CONNECTIONS: Final = 2
 """To each shard."""
+
+ASKED_AT_MOST: Final = 16
+"""Shards that are asked how many there are: enough for some of them to lie on another node than the first."""
 
 
 class Readings(Searches):
@@ -41,28 +45,17 @@ class Readings(Searches):
 
     @classmethod
     @asynccontextmanager
-    async def at(
-        cls,
-        url: str,
-        *,
-        timeout_s: float = TIMEOUT_S,
-        expected_shards: Callable[[], int | None] = lambda: None,
-    ) -> AsyncIterator["Readings"]:
+    async def at(cls, url: str, *, timeout_s: float = TIMEOUT_S) -> AsyncIterator["Readings"]:
         """Connect to all shards that Redis says it has, and disconnect at the end.
-
-        Args:
-            url: The address of Redis.
-            timeout_s: As with `connect`.
-            expected_shards: Returns how many there ought to be, for when the first one, which knows, does not answer.
 
         Raises:
             ConfigError: The address cannot be read, or names a file that cannot be used.
-            StoreUnavailable: The first shard does not answer, and more than one is not expected.
-            StoreCorrupt: How many shards there are cannot be read.
+            StoreUnavailable: Redis does not say how many there are.
+            StoreCorrupt: How many there are cannot be read.
         """
         shards = Shards.open(url, 1, timeout_s=timeout_s, connections=CONNECTIONS)
         try:
-            count = await _count(shards, expected_shards)
+            count = await _count(shards.first, url, timeout_s)
             if count > 1:
                 await shards.aclose()
                 shards = Shards.open(url, count, timeout_s=timeout_s, connections=CONNECTIONS)
@@ -84,18 +77,13 @@ class Readings(Searches):
         return await self.first.now_ms()
 
     async def noted_shards(self) -> int | None:
-        """Return how many shards Redis says it has; None where no service has noted it yet.
+        """Return how many shards Redis says it has; None where nobody has used it yet.
 
         Raises:
             StoreUnavailable: No answer.
             StoreCorrupt: It is no number of shards.
         """
-        first = self._shards.first
-        try:
-            noted = await call(first.client, "HGET", first.keys.meta, "shards")
-        except (RedisError, OSError) as error:
-            raise translate(error) from error
-        return None if noted is None else await read_layout(first.client, first.keys)
+        return await _noted(self._shards.first)
 
     async def health(self, durability: str) -> Health:
         """Return how the bridge is doing, on the shards that answer.
@@ -152,14 +140,33 @@ class Readings(Searches):
         return await self.parts[letter.shard].dead_letters.discard(letter.letter_id)
 
 
-async def _count(shards: Shards, expected: Callable[[], int | None]) -> int:
-    """Return how many shards there are, by the first; where it does not answer, as many as are expected."""
+async def _count(first: Shard, url: str, timeout_s: float) -> int:
+    """Return how many shards there are: the first says so, and where its node of a cluster is away, any other."""
     try:
-        return await read_layout(shards.first.client, shards.first.keys)
+        return await _noted(first) or 1
     except StoreBarred:
         raise
     except StoreUnavailable:
-        count = expected()
-        if count is None or count == 1:
+        if urlsplit(url).scheme not in CLUSTER_SCHEMES:
+            raise
+        others = Shards.open(url, ASKED_AT_MOST, timeout_s=timeout_s, connections=1)
+        try:
+            told = (await ask_each({one.number: _noted(one) for one in others[1:]})).answers
+        finally:
+            await others.aclose()
+        count = max((found or 0 for found in told.values()), default=0)
+        if count <= 1:
             raise
         return count
+
+
+async def _noted(shard: Shard) -> int | None:
+    """Return how many shards there are, as one of them says; None where nobody has used it yet."""
+    try:
+        noted, met = await shard.client.hmget(shard.keys.meta, ["shards", "run_id"])
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    if noted is None:
+        # What was used before numbers were noted has one.
+        return None if met is None else 1
+    return await read_layout(shard.client, shard.keys)

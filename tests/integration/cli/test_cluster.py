@@ -6,6 +6,7 @@ import pytest
 
 from tests.conftest import BEST_ID
 from tests.integration.cli.conftest import CommandLine
+from tests.support.eventually import eventually_sync
 from tests.support.redis_cluster import RedisCluster
 from tests.support.redis_server import Binary
 from tests.support.sharded_store import SHARDS, ShardedStore, fill_shards
@@ -52,3 +53,13 @@ def test_a_cluster_is_one_bridge_and_a_node_that_is_gone_is_named(
     assert (outcome.json["waiting"], outcome.json["redis"]["shards"]) == (1, SHARDS)
     assert "NOT lifted on shard 2" in bascule("resume").err
     assert "shard 2: " in bascule("alerts").err
+
+    # How many shards there are is told by any of them.
+    cluster.nodes[0].start()
+    eventually_sync(cluster.is_whole, 30, 0.05, "the cluster is whole")
+    cluster.nodes[2].kill()
+
+    outcome = bascule("halt", "--mode", "pause", "--reason", "the first shard is away", "--json")
+    assert outcome.code == 1
+    assert [one["is_done"] for one in outcome.json["shards"]] == [False, False, True, True]
+    assert bascule("status", "--json").json["redis"]["shards_away"] == [0, 1]

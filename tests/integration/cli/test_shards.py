@@ -295,23 +295,6 @@ def test_a_halt_that_some_shards_lack_is_an_ailment(
     assert bascule("halts").err == ""
 
 
-def test_a_halt_is_set_although_the_first_shard_does_not_answer(
-    bascule: CommandLine, config: Path, shards: Fill[None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    there = Shards.open
-
-    def opened(url: str, count: int, **options: object) -> Shards:
-        first = there("unix:///nowhere/redis.sock", 1, timeout_s=1)[0]
-        return Shards([first, *list(there(url, count, **options))[1:]])  # type: ignore[arg-type]
-
-    monkeypatch.setattr("libs.common.store.readings.Shards.open", opened)
-
-    outcome = bascule(*PAUSE)
-
-    assert outcome.code == 1
-    assert "is set on shards 1, 2, 3 only" in outcome.out
-
-
 def test_positions_of_all_shards_are_listed(bascule: CommandLine, config: Path, shards: Fill[None]) -> None:
     async def steps(store: ShardedStore) -> None:
         for account in ("scalp", "gamma"):
@@ -424,6 +407,18 @@ def test_a_configuration_that_says_another_number_of_shards_is_wrong(
     assert verdict == "wrong"
     assert "redis.shards is 2, and what Redis holds is spread over 4" in words
     assert "set redis.shards: 4" in words
+
+
+def test_a_redis_that_was_used_with_one_shard_is_not_taken_for_an_empty_one(
+    bascule: CommandLine, config: Path
+) -> None:
+    with bascule.redis.client() as client:
+        client.hset(Keys().meta, "run_id", "some")
+
+    findings = bascule("check", "--json").json["findings"]
+
+    [found] = [one for one in findings if one["subject"] == "redis shards"]
+    assert (found["verdict"], found["remedy"].split(",")[0]) == ("wrong", "set redis.shards: 1")
 
 
 @pytest.mark.parametrize("command", ["check", "doctor"])

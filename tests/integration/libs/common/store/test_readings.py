@@ -54,14 +54,14 @@ async def test_a_redis_that_says_nothing_has_one_shard(redis_server: RedisServer
         assert (readings.shard_count, await readings.noted_shards()) == (1, None)
 
 
-async def test_where_the_first_shard_does_not_answer_as_many_are_taken_as_are_expected() -> None:
-    nowhere = "unix:///nowhere/redis.sock"
-    async with Readings.at(nowhere, expected_shards=lambda: 3) as readings:
-        assert readings.shard_count == 3
-    for expected in (None, 1):
-        with pytest.raises(StoreUnavailable):
-            async with Readings.at(nowhere, expected_shards=lambda count=expected: count):  # type: ignore[misc]
-                pass
+async def test_a_redis_that_was_used_before_shards_were_noted_has_one(
+    store: ShardedStore, redis_server: RedisServer
+) -> None:
+    first = store.stores[0]
+    await first.client.delete(first.keys.meta)
+    await first.client.hset(first.keys.meta, "run_id", "some")
+    async with Readings.at(redis_server.url) as readings:
+        assert (readings.shard_count, await readings.noted_shards()) == (1, 1)
 
 
 async def test_an_alert_has_the_instructions_of_all_shards_and_its_history_in_order_of_time(

@@ -1,5 +1,6 @@
 """One question to several shards."""
 
+import asyncio
 from collections.abc import Awaitable
 
 import pytest
@@ -60,6 +61,16 @@ async def test_each_shard_answers_for_itself() -> None:
     assert spread.failed == {1: AWAY, 2: junk}
     with pytest.raises(BridgeError):
         _ = spread.away
+
+
+async def test_all_are_asked_at_once() -> None:
+    all_asked = asyncio.Barrier(3)
+
+    async def wait() -> None:
+        async with asyncio.timeout(5):
+            await all_asked.wait()
+
+    await ask_all({number: wait() for number in range(3)})
 
 
 async def test_a_mistake_of_ours_is_not_hidden() -> None:
