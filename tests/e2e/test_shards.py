@@ -184,6 +184,33 @@ async def test_a_shard_that_moves_to_another_node_under_load_loses_nothing_and_k
     assert_no_failures(bridge)
 
 
+@pytest.mark.slow
+async def test_a_replica_that_takes_over_for_a_node_has_every_alert_traded_once(
+    cluster: RedisCluster, venue: Venue, bridge_factory: BridgeFactory
+):
+    primary = cluster.node_of(2)
+    replica = cluster.add_replica(2)
+    bridge = on_cluster(bridge_factory, cluster, venue)
+    venue.control(delay_ms=20)
+    alerts = [bridge.alert(symbol=f"S{number % 8}") for number in range(120)]
+    sent = await send_until_taken(bridge, alerts[:60], 8, rate_per_s=200)
+    with primary.client() as client:
+        # What the replica lacks is lost, as with any fail-over: of the orders that follow it may be some.
+        assert client.execute_command("WAIT", 1, 5_000) == 1
+    primary.kill()
+    sent += await send_until_taken(bridge, alerts[60:], 8, rate_per_s=200)
+    assert cluster.node_of(2) is replica
+
+    await wait_ended(cluster, len(alerts) * len(ACCOUNTS))
+    assert_whole(cluster, venue, sent, alerts)
+    with replica.client() as client:
+        starts = [
+            entry["reason"] for _, entry in client.xrange(Keys(2).journal) if entry["event"] == "INCARNATED"
+        ]
+    assert starts[-1] == "suspect"
+    assert_no_failures(bridge)
+
+
 async def wait_exit(service: Service) -> None:
     await eventually(lambda: service.exit_code is not None, 20)
 

@@ -43,9 +43,7 @@ class RedisCluster:
             RedisServer(binary, tcp=True, options={**_OPTIONS, **(options or {})}) for _ in range(3)
         ]
         for node in self.nodes:
-            # Redis 6.2 knows no other bus port: like the first, it is to be below the ephemeral range.
-            while node.port is None or node.port > _HIGHEST_PORT:
-                node.port = free_port()
+            node.port = _port()
 
     def __enter__(self) -> Self:
         try:
@@ -95,6 +93,19 @@ class RedisCluster:
                 with node.client() as client:
                     client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", _id(taking))
 
+    def add_replica(self, shard: int) -> RedisServer:
+        """Start a replica of the node that serves a shard, and return it once it has all that its primary has."""
+        primary = self.node_of(shard)
+        replica = RedisServer(primary.binary, tcp=True, options=primary.options)
+        replica.port = _port()
+        self.nodes.append(replica.start())
+        with primary.client() as theirs, replica.client() as own:
+            own.execute_command("CLUSTER", "MEET", "127.0.0.1", primary.port)
+            eventually_sync(lambda: _id(theirs) in str(own.execute_command("CLUSTER", "NODES")), 20)
+            own.execute_command("CLUSTER", "REPLICATE", _id(theirs))
+            eventually_sync(lambda: own.info("replication").get("master_link_status") == "up", 20)
+        return replica
+
     def is_whole(self) -> bool:
         """Return whether every node knows the others and serves all slots."""
         return all(node.is_running and _is_well(node) for node in self.nodes)
@@ -111,6 +122,13 @@ class RedisCluster:
                     if other is not node:  # each meets each: gossip alone takes seconds
                         client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port)
         eventually_sync(self.is_whole, 30, 0.05, "the cluster is whole")
+
+
+def _port() -> int:
+    # Redis 6.2 knows no other port for the bus: like the first, it is to be below the ephemeral range.
+    while (port := free_port()) > _HIGHEST_PORT:
+        pass
+    return port
 
 
 def _is_well(node: RedisServer) -> bool:

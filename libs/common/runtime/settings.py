@@ -111,7 +111,8 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
     ops_port: Port = 9_110
     """Port of probes and metrics; `bascule up` gives worker n this plus n."""
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
-    """Lanes one worker executes at a time. More: more orders under way at a slow broker, more memory."""
+    """Lanes one worker executes at a time; with several shards so many of each, lest one that stands still takes the slots of
+    the others. More: more orders under way at a slow broker, more memory."""
     lease_ms: DurationMs = msgspec.field(default=DurationMs(6_000), name="lease")
     """Time a lane is a worker's without renewal. Long: slow recovery after a crash. Short: stalls cost lanes."""
     poison_limit: Count = 10

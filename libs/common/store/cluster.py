@@ -136,8 +136,9 @@ class Topology:
             if found and found[0] is not None:  # the primary comes first
                 ranges.append((int(start), int(end), found[0]))
         self._ranges = tuple(ranges)
-        # In the order that they were asked in; new ones first.
-        self._nodes = deque([*told.difference(self._nodes), *(node for node in self._nodes if node in told)])
+        # In the order of their turns; new ones last.
+        known = [node for node in self._nodes if node in told]
+        self._nodes = deque([*known, *sorted(told.difference(known))])
 
 
 class _Routed(Worded):
