@@ -50,8 +50,10 @@ def command(account: str | None, strategy: str | None, symbol: str | None, reaso
             refuse_untouched(spread)
         except EditConflict as error:
             raise Failure(f"{error}; nothing was lifted: look again with `bascule halts`") from error
+        if spread.failed:
+            return spread, ""
         left = await _left(readings)
-        if not spread.failed and all(isinstance(one, NotSet) for one in spread.answers.values()):
+        if all(isinstance(one, NotSet) for one in spread.answers.values()):
             raise Failure(f"there is no halt of {scope}; set are: {left or 'none'}")
         return spread, left
 
