@@ -61,6 +61,7 @@ async def main(service: Service) -> None:
             keys,
             durability=redis.durability,
             window_ms=lease_ms,
+            shards=redis.shards,
             on_new=lambda new: get_logger().info("redis_incarnated", run_id=new.run_id, before=new.before),
         )
         return incarnations.greet

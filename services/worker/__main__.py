@@ -44,6 +44,7 @@ async def main(service: Service) -> None:
             keys,
             durability=redis.durability,
             window_ms=worker.lease_ms,  # every request is over before its lane's lease
+            shards=redis.shards,
             on_new=lambda new: _incarnated(new, metrics),
         ).greet
 

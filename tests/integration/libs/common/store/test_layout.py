@@ -42,13 +42,8 @@ async def test_the_first_start_notes_the_number_and_others_may_have_no_other(cli
 async def test_what_was_filled_before_numbers_were_noted_is_one_shard(
     client: Redis, redis_server: RedisServer
 ):
-    greeted = connect(
-        redis_server.url,
-        timeout_s=5,
-        greet=Incarnations(KEYS, durability="always", window_ms=6_000).greet,
-    )
-    await greeted.ping()
-    await greeted.aclose()
+    with redis_server.client() as direct:
+        direct.hset(KEYS.meta, mapping={"run_id": "a", "keeps_all": "1"})
     with pytest.raises(ConfigError, match=r"spread over 1: set redis\.shards: 1"):
         await claim_layout(client, KEYS, 4)
     await claim_layout(client, KEYS, 1)
@@ -87,3 +82,14 @@ async def test_a_full_redis_that_is_one_shard_may_be_started_on(client: Redis, r
         direct.config_set("maxmemory", "0")
     await claim_layout(client, KEYS, 1)
     assert await read_layout(client, KEYS) == 1
+
+
+async def test_a_redis_that_came_back_empty_under_running_services_holds_their_number(
+    client: Redis, redis_server: RedisServer
+):
+    incarnations = Incarnations(KEYS, durability="always", window_ms=6_000, shards=4)
+    greeted = connect(redis_server.url, timeout_s=5, greet=incarnations.greet)
+    await greeted.ping()
+    await greeted.aclose()
+    await claim_layout(client, KEYS, 4)
+    assert await read_layout(client, KEYS) == 4
