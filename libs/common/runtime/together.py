@@ -13,9 +13,15 @@ async def run_together(stopping: asyncio.Event, *parts: Coroutine[Any, Any, None
         parts: At least one.
     """
     tasks = [asyncio.create_task(part) for part in parts]
-    _, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    if running:
-        stopping.set()
-        await asyncio.wait(running)
+    try:
+        _, running = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        if running:
+            stopping.set()
+            await asyncio.wait(running)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
     for task in tasks:
         task.result()

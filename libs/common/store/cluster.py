@@ -16,6 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 - the name is redis-py's
     NoPermissionError,
@@ -35,6 +36,10 @@ _UNTOLD: Final = "?"
 
 _MISLED: Final = (AskError, ClusterDownError, ReadOnlyError, ConnectionError, TimeoutError)
 """After these another node may serve the slot. MOVED is an AskError, too."""
+
+
+_BARRED: Final = (AuthenticationError, NoPermissionError, Unfit)
+"""What does not pass by itself."""
 
 
 def slot_of(key: str) -> int:
@@ -68,8 +73,8 @@ class Topology:
 
         Raises:
             ConnectionError: No node tells.
-            NoPermissionError: We may not ask.
-            Unfit: It is no cluster.
+            AuthenticationError, NoPermissionError: None does, and one does not let us ask.
+            Unfit: None does, and one is not what the address says.
         """
         found = self._known(slot)
         if found is None:
@@ -95,7 +100,7 @@ class Topology:
             self._reading.add_done_callback(self._was_read)
         try:
             await asyncio.shield(self._reading)
-        except (Unfit, NoPermissionError):
+        except _BARRED:
             raise
         except (RedisError, OSError) as error:
             raise ConnectionError(str(error)) from error
@@ -106,7 +111,7 @@ class Topology:
             task.exception()  # told to whoever waits for it, if anybody still does
 
     async def _ask_in_turn(self) -> None:
-        doubted, problem = frozenset(self._doubted), "none was asked"
+        doubted, problem, barred = frozenset(self._doubted), "none was asked", None
         each_s = self._timeout_s / 2
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -117,15 +122,17 @@ class Topology:
                     try:
                         async with asyncio.timeout(each_s):
                             self._learn(await self._ask(node), node)
-                    except (Unfit, NoPermissionError):
-                        raise
+                    except _BARRED as error:
+                        barred = error
                     except (RedisError, OSError) as error:
                         problem = f"{_words(node)}: {error}"
-                        continue
-                    self._doubted -= doubted
-                    return
+                    else:
+                        self._doubted -= doubted
+                        return
         except builtins.TimeoutError:
             pass
+        if barred is not None:
+            raise barred
         raise ConnectionError(f"no node of the Redis Cluster answers; the last was {problem}")
 
     def _learn(self, answer: Sequence[Any], asked: Node) -> None:
@@ -215,7 +222,9 @@ def asking(
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it so
             await connection.send_command("CLUSTER", "SLOTS")
             answer: Sequence[Any] = await connection.read_response()
-        except NoPermissionError:
+        except ConnectionError as error:
+            if isinstance(error.__cause__, _BARRED):  # redis-py wraps what comes up while it connects
+                raise error.__cause__ from error
             raise
         except ResponseError as error:
             if "cluster support disabled" in str(error):

@@ -143,3 +143,29 @@ async def test_an_address_of_a_cluster_does_not_do_for_a_single_server(redis_bin
             assert "redis://" in barred.value.remedy
         finally:
             await client.aclose()
+
+
+@on_the_newest
+@pytest.mark.parametrize(
+    ("identity", "words"),
+    [("nobody:x", "does not let us in"), ("blind:x", "does not allow it"), ("able:x", "")],
+)
+async def test_who_may_not_come_in_or_not_ask_for_the_nodes_is_told_so(
+    redis_binary: Binary, identity: str, words: str
+):
+    with RedisServer(redis_binary, tcp=True, options={"cluster-enabled": "yes"}) as server:
+        with server.client() as admin:
+            admin.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
+            admin.execute_command("ACL", "SETUSER", "blind", "on", ">x", "~*", "+@all", "-cluster")
+            admin.execute_command(
+                "ACL", "SETUSER", "able", "on", ">x", "~*", "+@all", "-cluster", "+cluster|slots"
+            )
+        client = connect(f"redis+cluster://{identity}@127.0.0.1:{server.port}", timeout_s=TIMEOUT_S)
+        try:
+            if not words:
+                await eventually(lambda: is_kept(Shard(0, Keys(0), client), "1"))
+                return
+            with pytest.raises(StoreBarred, match=words):
+                await is_kept(Shard(0, Keys(0), client), "1")
+        finally:
+            await client.aclose()

@@ -107,7 +107,8 @@ async def test_a_node_whose_name_nobody_knows_serves_nothing():
 @pytest.mark.parametrize("error", [NoPermissionError("no"), Unfit("no cluster", remedy="another address")])
 async def test_what_does_not_pass_is_told_as_it_is(error: Exception):
     with pytest.raises(type(error)):
-        await Nodes(a=error, b=WHOLE).topology.primary(5)
+        await Nodes(a=error).topology.primary(5)
+    assert await Nodes(a=error, b=WHOLE).topology.primary(5) == A
 
 
 async def test_who_gives_up_waiting_does_not_keep_others_from_their_answer():
