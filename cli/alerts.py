@@ -96,12 +96,12 @@ async def find_alert(readings: "Readings", name: str) -> "tuple[AlertRecord, lis
 
     record = None
     if name.isascii():  # others are none of ours; and what is not UTF-8 at all could not even be asked for
-        record = await readings.records.alert(AlertId(name))
+        record = await readings.alert(AlertId(name))
     if record is None and name.isascii():
         ids = await readings.alerts_beginning(name)
         if len(ids) > 1:
             raise Failure(f"{name} is the beginning of several alerts: {', '.join(ids)}")
-        record = await readings.records.alert(ids[0]) if ids else None
+        record = await readings.alert(ids[0]) if ids else None
     if record is None:
         record = await readings.newest_alert_of_sender(name)
     if record is None:

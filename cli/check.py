@@ -1,6 +1,7 @@
 """`bascule check`: whether configuration, secrets and Redis are fit for the bridge to run."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     from libs.common.runtime.settings import LimitsSettings, Settings
     from libs.common.store.checks import ServerFacts
     from libs.common.store.readings import Readings
+    from libs.common.store.servers import Server
 
-CORRECT_ADDRESS: Final = "correct it: redis://host:port/0, rediss://host:port/0 or unix:///path"
+CORRECT_ADDRESS: Final = (
+    "correct it: redis://host:port/0, rediss://host:port/0, unix:///path, or of a Redis Cluster "
+    "redis+cluster://host:port,host:port"
+)
 CORRECT_IT: Final = "correct it; config/bascule.yaml explains every key"
 
 
@@ -52,9 +57,7 @@ def findings() -> list[Finding]:
         found.append(_loaded(bridge.config, settings))
     if settings is not None:
         found += [*_public_url(settings), *secret_findings(settings, bridge), *_extras(settings)]
-    if settings is None:
-        return found + _redis(bridge, "always", None)
-    return found + _redis(bridge, settings.redis.durability.value, settings.limits)
+    return found + _redis(bridge, settings)
 
 
 def _venues(found: list[Finding]) -> list[Finding]:
@@ -153,7 +156,7 @@ def _loaded(config: Path | None, settings: "Settings | None") -> Finding:
     return ok("configuration", f"{config}: accounts {accounts}; webhooks {webhooks}")
 
 
-def away(bridge: Bridge, error: BridgeError) -> Finding:
+def away_finding(bridge: Bridge, error: BridgeError) -> Finding:
     """Return that a bridge's Redis does not answer, or not to us, and what to do about it."""
     if isinstance(error, StoreBarred):
         return wrong("redis", no_answer(bridge, error), error.remedy)
@@ -165,35 +168,92 @@ def away(bridge: Bridge, error: BridgeError) -> Finding:
     )
 
 
-def _redis(bridge: Bridge, durability: str, limits: "LimitsSettings | None") -> list[Finding]:
-    from libs.common.store.checks import promises
+def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
+    durability = "always" if settings is None else settings.redis.durability.value
 
-    async def look(readings: "Readings") -> "ServerFacts":
-        return await readings.server(durability)
+    async def look(readings: "Readings") -> "tuple[list[Server], dict[int, StoreUnavailable], int | None]":
+        from libs.common.store.servers import group_servers
+
+        spread = await readings.each(lambda one: one.server(durability))
+        away = spread.away
+        if not spread.answers:
+            raise next(iter(away.values()))
+        noted = None if readings.first.number in away else await readings.noted_shards()
+        return group_servers(spread.answers), away, noted
 
     try:
-        facts = run(bridge.redis_url, look)
+        servers, away, noted = run(bridge.redis_url, look)
     except (StoreUnavailable, StoreCorrupt) as error:
-        return [away(bridge, error)]
+        return [away_finding(bridge, error)]
     except ConfigError as error:
         return [wrong("redis", str(error), CORRECT_ADDRESS)]
-    found = [ok("redis", f"answers at {bridge.shown_url}")]
-    for promise in promises(facts, durability):
-        subject = f"redis {promise.name}"
-        if promise.is_kept:
-            found.append(ok(subject, promise.finding))
-        else:
-            found.append(wrong(subject, promise.finding, promise.remedy))
-    return found if limits is None else [*found, *_memory(facts, limits)]
+    found = [ok("redis", f"answers at {bridge.shown_url}"), *shards_away(bridge, away)]
+    for name, facts in named_servers(servers, away):
+        found += _promises(name, facts, durability)
+        if settings is not None:
+            found += _memory(name, facts, settings.limits)
+    return [*found, *shard_findings(settings, noted)]
 
 
-def _memory(facts: "ServerFacts", limits: "LimitsSettings") -> list[Finding]:
-    """Return whether Redis has room for alerts, as far as it says."""
+def named_servers(
+    servers: "Sequence[Server]", away: "Mapping[int, StoreUnavailable]"
+) -> "list[tuple[str, ServerFacts]]":
+    """Return each server with what is put behind the subject of a finding: nothing where it is the only one."""
+    from libs.common.store.fan_out import shards_in_words
+
+    if len(servers) == 1 and not away:
+        return [("", servers[0].facts)]
+    return [(f" ({shards_in_words(one.shards)})", one.facts) for one in servers]
+
+
+def shards_away(bridge: Bridge, away: "Mapping[int, StoreUnavailable]") -> list[Finding]:
+    """Return which shards do not answer, or not to us, where others do."""
+    return [
+        wrong(
+            f"redis (shard {number})",
+            no_answer(bridge, error),
+            error.remedy
+            if isinstance(error, StoreBarred)
+            else "start its server: alerts for its accounts are refused, and their orders wait",
+        )
+        for number, error in sorted(away.items())
+    ]
+
+
+def shard_findings(settings: "Settings | None", noted: int | None) -> list[Finding]:
+    """Return whether Redis is spread over as many shards as the configuration says.
+
+    Args:
+        settings: The configuration; None where it cannot be used.
+        noted: What Redis says; None where it says nothing.
+    """
+    if settings is None or noted is None:
+        return []
+    configured = settings.redis.shards
+    if configured != noted:
+        detail = f"redis.shards is {configured}, and what Redis holds is spread over {noted}"
+        return [wrong("redis shards", detail, f"set redis.shards: {noted}, or begin with an empty Redis")]
+    return [ok("redis shards", f"accounts are spread over {noted}")] if noted > 1 else []
+
+
+def _promises(name: str, facts: "ServerFacts", durability: str) -> list[Finding]:
+    from libs.common.store.checks import promises
+
+    return [
+        ok(f"redis {promise.name}{name}", promise.finding)
+        if promise.is_kept
+        else wrong(f"redis {promise.name}{name}", promise.finding, promise.remedy)
+        for promise in promises(facts, durability)
+    ]
+
+
+def _memory(name: str, facts: "ServerFacts", limits: "LimitsSettings") -> list[Finding]:
+    """Return whether a server has room for alerts, as far as it says."""
     share = facts.memory_share
     if share is None:
         return []
     bound = "its maxmemory" if facts.limit_bytes else "its machine's memory"
     finding = f"{share:.1%} of {bound} is used; alerts are refused from {limits.memory:.1%} on"
     if share < limits.memory:
-        return [ok("redis memory", finding)]
-    return [wrong("redis memory", finding, "give Redis more memory, or shorten `retention`")]
+        return [ok(f"redis memory{name}", finding)]
+    return [wrong(f"redis memory{name}", finding, "give Redis more memory, or shorten `retention`")]

@@ -8,7 +8,7 @@ import click
 
 from cli.context import ask, find_bridge
 from cli.documents import history_document, letter_document
-from cli.filters import duration_ms, is_same, json_option, list_options
+from cli.filters import account_option, duration_ms, is_same, json_option, list_options
 from cli.listing import Columns, list_newest
 from cli.naming import find_beginning
 from cli.output import Failure, cell, local_time, table, when, write, write_json
@@ -40,7 +40,8 @@ _LETTER_ID: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 def command() -> None:
     """List, show, replay or discard dead letters.
 
-    An ID is a dead letter's own, or its alert's; its beginning is enough.
+    An ID is a dead letter's own, or its alert's; its beginning is enough. Where it fits those of several accounts,
+    --account says which.
     """
 
 
@@ -79,12 +80,13 @@ def list_(
 
 @command.command()
 @click.argument("name", metavar="ID")
+@account_option
 @json_option
-def show(name: str, as_json: bool) -> None:
+def show(name: str, account: str | None, as_json: bool) -> None:
     """Show a dead letter with its instruction and history."""
 
     async def look_up(readings: "Readings") -> "tuple[DeadLetter, list[JournalEntry], int]":
-        letter = await _find(readings, name)
+        letter = await _find(readings, name, account)
         return letter, await _history(readings, letter), await readings.now_ms()
 
     letter, history, now_ms = ask(find_bridge(), look_up)
@@ -133,13 +135,14 @@ def show(name: str, as_json: bool) -> None:
     callback=duration_ms,
     help="How long it may wait before it expires instead of trading.",
 )
+@account_option
 @json_option
-def replay(name: str, max_age_ms: int, as_json: bool) -> None:
+def replay(name: str, max_age_ms: int, account: str | None, as_json: bool) -> None:
     """Queue a dead letter again, at the end of its lane. Once: the letter is gone then."""
 
     async def do(readings: "Readings") -> "tuple[DeadLetter, Replay]":
-        letter = await _find(readings, name)
-        return letter, await readings.dead_letters.replay(letter.letter_id, max_age_ms=max_age_ms)
+        letter = await _find(readings, name, account)
+        return letter, await readings.replay(letter, max_age_ms=max_age_ms)
 
     letter, outcome = ask(find_bridge(), do)
     _say_replay(letter, outcome, as_json=as_json)
@@ -147,13 +150,14 @@ def replay(name: str, max_age_ms: int, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name", metavar="ID")
+@account_option
 @json_option
-def discard(name: str, as_json: bool) -> None:
+def discard(name: str, account: str | None, as_json: bool) -> None:
     """Drop a dead letter for good; its alert's history keeps that it was."""
 
     async def do(readings: "Readings") -> "tuple[DeadLetter, Discard]":
-        letter = await _find(readings, name)
-        return letter, await readings.dead_letters.discard(letter.letter_id)
+        letter = await _find(readings, name, account)
+        return letter, await readings.discard(letter)
 
     letter, outcome = ask(find_bridge(), do)
     from libs.common.store.dead_letters import Gone
@@ -184,8 +188,8 @@ def _say_replay(letter: "DeadLetter", outcome: "Replay", *, as_json: bool) -> No
             assert_never(outcome)
 
 
-async def _find(readings: "Readings", name: str) -> "DeadLetter":
-    """Return the one letter whose id, or whose alert's, is or begins with `name`.
+async def _find(readings: "Readings", name: str, account: str | None) -> "DeadLetter":
+    """Return the one letter whose id, or whose alert's, is or begins with `name`; of this account where one is named.
 
     Raises:
         Failure: There is none, or more than one.
@@ -193,13 +197,19 @@ async def _find(readings: "Readings", name: str) -> "DeadLetter":
     from libs.common.domain.ids import DeadLetterId
 
     if _LETTER_ID.fullmatch(name):
-        letter = await readings.dead_letters.get(DeadLetterId(name))
-        if letter is None:
+        found = [one for one in await readings.letters(DeadLetterId(name)) if is_same(account, one.account)]
+        if not found:
             raise Failure(_gone(name))
-        return letter
+        if len(found) > 1:
+            whose = ", ".join(one.account for one in found)
+            raise Failure(
+                f"{name} names a dead letter of each of several accounts, choose with --account: {whose}"
+            )
+        return found[0]
 
     def matches(letter: "DeadLetter") -> bool:
-        return letter.alert_id.startswith(name) or letter.letter_id.startswith(name)
+        is_named = letter.alert_id.startswith(name) or letter.letter_id.startswith(name)
+        return is_named and is_same(account, letter.account)
 
     return await find_beginning(
         name,
@@ -213,7 +223,7 @@ async def _find(readings: "Readings", name: str) -> "DeadLetter":
 async def _history(readings: "Readings", letter: "DeadLetter") -> "list[JournalEntry]":
     from libs.common.domain.ids import AlertId
 
-    record = await readings.records.alert(AlertId(letter.alert_id)) if letter.alert_id else None
+    record = await readings.alert(AlertId(letter.alert_id)) if letter.alert_id else None
     if record is None:
         return []
     return [entry for entry in await readings.history(record) if entry.account == letter.account]

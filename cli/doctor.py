@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cli.addresses import reachable
-from cli.check import CORRECT_ADDRESS, CORRECT_IT, away, secret_finding
+from cli.check import (
+    CORRECT_ADDRESS,
+    CORRECT_IT,
+    away_finding,
+    named_servers,
+    secret_finding,
+    shard_findings,
+    shards_away,
+)
 from cli.context import NO_BRIDGE_YET, Bridge, default_config, find_bridge, run, var_directories
 from cli.filters import json_option
 from cli.findings import Finding, Verdict, ok, report, skipped, warning, wrong
@@ -22,9 +30,11 @@ from libs.common.domain.errors import ConfigError, StoreCorrupt, StoreUnavailabl
 
 if TYPE_CHECKING:
     from libs.common.runtime.settings import Settings
-    from libs.common.store.checks import ServerFacts
+    from libs.common.store.fan_out import Spread
     from libs.common.store.halts import HaltTable
     from libs.common.store.readings import Readings
+    from libs.common.store.servers import Answering
+    from libs.common.store.shard_readings import ShardReadings
 
 OLDEST_PYTHON: Final = (3, 11)
 LARGEST_SKEW_MS: Final = 1_000
@@ -63,7 +73,7 @@ def findings() -> list[Finding]:
         settings = None
         found.append(wrong("configuration", str(error), CORRECT_IT))
     if bridge is not None:
-        found += _redis(bridge)
+        found += _redis(bridge, settings)
     if settings is not None:
         found += _ports(bridge, settings)
         found += _brokers(bridge, settings)
@@ -116,33 +126,68 @@ def _disk() -> Finding:
     return ok("disk", detail)
 
 
-def _redis(bridge: Bridge) -> list[Finding]:
-    async def look(readings: "Readings") -> "tuple[ServerFacts, int, HaltTable]":
-        facts = await readings.server("declared")
+def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
+    async def ask_one(shard: "ShardReadings") -> "tuple[Answering, int, HaltTable]":
+        answering = await shard.server("declared")
         before_ms = time.time_ns() // 1_000_000
-        theirs_ms = await readings.now_ms()
+        theirs_ms = await shard.now_ms()
         after_ms = time.time_ns() // 1_000_000
-        return facts, theirs_ms - (before_ms + after_ms) // 2, await readings.halts.read()
+        return answering, theirs_ms - (before_ms + after_ms) // 2, await shard.halts.read()
+
+    async def look(
+        readings: "Readings",
+    ) -> "tuple[Spread[tuple[Answering, int, HaltTable]], int | None]":
+        spread = await readings.each(ask_one)
+        if not spread.answers:
+            raise next(iter(spread.away.values()))
+        return spread, None if readings.first.number in spread.away else await readings.noted_shards()
+
+    from libs.common.store.halts import merge_tables
+    from libs.common.store.servers import group_servers
 
     try:
-        facts, skew_ms, halts = run(bridge.redis_url, look)
+        spread, noted = run(bridge.redis_url, look)
+        away = spread.away
     except (StoreUnavailable, StoreCorrupt) as error:
-        finding = away(bridge, error)
+        finding = away_finding(bridge, error)
         return [finding, _server()] if finding.verdict is Verdict.SKIPPED else [finding]
     except ConfigError as error:
         return [wrong("redis", str(error), CORRECT_ADDRESS)]
-    found = [ok("redis", f"{facts.product} {facts.version_text} at {bridge.shown_url}"), *_halts(halts)]
-    detail = f"Redis' clock and ours differ by {abs(skew_ms)} ms"
+    servers = group_servers({number: one for number, (one, _, _) in spread.answers.items()})
+    names = named_servers(servers, away)
+    found = [
+        ok(f"redis{name}", f"{facts.product} {facts.version_text} at {bridge.shown_url}")
+        for name, facts in names
+    ]
+    found += shards_away(bridge, away) + shard_findings(settings, noted)
+    found += _halts(merge_tables({number: halts for number, (_, _, halts) in spread.answers.items()}))
+    for server, (name, _) in zip(servers, names, strict=True):
+        found.append(_clock(name, spread.answers[server.shards[0]][1]))
+    return found
+
+
+def _clock(name: str, skew_ms: int) -> Finding:
+    subject, detail = f"clock{name}", f"Redis' clock and ours differ by {abs(skew_ms)} ms"
     if abs(skew_ms) > LARGEST_SKEW_MS:
         remedy = "set both clocks, for example with chrony: fire times and ages are compared by them"
-        return [*found, wrong("clock", detail, remedy)]
-    return [*found, ok("clock", detail)]
+        return wrong(subject, detail, remedy)
+    return ok(subject, detail)
 
 
 def _halts(table: "HaltTable") -> list[Finding]:
     """Return what is halted: nothing is wrong with it, and it explains why nothing trades."""
+    from libs.common.store.fan_out import shards_in_words
+
     found = [ok("halt", f"{one.mode} of {one.scope}: {one.reason} (by {one.by})") for one in table.halts]
     cure = "set it again with `bascule halt`"
+    found += [
+        wrong(
+            "halt",
+            f"{one.halt.mode} of {one.halt.scope} is not set on {shards_in_words(one.missing)}: trading goes on there",
+            cure,
+        )
+        for one in table.partial
+    ]
     return found + [
         wrong("halt", f"{one} cannot be read, so workers refuse everything in its scope", cure)
         for one in table.unreadable

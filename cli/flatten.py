@@ -9,7 +9,7 @@ from cli.context import Bridge, ask, find_bridge
 from cli.documents import Document, decimal
 from cli.exit_codes import ExitCode
 from cli.filters import duration_ms, is_same, json_option
-from cli.halt_scope import EFFECTS
+from cli.halt_scope import EFFECTS, failures, refuse_untouched
 from cli.operators import confirm_typed, known_account, operator_name
 from cli.output import Failure, ago, note, printable, span, write, write_json, write_table
 from cli.waiting import ENDED_WELL, until_ended
@@ -78,8 +78,11 @@ def command(
     async def do(readings: "Readings") -> "tuple[list[OperatorAlert], list[AlertId]]":
         if halts_first:
             mode = HaltMode.CLOSE_ONLY
-            await readings.halts.set(Scope(account=name), mode, by=operator_name(), reason=reason)
+            spread = await readings.halts.set(Scope(account=name), mode, by=operator_name(), reason=reason)
+            refuse_untouched(spread)
             note(f"{mode} of account {name} is set: {EFFECTS[mode]}")
+            for words in failures(spread):
+                note(f"not on {words}: run `bascule halt` for account {name} again")
         await _refuse_halted(readings, name, found)
         return await _send(readings, name, found, reason)
 
@@ -115,9 +118,10 @@ async def _look(
     from libs.common.domain.errors import StoreCorrupt
     from libs.common.store.holdings import Holding
 
-    now_ms = await readings.now_ms()
+    shard = readings.of(account)
+    now_ms = await shard.now_ms()
     try:
-        known = await readings.holdings.of(account, now_ms)
+        known = await shard.holdings.of(account, now_ms)
     except StoreCorrupt as error:
         if not symbols:
             raise Failure(f"what is open cannot be read: {error}; name the markets with --symbol") from error
@@ -138,7 +142,7 @@ async def _refuse_halted(readings: "Readings", account: AccountName, found: "Seq
     Raises:
         Failure: A halt stops exits in one of the markets.
     """
-    table = await readings.halts.read()
+    table = await readings.of(account).halts.read()
     for one in found:
         stop = find_stop(table.halts, account=account, strategy=None, symbol=one.market, is_exit=True)
         if stop is not None:
@@ -160,8 +164,9 @@ async def _send(
         for one in found
         for action in (Action.CANCEL, Action.CLOSE_ALL)
     ]
-    ids = await readings.operator_alerts.send(
-        asked, by=operator_name(), reason=reason, max_age_ms=MAX_AGE_MS, at_ms=await readings.now_ms()
+    shard = readings.of(account)
+    ids = await shard.operator_alerts.send(
+        asked, by=operator_name(), reason=reason, max_age_ms=MAX_AGE_MS, at_ms=await shard.now_ms()
     )
     return asked, ids
 

@@ -5,13 +5,23 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cli.context import Bridge, ask, find_bridge
+from cli.exit_codes import ExitCode
 from cli.filters import json_option
-from cli.halt_scope import EFFECTS, halt_document, read_scope, scope_options
+from cli.halt_scope import (
+    EFFECTS,
+    failures,
+    halt_document,
+    read_scope,
+    refuse_untouched,
+    scope_options,
+    shard_documents,
+)
 from cli.operators import operator_name
 from cli.output import note, printable, write, write_json
 from libs.common.policy.halts import Halt, HaltMode, Scope
 
 if TYPE_CHECKING:
+    from libs.common.store.fan_out import Spread
     from libs.common.store.readings import Readings
 
 MOST_NAMED: Final = 5
@@ -29,30 +39,42 @@ MOST_NAMED: Final = 5
 @json_option
 def command(
     account: str | None, strategy: str | None, symbol: str | None, mode: str, reason: str, as_json: bool
-) -> None:
+) -> int:
     """Stop trading of everything, or of a scope.
 
-    All workers obey from the moment it is set. It takes the place of a halt of the same scope.
+    All workers obey from the moment it is set. It takes the place of a halt of the same scope. Exit code 1: not every
+    shard took it; called again, it is set where it is missing.
     """
+    from libs.common.store.fan_out import shards_in_words
+
     if not reason.strip():
         raise click.UsageError("the reason is empty")
     bridge = find_bridge()
     scope = read_scope(bridge, account, strategy, symbol)
 
-    async def set_(readings: "Readings") -> tuple[Halt, list[str]]:
-        halt = await readings.halts.set(scope, HaltMode(mode), by=operator_name(), reason=reason)
-        return halt, await _remarks(readings, bridge, scope)
+    async def set_(readings: "Readings") -> "tuple[Spread[Halt], list[str]]":
+        spread = await readings.halts.set(scope, HaltMode(mode), by=operator_name(), reason=reason)
+        refuse_untouched(spread)
+        return spread, await _remarks(readings, bridge, scope)
 
-    halt, remarks = ask(bridge, set_)
+    spread, remarks = ask(bridge, set_)
+    halt, failed = next(iter(spread.answers.values())), failures(spread)
+    where = f" on {shards_in_words(tuple(spread.answers))} only" if failed else ""
     if as_json:
-        write_json({**halt_document(halt), "stops": EFFECTS[halt.mode]})
+        shards = {"shards": shard_documents(spread)} if len(spread.answers) + len(failed) > 1 else {}
+        write_json({**halt_document(halt), "stops": EFFECTS[halt.mode], **shards})
     else:
-        write(printable(f"{halt.mode} of {halt.scope} is set: {EFFECTS[halt.mode]}"))
+        write(printable(f"{halt.mode} of {halt.scope} is set{where}: {EFFECTS[halt.mode]}"))
+    for words in failed:
+        note(f"NOT set on {words}")
     for remark in remarks:
         note(remark)
     note(
         "orders that rest at a venue stay there; `bascule flatten ACCOUNT` cancels them and closes positions"
     )
+    if failed:
+        note("where it is not set, trading goes on: run the same command again")
+    return ExitCode.FAILED if failed else ExitCode.OK
 
 
 async def _remarks(readings: "Readings", bridge: Bridge, scope: Scope) -> list[str]:
@@ -86,10 +108,11 @@ async def _known_markets(readings: "Readings", bridge: Bridge, scope: Scope) -> 
     now_ms = await readings.now_ms()
     known: set[str] = set()
     for name in accounts:
-        listed = await readings.markets.read(name)
+        shard = readings.of(name)
+        listed = await shard.markets.read(name)
         known.update(() if listed is None else listed.markets)
-        known.update(await readings.published.positions(name), await readings.positions(name))
-        known.update(one.market for one in await readings.holdings.of(name, now_ms))
+        known.update(await shard.published.positions(name), await shard.paper.positions(name))
+        known.update(one.market for one in await shard.holdings.of(name, now_ms))
     return known
 
 

@@ -15,9 +15,12 @@ from libs.common.domain.ids import AccountName, Market
 from libs.common.policy.halts import Halt, HaltMode, Scope
 
 if TYPE_CHECKING:
+    from libs.common.domain.errors import BridgeError
+    from libs.common.store.fan_out import Spread
     from libs.common.store.halts import HaltTable
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 EFFECTS: Final = MappingProxyType(
     {
@@ -96,6 +99,48 @@ def halt_words(document: Document, now_ms: int) -> str:
     scope = Scope(document["account"], document["strategy"], document["symbol"])
     since = ago(now_ms - document["at_ms"])
     return printable(f"{document['mode']} of {scope}: {document['reason']} (by {document['by']}, {since})")
+
+
+def refuse_untouched(spread: "Spread[T]") -> None:
+    """Raise what stood in the way where no shard took a change.
+
+    Raises:
+        BridgeError: None did.
+    """
+    if not spread.answers:
+        raise next(iter(spread.failed.values()))
+
+
+def failures(spread: "Spread[T]") -> list[str]:
+    """Return the shards that did not take a change, with why."""
+    return [f"shard {number}: {_why(error)}" for number, error in sorted(spread.failed.items())]
+
+
+def shard_documents(spread: "Spread[T]") -> list[Document]:
+    """Return which shards took a change, and why the others did not."""
+    return [
+        {
+            "shard": number,
+            "is_done": number in spread.answers,
+            "error": None if error is None else _why(error),
+        }
+        for number, error in sorted({**dict.fromkeys(spread.answers), **spread.failed}.items())
+    ]
+
+
+def partial_words(table: "HaltTable") -> list[str]:
+    """Return the halts that do not hold on all shards."""
+    from libs.common.store.fan_out import shards_in_words
+
+    return [
+        f"{one.halt.mode} of {one.halt.scope} is not set on {shards_in_words(one.missing)}, where trading goes on: "
+        "set it again with `bascule halt`"
+        for one in table.partial
+    ]
+
+
+def _why(error: "BridgeError") -> str:
+    return str(error.__cause__ or error).rstrip(".")
 
 
 def table_words(table: "HaltTable") -> str:

@@ -6,7 +6,7 @@ import click
 
 from cli.context import ask, find_bridge
 from cli.filters import json_option
-from cli.halt_scope import halt_document
+from cli.halt_scope import halt_document, partial_words
 from cli.output import note, when, write_json, write_table
 from libs.common.policy.halts import ANY
 
@@ -42,3 +42,5 @@ def command(as_json: bool) -> None:
         write_table(("ACCOUNT", "STRATEGY", "SYMBOL", "MODE", "SET", "BY", "REASON"), rows)
     for one in found.unreadable:
         note(f"cannot be read: {one}")
+    for words in partial_words(found):
+        note(words)

@@ -10,7 +10,8 @@ from cli.output import Failure, note, when, write_json, write_table
 from libs.common.domain.errors import ConfigError
 
 if TYPE_CHECKING:
-    from libs.common.store.readings import Found, Readings
+    from libs.common.store.readings import Readings
+    from libs.common.store.search import Found
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from cli.output import Failure
 
 if TYPE_CHECKING:
-    from libs.common.store.readings import Found
+    from libs.common.store.search import Found
 
 T = TypeVar("T")
 

@@ -14,8 +14,9 @@ from cli.orders_resolve import resolve
 from libs.common.domain.lifecycle import OrderState
 
 if TYPE_CHECKING:
-    from libs.common.store.readings import Found, Readings
+    from libs.common.store.readings import Readings
     from libs.common.store.records import OrderRecord
+    from libs.common.store.search import Found
 
 COLUMNS: Final[Columns] = MappingProxyType(
     {
@@ -73,11 +74,11 @@ async def _resting(
     readings: "Readings", limit: int, from_ms: int | None, matches: "Callable[[OrderRecord], bool]"
 ) -> "Found[OrderRecord]":
     """Return the orders that are followed, by the time they were sent."""
-    from libs.common.store.readings import Found
+    from libs.common.store.search import Found
 
     found = [
         order
-        for order in await readings.holdings.resting()
+        for order in await readings.resting()
         if matches(order) and (from_ms is None or order.signed_at_ms >= from_ms)
     ]
     found.sort(key=lambda order: -order.signed_at_ms)

@@ -84,7 +84,8 @@ def resolve(
         confirm_typed(verdict, f"Type {verdict} to settle it so:")
 
     async def decide(readings: "Readings") -> "Answer":
-        return await readings.decisions.decide(_decision(order, verdict, reason, quantity, price))
+        decisions = readings.of(order.account).decisions
+        return await decisions.decide(_decision(order, verdict, reason, quantity, price))
 
     answer = ask(bridge, decide)
     _say(order, verdict, answer)
@@ -144,7 +145,7 @@ async def _find(readings: "Readings", name: str) -> "OrderRecord":
         Failure: There is none, or more than one.
     """
     if is_client_order_id(name):
-        exact = await readings.records.orders([ClientOrderId(name)])
+        exact = await readings.orders([ClientOrderId(name)])
         if exact:
             return exact[0]
         raise Failure(f"no order {name}")

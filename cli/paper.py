@@ -53,7 +53,7 @@ def price(account: str, market: str, price: str, as_json: bool) -> None:
 def orders(account: str, symbol: str | None, as_json: bool) -> None:
     """List what rests on a paper ACCOUNT, exits that came with an order too."""
     bridge, name, _ = _find(account)
-    books = ask(bridge, lambda readings: readings.paper.positions(name))
+    books = ask(bridge, lambda readings: readings.of(name).paper.positions(name))
     documents = [
         _order_document(market, order)
         for market, book in sorted(books.items())
@@ -108,7 +108,7 @@ def _move(
         return taken
 
     async def move(readings: "Readings") -> None:
-        await readings.paper.amend(name, market, step)
+        await readings.of(name).paper.amend(name, market, step)
 
     ask(bridge, move)
     return changed

@@ -103,13 +103,17 @@ async def _read(
     account: str | None,
 ) -> _Held:
     on_paper = await readings.paper_accounts() if paper is None else list(paper)
-    others = await readings.published.accounts() if paper is None else elsewhere
+    others = await readings.published_accounts() if paper is None else elsewhere
     # A paper account's books are newer than what a worker made of them.
     others = [name for name in others if is_same(account, name) and name not in on_paper]
     return _Held(
-        {name: await readings.positions(name) for name in on_paper if is_same(account, name)},
-        {name: await readings.published.positions(name) for name in others},
-        {name: await readings.published.balance(name) for name in others},
+        {
+            name: dict(await readings.of(name).paper.positions(name))
+            for name in on_paper
+            if is_same(account, name)
+        },
+        {name: await readings.of(name).published.positions(name) for name in others},
+        {name: await readings.of(name).published.balance(name) for name in others},
         await readings.now_ms(),
     )
 

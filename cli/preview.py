@@ -103,10 +103,12 @@ async def _look(
     presented = recognised.credential
     checks = (*checks, _credential_check(target, recognised, now_ms))
     table = await read_table(readings, settings)
+    # An alert is known where the first of its accounts is.
+    owner = readings.of(webhook.accounts[0])
     shown = await preview(
         webhook,
         router_to(webhook, settings.accounts, table.symbols),
-        readings.seen,
+        owner.seen,
         readings.halts,
         recognised,
         masker.also(presented).mask_json(text),

@@ -9,15 +9,14 @@ from cli.context import Bridge, find_bridge, no_answer, run
 from cli.documents import Document
 from cli.exit_codes import ExitCode
 from cli.filters import json_option
-from cli.halt_scope import halt_document, halt_words
+from cli.halt_scope import halt_document, halt_words, partial_words
 from cli.output import NOTHING, ago, painted, size, span, table, write, write_json
 
 if TYPE_CHECKING:
     from libs.common.runtime.settings import LimitsSettings
     from libs.common.store.checks import ServerFacts
-    from libs.common.store.figures import Snapshot
-    from libs.common.store.halts import HaltTable
-    from libs.common.store.readings import Readings
+    from libs.common.store.health import Health
+    from libs.common.store.servers import Server
 
 LATEST_REAPER_PASS_MS: Final = 5_000
 LONGEST_WAIT_MS: Final = 30_000
@@ -47,15 +46,12 @@ def command(as_json: bool) -> int:
     durability, limits = _configured(bridge)
     ingress = ask_ingress(bridge.ingress_url())
 
-    async def look(readings: "Readings") -> "tuple[Snapshot, ServerFacts, HaltTable]":
-        return await readings.figures.read(), await readings.server(durability), await readings.halts.read()
-
     try:
-        snapshot, server, halts = run(bridge.redis_url, look)
+        health = run(bridge.redis_url, lambda readings: readings.health(durability))
     except StoreUnavailable as error:
         document = _away(no_answer(bridge, error), ingress)
     else:
-        document = status_document(snapshot, server, ingress, durability, limits, halts)
+        document = status_document(health, ingress, durability, limits)
     document["redis"] = {"url": bridge.shown_url} | document["redis"]
     if as_json:
         write_json(document)
@@ -65,25 +61,22 @@ def command(as_json: bool) -> int:
 
 
 def status_document(
-    snapshot: "Snapshot",
-    server: "ServerFacts",
-    ingress: Ingress,
-    durability: str,
-    limits: "LimitsSettings | None" = None,
-    halts: "HaltTable | None" = None,
+    health: "Health", ingress: Ingress, durability: str, limits: "LimitsSettings | None" = None
 ) -> Document:
     """Return the status as `--json` shows it, with what is not well in words.
 
     A halt is shown and is no ailment: somebody wants it so.
     """
-    reasons = _reasons(snapshot, server, ingress, durability)
+    from libs.common.store.servers import weakest
+
+    snapshot, server, halts = health.snapshot, weakest(health.servers), health.halts
+    reasons = _reasons(health, ingress, durability)
     if limits is not None:
-        reasons += _fullness(snapshot, server, limits)
-    if halts is not None:
-        reasons += [
-            f"a halt cannot be read, so workers refuse everything in its scope: {one}"
-            for one in halts.unreadable
-        ]
+        reasons += _fullness(health, limits)
+    reasons += [
+        f"a halt cannot be read, so workers refuse everything in its scope: {one}" for one in halts.unreadable
+    ]
+    reasons += partial_words(halts)
     return {
         "status": "degraded" if reasons else "ok",
         "reasons": reasons,
@@ -108,7 +101,7 @@ def status_document(
             {"scope": one.scope, "state": one.state, "reset_at_ms": one.reset_at_ms}
             for one in snapshot.breakers
         ],
-        "halts": [] if halts is None else [halt_document(one) for one in halts.halts],
+        "halts": [halt_document(one) for one in halts.halts],
         "redis": {
             "product": server.product,
             "version": server.version_text,
@@ -117,6 +110,9 @@ def status_document(
             "used_bytes": server.used_bytes,
             "limit_bytes": server.limit_bytes or None,
             "memory_share": server.memory_share,
+            "shards": _count(health),
+            "shards_away": sorted(health.away),
+            "servers": [_server_document(one, durability) for one in health.servers],
         },
         "ingress": _ingress_document(ingress),
         "now_ms": snapshot.now_ms,
@@ -149,16 +145,50 @@ def _configured(bridge: Bridge) -> "tuple[str, LimitsSettings | None]":
     return settings.redis.durability.value, settings.limits
 
 
+def _count(health: "Health") -> int:
+    return len(health.away) + sum(len(one.shards) for one in health.servers)
+
+
+def _server_document(server: "Server", durability: str) -> Document:
+    facts = server.facts
+    return {
+        "shards": list(server.shards),
+        "product": facts.product,
+        "version": facts.version_text,
+        "durability": _in_force(facts, durability),
+        "used_bytes": facts.used_bytes,
+        "limit_bytes": facts.limit_bytes or None,
+        "memory_share": facts.memory_share,
+    }
+
+
+def _named(health: "Health") -> "list[tuple[str, ServerFacts]]":
+    """Return each server, with what to call it: nothing where it is the only one."""
+    from libs.common.store.fan_out import shards_in_words
+
+    if len(health.servers) == 1 and not health.away:
+        return [("", health.servers[0].facts)]
+    return [(f"{shards_in_words(one.shards)}: ", one.facts) for one in health.servers]
+
+
 def _in_force(server: "ServerFacts", durability: str) -> str:
     return "declared" if durability == "declared" else server.durability
 
 
-def _reasons(snapshot: "Snapshot", server: "ServerFacts", ingress: Ingress, durability: str) -> list[str]:
+def _reasons(health: "Health", ingress: Ingress, durability: str) -> list[str]:
     from libs.common.store.checks import promises
+    from libs.common.store.fan_out import shards_in_words
 
+    snapshot = health.snapshot
     reasons = [] if ingress.problem is None else [f"the ingress refuses alerts: {ingress.problem}"]
+    reasons += [
+        f"shard {number} does not answer, and is left out here: {str(error.__cause__ or error).rstrip('.')}"
+        for number, error in sorted(health.away.items())
+    ]
     if not any(worker.is_live for worker in snapshot.workers):
         reasons.append("no worker is alive: alerts wait")
+    elif snapshot.unserved:
+        reasons.append(f"no worker is alive for {shards_in_words(snapshot.unserved)}: alerts wait there")
     if snapshot.reaper_pass_ms is None:
         reasons.append("the reaper has not made a pass yet")
     elif snapshot.reaper_pass_ms > LATEST_REAPER_PASS_MS:
@@ -178,22 +208,23 @@ def _reasons(snapshot: "Snapshot", server: "ServerFacts", ingress: Ingress, dura
             "`bascule orders --state unknown`, or `--state sending` since Redis came back"
         )
     reasons += [
-        f"{promise.finding}: {promise.remedy}"
-        for promise in promises(server, durability)
+        f"{name}{promise.finding}: {promise.remedy}"
+        for name, facts in _named(health)
+        for promise in promises(facts, durability)
         if not promise.is_kept
     ]
     return reasons
 
 
-def _fullness(snapshot: "Snapshot", server: "ServerFacts", limits: "LimitsSettings") -> list[str]:
+def _fullness(health: "Health", limits: "LimitsSettings") -> list[str]:
     """Return what alerts find no room in."""
-    reasons = []
-    if server.memory_share is not None and server.memory_share >= limits.memory:
-        reasons.append(
-            f"Redis uses {server.memory_share:.1%} of its memory: alerts are refused from "
-            f"{limits.memory:.1%} on (limits.memory)"
-        )
-    longest = snapshot.longest_lane
+    reasons = [
+        f"{name}Redis uses {facts.memory_share:.1%} of its memory: alerts are refused from "
+        f"{limits.memory:.1%} on (limits.memory)"
+        for name, facts in _named(health)
+        if facts.memory_share is not None and facts.memory_share >= limits.memory
+    ]
+    longest = health.snapshot.longest_lane
     if longest is not None and longest.waiting >= limits.backlog:
         reasons.append(
             f"{longest.waiting} instructions wait in lane {longest.lane}: alerts for it are refused from "
@@ -251,9 +282,9 @@ def _show(document: Document) -> None:
         ("reaper", NOTHING if reaper is None else f"last pass {ago(reaper)}"),
         (
             "redis",
-            f"{redis['product']} {redis['version']} at {redis['url']}, durability {redis['durability']}",
+            f"{redis['product']} {redis['version']} at {redis['url']}, {_promise(redis)}",
         ),
-        ("memory", f"{size(redis['used_bytes'])}{share}{bound}"),
+        ("memory", f"{size(redis['used_bytes'])}{share}{bound}{_of_the_fullest(redis)}"),
     )
     for label, value in facts:
         write(f"{label:<10}{value}")
@@ -269,6 +300,17 @@ def _show(document: Document) -> None:
         ]
         for line in table(("WORKER", "STATE", "LANES", "IDLE"), rows):
             write(line)
+
+
+def _promise(redis: Document) -> str:
+    spread = f", {redis['shards']} shards" if redis["shards"] > 1 else ""
+    return f"durability {redis['durability']}{spread}"
+
+
+def _of_the_fullest(redis: Document) -> str:
+    """Return of several servers whose memory is shown."""
+    servers = redis["servers"]
+    return f", the fullest of {len(servers)} servers" if len(servers) > 1 else ""
 
 
 def _breaker(one: Document, now_ms: int) -> str:

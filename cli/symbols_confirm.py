@@ -46,7 +46,9 @@ def confirm_entry(bridge: Bridge, settings: "Settings", asked: Confirmation) -> 
 
         table = await read_table(readings, settings)
         symbol, exchange = place_of(asked.symbol, asked.exchange)
-        market = _market(symbol, exchange, asked, await readings.markets.read(asked.account))
+        market = _market(
+            symbol, exchange, asked, await readings.of(asked.account).markets.read(asked.account)
+        )
         entry = SymbolEntry(symbol, market, exchange, asked.account, EntrySource.CONFIRMED)
         before = _before(entry, table.confirmed)
         remarks = _check(entry, before, table, may_replace=asked.may_replace)

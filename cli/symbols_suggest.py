@@ -48,7 +48,7 @@ def proposals(
     """
 
     async def look_up(readings: "Readings") -> "tuple[VenueMarkets, list[Wanted]]":
-        listed = await readings.markets.read(account)
+        listed = await readings.of(account).markets.read(account)
         if listed is None:
             raise Failure(no_list(account))
         found = list(wanted)

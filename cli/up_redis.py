@@ -9,7 +9,8 @@ from libs.common.domain.errors import ConfigError, StoreBarred, StoreCorrupt, St
 from libs.common.runtime.secrets import mask_url
 from libs.common.runtime.settings import RedisSettings
 from libs.common.store.checks import check_server
-from libs.common.store.client import connect
+from libs.common.store.fan_out import ask_all
+from libs.common.store.shards import Shards
 
 PATIENCE_S: Final = 10.0
 """How long a server that is away is waited for."""
@@ -32,13 +33,13 @@ async def check_redis(
         ConfigError: It does not; one line with what to do.
     """
     where = f"Redis at {mask_url(redis.url)} (REDIS_URL)"
-    client = connect(redis.url, timeout_s=_TIMEOUT_S, connections=1)
+    shards = Shards.open(redis.url, redis.shards, timeout_s=_TIMEOUT_S, connections=1)
     deadline_s = time.monotonic() + patience_s
     is_away = False
     try:
         while True:
             try:
-                await check_server(client, redis.durability)
+                await ask_all({one.number: check_server(one.client, redis.durability) for one in shards})
             except ConfigError as error:
                 raise ConfigError(f"{where}: {error}") from error
             except (StoreUnavailable, StoreCorrupt) as error:
@@ -57,4 +58,4 @@ async def check_redis(
                 return
             await asyncio.sleep(_ASK_S)
     finally:
-        await client.aclose()
+        await shards.aclose()

@@ -29,7 +29,7 @@ async def until_ended(readings: "Readings", ids: "Iterable[AlertId]", timeout_ms
     while True:
         is_over = time.monotonic() >= deadline_s
         try:
-            records = await readings.records.alerts(names)
+            records = await readings.alerts(names)
             if is_over or all(record.has_ended for record in records):
                 return records
         except StoreBarred:

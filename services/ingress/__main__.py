@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+from libs.common.domain.clock import Clock
 from libs.common.domain.errors import ConfigError, StoreUnavailable
 from libs.common.domain.ids import WebhookName
 from libs.common.policy.addresses import NAMED_SETS, AddressList
@@ -17,23 +18,21 @@ from libs.common.runtime.redis_check import check_when_up, keep_checking
 from libs.common.runtime.secrets import read_secret
 from libs.common.runtime.service import Service, run_service
 from libs.common.runtime.settings import Settings
+from libs.common.runtime.together import run_together
 from libs.common.runtime.webhook_settings import DEFAULT_WEBHOOK, WebhookSettings
 from libs.common.runtime.webhooks import declared_webhook
-from libs.common.store.client import connect
 from libs.common.store.flight_time import FlightTime
-from libs.common.store.halts import Halts
 from libs.common.store.intake import Intake
-from libs.common.store.keys import Keys
-from libs.common.store.seen import Seen
+from libs.common.store.shards import Shard, Shards
 from libs.common.store.tables import TableStore
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.server_metrics import ServerMetrics
 from libs.common.web.health import HealthEndpoint
 from libs.common.web.server import HttpServer
 from services.ingress.app import IngressApp, Problems, rest_of_app
-from services.ingress.door import Door
+from services.ingress.door import NO_FACTS, Door
 from services.ingress.fresh_ids import FreshIds
-from services.ingress.health import admission_check
+from services.ingress.gates import Gate, health_of, readiness_of
 from services.ingress.preview import PreviewEndpoint
 from services.ingress.proof import Senders
 from services.ingress.refusals import Refusals
@@ -53,20 +52,16 @@ async def main(service: Service) -> None:
     senders = _senders(settings)
     metrics, ids = IngressMetrics(service.registry), FreshIds()
     timeout_ms = int(ingress.deadline_ms * STORE_SHARE)
-    client = connect(settings.redis.url, timeout_s=timeout_ms / 1_000)
-    keys = Keys()
-    limits = settings.limits
-    door = Door(Room(memory=limits.memory, backlog=limits.backlog), metrics, clock)
-    intake = Intake(client, keys, flight_time=FlightTime(clock, timeout_ms), room=door.room)
-    registry = _registry(service, TableStore(client, keys))
-    health = admission_check(door, intake, clock)
+    shards = Shards.open(settings.redis.url, settings.redis.shards, timeout_s=timeout_ms / 1_000)
+    gates = _gates(settings, shards, metrics, clock, timeout_ms)
+    registry = _registry(service, TableStore(shards.first.client, shards.first.keys))
+    health, readiness = health_of(gates, clock), readiness_of(gates, clock)
     problems = Problems(metrics, clock, ids)
-    refusals = Refusals(intake, service.masker, metrics, clock, ids, senders)
+    refusals = Refusals(gates[0].intake, service.masker, metrics, clock, ids, senders)
     app = IngressApp(
         registry,
         WebhookEndpoint(
-            door=door,
-            intake=intake,
+            gates=gates,
             refusals=refusals,
             senders=senders,
             metrics=metrics,
@@ -74,9 +69,7 @@ async def main(service: Service) -> None:
             ids=ids,
             deadline_ms=ingress.deadline_ms,
         ),
-        PreviewEndpoint(
-            Seen(client, keys), Halts(client, keys), senders, refusals, clock, ingress.deadline_ms
-        ),
+        PreviewEndpoint(shards, senders, refusals, clock, ingress.deadline_ms),
         rest_of_app(HealthEndpoint(service.name, health), problems),
         problems,
         clock,
@@ -85,32 +78,58 @@ async def main(service: Service) -> None:
     server = HttpServer(
         app, ingress.host, ingress.port, drain_s=DRAIN_S, metrics=counts, take_whole=app.take_whole
     )
-    ops = ops_server(service.name, service.registry, ingress.ops_host, ingress.ops_port, ready=health)
-    keeping_up: asyncio.Task[None] | None = None
+    ops = ops_server(service.name, service.registry, ingress.ops_host, ingress.ops_port, ready=readiness)
     try:
         await ops.start()
         await server.start()
         service.started(port=server.port, ops_port=ops.port)
         _spare_collector()
         # Until then posts are answered 503, which makes TradingView send them again.
-        if await check_when_up(client, settings.redis.durability, service.stopping):
-            keeping_up = asyncio.create_task(registry.keep_up(service.stopping))
-            await registry.read_once(service.stopping)
-            with contextlib.suppress(StoreUnavailable):  # then the first admission is the first to learn it
-                await intake.learn_clock()
-            door.open()
-            await keep_checking(
-                client, settings.redis.durability, service.stopping, door.judge, on_facts=door.weigh
-            )
+        await run_together(
+            service.stopping,
+            *(_keep_gate(service, shard, gates[shard.number], registry) for shard in shards),
+        )
     finally:
         await server.stop()
-        await intake.admissions.drain()
-        await intake.refusals.drain()
+        for gate in gates:
+            await gate.intake.admissions.drain()
+            await gate.intake.refusals.drain()
         await ops.stop()
         await health.aclose()
+        await readiness.aclose()
+        await shards.aclose()
+
+
+def _gates(
+    settings: Settings, shards: Shards, metrics: IngressMetrics, clock: Clock, timeout_ms: int
+) -> tuple[Gate, ...]:
+    limits, gates = settings.limits, []
+    for shard in shards:
+        room = Room(memory=limits.memory, backlog=limits.backlog)
+        door = Door(room, metrics, clock, facts={"shard": shard.number} if len(shards) > 1 else NO_FACTS)
+        flight_time = FlightTime(clock, timeout_ms)
+        gates.append(Gate(door, Intake(shard.client, shard.keys, flight_time=flight_time, room=room)))
+    return tuple(gates)
+
+
+async def _keep_gate(service: Service, shard: Shard, gate: Gate, registry: Registry) -> None:
+    """Open the gate of a shard once its Redis is fit, and watch that it stays so until `stopping` is set."""
+    redis, stopping = service.settings.redis, service.stopping
+    if not await check_when_up(shard, redis, stopping):
+        return
+    # Webhooks that were made at run time lie on the first shard: no gate opens before they are known.
+    keeping_up = asyncio.create_task(registry.keep_up(stopping)) if shard.number == 0 else None
+    try:
+        await registry.read_once(stopping)
+        with contextlib.suppress(StoreUnavailable):  # then the first admission is the first to learn it
+            await gate.intake.learn_clock()
+        gate.door.open()
+        await keep_checking(
+            shard.client, redis.durability, stopping, gate.door.judge, on_facts=gate.door.weigh
+        )
+    finally:
         if keeping_up is not None:
             await keeping_up
-        await client.aclose()
 
 
 def _senders(settings: Settings) -> Senders:

@@ -1,5 +1,7 @@
 """Whether alerts are taken at all: only once Redis has been found fit to keep them, and while it has room."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from libs.common.domain.clock import Clock
@@ -24,34 +26,38 @@ LANE_LOGGED_EVERY_MS: Final = 60_000
 
 _LANES_KNOWN: Final = 1_000
 
+NO_FACTS: Final[Mapping[str, int]] = MappingProxyType({})
+
 log = get_logger()
 
 
 class Door:
     """Closed until Redis was found fit, and whenever it is found unfit later; nothing is admitted while it is full."""
 
-    def __init__(self, room: Room, metrics: IngressMetrics, clock: Clock) -> None:
+    def __init__(
+        self, room: Room, metrics: IngressMetrics, clock: Clock, *, facts: Mapping[str, int] = NO_FACTS
+    ) -> None:
         """Args:
         room: Tells whether Redis is full, from what each admission heard.
         metrics: Show it.
         clock: Spaces log lines.
+        facts: Stand on them, where there are several doors.
         """
         self.room = room
-        self._metrics = metrics
         self._clock = clock
         self._full_lanes: dict[LaneName, Sampler] = {}
         self.is_open = False
         """Whether Redis was found fit. What it is too full for is still asked of it: it knows repeats."""
         self.reason = "Redis has not been found fit since the start"
         """Why it is closed, where it is."""
+        self._facts = facts
         room.on_change = self._heed
-        metrics.watch_memory(lambda: room.share)
+        metrics.watch_door(lambda: self.is_open and not room.is_full, lambda: room.share)
 
     def open(self) -> None:
         """Take alerts from now on, as far as there is room."""
         self.is_open = True
-        self._show()
-        log.info("door_opened")
+        log.info("door_opened", **self._facts)
 
     def judge(self, broken: str | None) -> None:
         """Close for the promise that Redis breaks, or open where it breaks none."""
@@ -60,8 +66,7 @@ class Door:
             return
         self.is_open = False
         self.reason = broken
-        self._show()
-        log.error("door_closed", reason=broken)
+        log.error("door_closed", reason=broken, **self._facts)
 
     def weigh(self, facts: ServerFacts) -> None:
         """Note how full Redis is, for times when no alert comes that would hear it."""
@@ -89,14 +94,7 @@ class Door:
         return found
 
     def _heed(self) -> None:
-        self._show()
         if self.room.is_full:
-            log.error("memory_full", reason=self.room.words)
+            log.error("memory_full", reason=self.room.words, **self._facts)
         else:
-            log.info("memory_free", reason=self.room.words)
-
-    def _show(self) -> None:
-        if self.is_open and not self.room.is_full:
-            self._metrics.opened()
-        else:
-            self._metrics.closed()
+            log.info("memory_free", reason=self.room.words, **self._facts)

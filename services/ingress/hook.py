@@ -11,6 +11,7 @@ from libs.common.policy.addresses import Address, AddressList
 from libs.common.policy.authentication import Credentials
 from libs.common.policy.dedup import DedupKey, DedupKind, body_digest, dedup_key
 from libs.common.policy.routing import Destination, Router, Share, instruction_of
+from libs.common.policy.shards import shard_of
 from libs.common.policy.webhook import Demand, Webhook
 from libs.common.store.intake import Admission, Routed
 from libs.common.wire import codec
@@ -34,6 +35,7 @@ class Hook:
         masker: Masker,
         allowed: AddressList | None,
         signing_keys: Sequence[str],
+        shards: int = 1,
     ) -> None:
         """Args:
         webhook: What rules it.
@@ -41,10 +43,16 @@ class Hook:
         masker: Knows all secrets of this process.
         allowed: The source addresses it takes posts from; None: any.
         signing_keys: The keys themselves.
+        shards: How many there are.
         """
         self.webhook = webhook
         self.name = webhook.name
         self.router = router
+        self.shards = tuple(dict.fromkeys(shard_of(account, shards) for account in router.accounts))
+        """The numbers of those that its accounts lie on."""
+        self.owner = self.shards[0]
+        """The number of the one that owns the ids of its alerts and knows which it has seen: that of its first account."""
+        self.is_spread = len(self.shards) > 1
         self.proofs = Proofs(
             webhook.demands, Credentials(webhook.secrets), signing_keys, has_token=bool(webhook.tokens)
         )

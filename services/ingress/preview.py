@@ -8,8 +8,9 @@ from starlette.types import Receive, Scope, Send
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError, BridgeError
 from libs.common.runtime.preview import Check, Preview, preview, refused
-from libs.common.store.halts import Halts
+from libs.common.store.halts import Halts, HaltsEverywhere
 from libs.common.store.seen import Seen
+from libs.common.store.shards import Shards
 from libs.common.web.body import SenderGone, read_body
 from libs.common.web.headers import header
 from libs.common.web.problems import send_json
@@ -28,19 +29,17 @@ class PreviewEndpoint:
     """
 
     def __init__(
-        self, seen: Seen, halts: Halts, senders: Senders, refusals: Refusals, clock: Clock, deadline_ms: int
+        self, shards: Shards, senders: Senders, refusals: Refusals, clock: Clock, deadline_ms: int
     ) -> None:
         """Args:
-        seen: Where admitted alerts are known.
-        halts: Where those that are set are known.
+        shards: Where admitted alerts are known, and halts that are set.
         senders: Tells where posts come from.
         refusals: Answers who has no token and proves nothing.
         clock: Ages alerts.
         deadline_ms: The time for one request.
         """
         self._deadline_s = deadline_ms / 1_000
-        self._seen = seen
-        self._halts = halts
+        self._shards = shards
         self._senders = senders
         self._refusals = refusals
         self._clock = clock
@@ -101,8 +100,19 @@ class PreviewEndpoint:
             read_unexposed(document, masker)
         except AdmissionError as error:
             return refused(hook.webhook, _masked(error, masker), tuple(checks))
+        owner = self._shards[hook.owner]
+        halts = HaltsEverywhere(
+            {number: Halts(self._shards[number].client, self._shards[number].keys) for number in hook.shards}
+        )
         return await preview(
-            hook.webhook, hook.router, self._seen, self._halts, document, masked, tuple(checks), now_ms
+            hook.webhook,
+            hook.router,
+            Seen(owner.client, owner.keys),
+            halts,
+            document,
+            masked,
+            tuple(checks),
+            now_ms,
         )
 
     def _early_masker(self, hook: Hook, detail: str, token: str, now_ms: int) -> Masker:

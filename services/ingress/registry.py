@@ -67,6 +67,7 @@ class HookMaker:
             masker=self._masker,
             allowed=AddressList(webhook.allow, self._named_sets) if webhook.allow else None,
             signing_keys=keys or own_keys,
+            shards=self._settings.redis.shards,
         )
 
     def _symbol_map(self, confirmed: Sequence[SymbolEntry]) -> SymbolMap:

@@ -1,6 +1,7 @@
 """A post to a webhook: from a request to an honest answer, within the deadline."""
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from time import perf_counter
 from typing import Final, assert_never
@@ -14,7 +15,6 @@ from libs.common.store.intake import (
     Admitted,
     Conflict,
     Duplicate,
-    Intake,
     LaneFull,
     MemoryFull,
     Throttled,
@@ -35,8 +35,8 @@ from services.ingress.answers import (
     send_duplicate,
 )
 from services.ingress.deadlines import Deadlines, Post
-from services.ingress.door import Door
 from services.ingress.fresh_ids import FreshIds
+from services.ingress.gates import Gate, admit_to_each
 from services.ingress.hook import Hook
 from services.ingress.proof import Senders
 from services.ingress.refusals import Refusals
@@ -51,8 +51,7 @@ class WebhookEndpoint:
     def __init__(
         self,
         *,
-        door: Door,
-        intake: Intake,
+        gates: Sequence[Gate],
         refusals: Refusals,
         senders: Senders,
         metrics: IngressMetrics,
@@ -61,8 +60,7 @@ class WebhookEndpoint:
         deadline_ms: int,
     ) -> None:
         """Args:
-        door: Closed while Redis has not been found fit.
-        intake: Makes alerts durable.
+        gates: Make alerts durable, by the numbers of their shards.
         refusals: Answers what is not taken.
         senders: Tells where posts come from.
         metrics: Count and time the posts.
@@ -70,8 +68,7 @@ class WebhookEndpoint:
         ids: For alerts.
         deadline_ms: From the start of a request to its verdict at the latest.
         """
-        self._door = door
-        self._intake = intake
+        self._gates = tuple(gates)
         self._refusals = refusals
         self._senders = senders
         self._metrics = metrics
@@ -92,7 +89,7 @@ class WebhookEndpoint:
                 verdict = await self._verdict(post, self._submit(hook, post, scope, body))
             finally:
                 self._deadlines.forget(post)
-            await self._answer(send, verdict, post.dialect)
+            await self._answer(send, verdict, hook, post.dialect)
         except asyncio.CancelledError:
             if not post.has_expired:
                 raise
@@ -137,9 +134,17 @@ class WebhookEndpoint:
         content = read_unexposed(document, masker)
         masked = masker.mask_json(text)
         admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
-        if not self._door.is_open:
-            raise StoreUnavailable(self._door.reason)
-        return self._intake.admissions.submit(admission)
+        if hook.is_spread:
+            spread = admit_to_each(
+                self._gates,
+                admission,
+                lambda alert_id: hook.admission(alert_id, content, masked, now_ms),
+            )
+            return asyncio.create_task(spread)
+        gate = self._gates[hook.owner]
+        if not gate.door.is_open:
+            raise StoreUnavailable(gate.door.reason)
+        return gate.intake.admissions.submit(admission)
 
     async def _verdict(self, post: Post, flight: "asyncio.Future[Verdict]") -> Verdict:
         try:
@@ -169,7 +174,7 @@ class WebhookEndpoint:
                 self._metrics.duplicate()
                 answer_duplicate(request, verdict.alert_id)
             else:
-                raise self._refusal_of(verdict, post.dialect)
+                raise self._refusal_of(verdict, hook, post.dialect)
         except asyncio.CancelledError:
             self._refuse_whole(request, _too_late(post.body), hook, post, started_s)
         except BridgeError as error:
@@ -190,7 +195,7 @@ class WebhookEndpoint:
         request.scope[ANSWER] = refuse
         request.hand_over()
 
-    async def _answer(self, send: Send, verdict: Verdict, dialect: str) -> None:
+    async def _answer(self, send: Send, verdict: Verdict, hook: Hook, dialect: str) -> None:
         match verdict:
             case Admitted(alert_id):
                 self._metrics.admitted()
@@ -199,10 +204,10 @@ class WebhookEndpoint:
                 self._metrics.duplicate()
                 await send_duplicate(send, alert_id)
             case _:
-                raise self._refusal_of(verdict, dialect)
+                raise self._refusal_of(verdict, hook, dialect)
 
     def _refusal_of(
-        self, verdict: Conflict | Throttled | MemoryFull | LaneFull, dialect: str
+        self, verdict: Conflict | Throttled | MemoryFull | LaneFull, hook: Hook, dialect: str
     ) -> AdmissionError:
         match verdict:
             case Conflict(alert_id):
@@ -214,9 +219,9 @@ class WebhookEndpoint:
                 detail = "more alerts than the rate of this webhook lets in"
                 return AdmissionError(429, "too_many", detail, retry_after_s=-(-retry_after_ms // 1_000))
             case MemoryFull():
-                return self._door.memory_refusal()
+                return self._gates[hook.owner].door.memory_refusal()
             case LaneFull(lane, waiting):
-                return self._door.lane_refusal(lane, waiting)
+                return self._gates[hook.owner].door.lane_refusal(lane, waiting)
             case _:
                 assert_never(verdict)
 

@@ -10,17 +10,18 @@ from libs.common.domain.clock import Clock
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.redis_check import check_when_up
 from libs.common.runtime.service import Service, run_service
-from libs.common.runtime.settings import Settings
-from libs.common.store.client import connect
+from libs.common.runtime.settings import RedisSettings, Settings
+from libs.common.runtime.together import run_together
 from libs.common.store.incarnation import Incarnations
 from libs.common.store.keys import Keys
 from libs.common.store.retention import Retention
+from libs.common.store.shards import Greet, Shard, Shards
 from libs.common.store.upkeep import Upkeep
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.web.health import Check, Degraded, Health, Healthy
 from services.reaper.audit import Audit
-from services.reaper.duty import DutyLoop
+from services.reaper.duty import Duty, DutyLoop
 from services.reaper.look import Look
 from services.reaper.promote import Promote
 from services.reaper.reclaim import Reclaim
@@ -34,38 +35,47 @@ PROMOTE_AT_MOST_MS: Final = 100
 """Between two looks at parked lanes: one that is parked meanwhile may be due before the next."""
 
 
-def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Clock) -> list[DutyLoop]:
-    """Return the loops of all duties on lanes and records."""
+def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics) -> list[Duty]:
+    """Return all duties on lanes and records of a shard."""
     reaper, keep = settings.reaper, settings.retention
     retention = Retention(alerts_ms=keep.alerts_ms, dead_letters_ms=keep.dead_letters_ms)
     # More than one pass must fit into the gap that counts as an outage, or every pass would be a grace.
     every_ms = min(reaper.interval_ms, settings.worker.lease_ms // 4)
     return [
-        DutyLoop(duty, clock, metrics)
-        for duty in (
-            Promote(upkeep, metrics, interval_ms=min(every_ms, PROMOTE_AT_MOST_MS)),
-            Reclaim(upkeep, metrics, lease_ms=settings.worker.lease_ms, interval_ms=every_ms),
-            Audit(upkeep, metrics, keep_dead_ms=retention.replayable_ms, interval_ms=every_ms),
-            Retire(upkeep, metrics),
-            Trim(upkeep, metrics, journal_ms=keep.journal_ms, dead_letters_ms=keep.dead_letters_ms),
-        )
+        Promote(upkeep, metrics, interval_ms=min(every_ms, PROMOTE_AT_MOST_MS)),
+        Reclaim(upkeep, metrics, lease_ms=settings.worker.lease_ms, interval_ms=every_ms),
+        Audit(upkeep, metrics, keep_dead_ms=retention.replayable_ms, interval_ms=every_ms),
+        Retire(upkeep, metrics),
+        Trim(upkeep, metrics, journal_ms=keep.journal_ms, dead_letters_ms=keep.dead_letters_ms),
     ]
 
 
 async def main(service: Service) -> None:
     """Make passes until `stopping` is set."""
     settings, clock, reaper = service.settings, service.clock, service.settings.reaper
-    keys, lease_ms = Keys(), settings.worker.lease_ms
-    incarnations = Incarnations(
-        keys,
-        durability=settings.redis.durability,
-        window_ms=lease_ms,
-        on_new=lambda new: get_logger().info("redis_incarnated", run_id=new.run_id, before=new.before),
-    )
-    client = connect(settings.redis.url, timeout_s=lease_ms / 1_000 / 2, greet=incarnations.greet)
-    metrics = ReaperMetrics(service.registry)
-    looking = DutyLoop(Look(partial(incarnations.look, client)), clock, metrics)
-    loops = [*duties(settings, Upkeep(client, keys), metrics, clock), looking]
+    redis, lease_ms, metrics = settings.redis, settings.worker.lease_ms, ReaperMetrics(service.registry)
+    met: dict[str, Incarnations] = {}
+
+    def greeting(keys: Keys) -> Greet:
+        incarnations = met[keys.prefix] = Incarnations(
+            keys,
+            durability=redis.durability,
+            window_ms=lease_ms,
+            shards=redis.shards,
+            on_new=lambda new: get_logger().info("redis_incarnated", run_id=new.run_id, before=new.before),
+        )
+        return incarnations.greet
+
+    shards = Shards.open(redis.url, redis.shards, timeout_s=lease_ms / 1_000 / 2, greeting=greeting)
+    loops_of: dict[Shard, list[DutyLoop]] = {}
+    for shard in shards:
+        where = f" of shard {shard.number}" if len(shards) > 1 else ""
+        look = Look(partial(met[shard.keys.prefix].look, shard.client))
+        upkeep = Upkeep(shard.client, shard.keys)
+        loops_of[shard] = [
+            DutyLoop(duty, clock, metrics, where=where) for duty in (*duties(settings, upkeep, metrics), look)
+        ]
+    loops = [loop for own in loops_of.values() for loop in own]
     ops = ops_server(
         service.name,
         service.registry,
@@ -77,11 +87,18 @@ async def main(service: Service) -> None:
     try:
         await ops.start()
         service.started(ops_port=ops.port)
-        await check_when_up(client, settings.redis.durability, service.stopping)
-        await asyncio.gather(*(loop.run(service.stopping) for loop in loops))
+        await run_together(
+            service.stopping, *(_keep(shard, own, redis, service.stopping) for shard, own in loops_of.items())
+        )
     finally:
         await ops.stop()
-        await client.aclose()
+        await shards.aclose()
+
+
+async def _keep(shard: Shard, loops: list[DutyLoop], redis: RedisSettings, stopping: asyncio.Event) -> None:
+    """Make the passes of one shard until `stopping` is set: none waits for another shard."""
+    await check_when_up(shard, redis, stopping)
+    await asyncio.gather(*(loop.run(stopping) for loop in loops))
 
 
 def _ready(loops: list[DutyLoop]) -> Check:

@@ -31,9 +31,15 @@ class Duty(Protocol):
 class DutyLoop:
     """Runs one duty for ever."""
 
-    def __init__(self, duty: Duty, clock: Clock, metrics: ReaperMetrics) -> None:
+    def __init__(self, duty: Duty, clock: Clock, metrics: ReaperMetrics, *, where: str = "") -> None:
+        """Args:
+        duty: What is done.
+        clock: Monotonic, for liveness.
+        metrics: Count what fails.
+        where: Stands behind its name, where there are several alike.
+        """
         self._duty = duty
-        self.name = duty.name
+        self.name = f"{duty.name}{where}"
         self._clock = clock
         self._metrics = metrics
         metrics.failed(duty.name, 0)
@@ -57,17 +63,17 @@ class DutyLoop:
                 pause_s = await self._duty.run_once()
             except BridgeError as error:
                 if self._told is not type(error):
-                    log.warning("pass_failed", duty=self._duty.name, error=str(error))
+                    log.warning("pass_failed", duty=self.name, error=str(error))
                 self._told, self.problem = type(error), str(error)
                 self.is_well = False
-                self._metrics.failed(self.name)
+                self._metrics.failed(self._duty.name)
                 pause_s = RETRY_S
             except Exception as error:
                 # The outermost loop: one broken pass must not end the others.
-                log.exception("pass_broke", duty=self._duty.name)
+                log.exception("pass_broke", duty=self.name)
                 self.problem = repr(error)
                 self.is_well = False
-                self._metrics.failed(self.name)
+                self._metrics.failed(self._duty.name)
                 pause_s = 1.0
             else:
                 self.is_well, self._told = True, None

@@ -20,8 +20,7 @@ from libs.common.runtime.known_secrets import known_secrets
 from libs.common.runtime.load_settings import settings_from_environment
 from libs.common.runtime.settings import Settings
 from libs.common.runtime.system_clock import SystemClock
-from libs.common.store.client import connect
-from libs.common.store.keys import Keys
+from libs.common.store.shards import Shards
 from libs.common.telemetry.logs import configure_logs
 from libs.common.wire.masking import MASK
 from services.worker.brokers.ccxt_broker import CcxtBroker
@@ -64,9 +63,9 @@ async def _check(name: AccountName, settings: Settings, clock: Clock, environ: M
     account = settings.accounts[name]
     found = Checked(account=name, broker=str(account.__struct_config__.tag))
     only = msgspec.structs.replace(settings, accounts={name: account})
-    client = connect(settings.redis.url, timeout_s=STORE_TIMEOUT_S)
+    shards = Shards.open(settings.redis.url, settings.redis.shards, timeout_s=STORE_TIMEOUT_S)
     try:
-        broker = build_brokers(only, client, Keys(), clock, environ)[name]
+        broker = build_brokers(only, shards, clock, environ)[name]
         try:
             async with asyncio.timeout(LONGEST_S):
                 await _ask(broker, found)
@@ -77,7 +76,7 @@ async def _check(name: AccountName, settings: Settings, clock: Clock, environ: M
     except BridgeError as error:
         found.error = str(error)
     finally:
-        await client.aclose()
+        await shards.aclose()
     return found
 
 

@@ -39,6 +39,7 @@ class Consumer:
         clock: Clock,
         metrics: WorkerMetrics,
         slots: Slots,
+        shard: int = 0,
     ) -> None:
         self._reader = reader
         self._lanes = lanes
@@ -48,6 +49,7 @@ class Consumer:
         self._clock = clock
         self._metrics = metrics
         self._slots = slots
+        self._shard = shard
         self._tasks: dict[Held, asyncio.Task[None]] = {}
         self._slot_freed = asyncio.Event()
         self._is_stopping = False
@@ -103,7 +105,7 @@ class Consumer:
 
     async def _read_failed(self, error: BridgeError) -> None:
         if self._told is not type(error) or isinstance(error, StoreCorrupt):
-            log.warning("read_failed", error=str(error))
+            log.warning("read_failed", error=str(error), shard=self._shard)
         self._told, self.problem = type(error), str(error)
         self.is_connected = False
         await asyncio.sleep(RETRY_S)
@@ -144,7 +146,7 @@ class Consumer:
         lease = self._leases.take(held, asked_at_ms)
         task = asyncio.create_task(self._runner.run(lease))
         self._tasks[held] = task
-        self._metrics.lanes_held(len(self._tasks))
+        self._metrics.lanes_held(len(self._tasks), self._shard)
 
         def ended(_: asyncio.Task[None]) -> None:
             del self._tasks[held]
@@ -152,7 +154,7 @@ class Consumer:
             self._leases.drop(held)
             self._slot_freed.set()
             self._solo.lane_ended()
-            self._metrics.lanes_held(len(self._tasks))
+            self._metrics.lanes_held(len(self._tasks), self._shard)
 
         task.add_done_callback(ended)
 

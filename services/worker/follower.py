@@ -82,6 +82,8 @@ class Follower:
         clock: Clock,
         metrics: WorkerMetrics,
         after_fill: AfterFill,
+        *,
+        shard: int = 0,
     ) -> None:
         """Args:
         accounts: All of this worker's.
@@ -89,12 +91,14 @@ class Follower:
         clock: Monotonic, for leases.
         metrics: The worker's.
         after_fill: Publishes what a fill changed.
+        shard: The number of the accounts' shard.
         """
         self._accounts = accounts
         self._orders = orders
         self._clock = clock
         self._metrics = metrics
         self._after_fill = after_fill
+        self._shard = shard
         self._busy: Counter[AccountName] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: dict[AccountName, str] = {}
@@ -129,7 +133,7 @@ class Follower:
             return PAUSE_S
         rooms = {name: PER_ACCOUNT - self._busy[name] for name in self._accounts}
         claims = await self._orders.claim(rooms, at_most=room)
-        self._metrics.orders_followed(claims.followed)
+        self._metrics.orders_followed(claims.followed, self._shard)
         for words in claims.failed:
             log.error("followed_order_unreadable", error=words)
         for order in claims.orders:

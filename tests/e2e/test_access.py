@@ -292,7 +292,7 @@ NOBODY: tuple[tuple[str, ...], ...] = (
         ("DUMP", f"{PREFIX}dead"),
         ("UNLINK", f"{PREFIX}dead"),
     ),
-    *(("GET", "theirs"), ("SET", "theirs", "1"), ("HGETALL", "bascule:{s1}:lanes"), ("GET", "bascule:{s0}")),
+    *(("GET", "theirs"), ("SET", "theirs", "1"), ("HGETALL", "bascule:{t0}:lanes"), ("GET", "bascule:{s0}")),
     *(
         ("XGROUP", "DESTROY", f"{PREFIX}ready", "workers"),
         ("XGROUP", "SETID", f"{PREFIX}ready", "workers", "0"),

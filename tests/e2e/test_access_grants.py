@@ -14,7 +14,7 @@ from tests.support.processes import ROOT
 LUA: Final = ROOT / "libs" / "common" / "store" / "lua"
 
 SCRIPTS: Final = {
-    "ingress": {"admit", "refuse", "probe"},
+    "ingress": {"admit", "refuse", "probe", "layout"},
     "worker": {
         "open",
         "renew",
@@ -28,14 +28,17 @@ SCRIPTS: Final = {
         "settle",
         "follow",
     }
-    | {"followed", "reconciled", "drifted", "report", "paper_fill", "halt", "doubt", "incarnate"},
-    "reaper": {"promote", "reclaim", "audit", "retire", "incarnate"},
+    | {"followed", "reconciled", "drifted", "report", "paper_fill", "halt", "doubt", "incarnate", "layout"},
+    "reaper": {"promote", "reclaim", "audit", "retire", "incarnate", "layout"},
     "operator": {"halt", "configure", "decide", "replay", "discard", "admit", "paper_fill"},
     "observer": set(),
 }
 """What each runs."""
 
-CHECKS: Final = "info config|get acl|dryrun"
+EVERY_SHARD: Final = "bascule:{s*}:"
+"""How keys of all shards begin. No name that comes from outside holds a brace."""
+
+CHECKS: Final = "info config|get acl|dryrun cluster|slots"
 TABLES: Final = "multi exec hget hgetall"
 READING: Final = (
     f"{CHECKS} {TABLES} time get hmget hscan mget scan xinfo|consumers xlen xrange xread xrevrange zrange"
@@ -64,7 +67,8 @@ def granted(user: str) -> set[str]:
 
 
 def patterns(user: str) -> set[str]:
-    return {rule[1:] for rule in lines()[user] if rule.startswith("~")}
+    """Return the patterns of its keys, those of all shards written as of the first."""
+    return {rule[1:].replace(EVERY_SHARD, Keys().prefix) for rule in lines()[user] if rule.startswith("~")}
 
 
 def source(name: str) -> str:
@@ -117,9 +121,10 @@ def test_nobody_has_a_category_or_a_key_of_somebody_else() -> None:
     for user in USERS:
         rules = lines()[user]
         assert rules.index("-@all") < min(n for n, rule in enumerate(rules) if rule.startswith("+"))
-        assert all(pattern.startswith(Keys().prefix) for pattern in patterns(user))
-        assert set(rules) == {"on", f"#{NO_PASSWORD}", "-@all"} | {f"~{one}" for one in patterns(user)} | {
-            f"+{one}" for one in granted(user)
+        assert all(rule.startswith(f"~{EVERY_SHARD}") for rule in rules if rule.startswith("~"))
+        assert set(rules) == {"on", f"#{NO_PASSWORD}", "-@all"} | {
+            *(f"~{one.replace(Keys().prefix, EVERY_SHARD)}" for one in patterns(user)),
+            *(f"+{one}" for one in granted(user)),
         }
     # With every right, and nobody can be it: as this user Redis plays its append-only file back.
     assert lines()["default"] == ["off", "~*", "&*", "+@all"]

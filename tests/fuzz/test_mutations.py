@@ -22,6 +22,8 @@ TESTS_OF = {
         "test_legs",
         "test_doubt",
     ),
+    "incarnate": ("test_incarnate", "../test_layout"),
+    "layout": ("../test_layout",),
     "settle": ("test_settle", "test_doubt"),
     "paper_fill": ("../test_paper_books",),
 }

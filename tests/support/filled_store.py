@@ -44,9 +44,9 @@ DAY_MS: Final = 86_400_000
 class FilledStore:
     """Plays ingress and worker, one step at a time."""
 
-    def __init__(self, client: Redis, holder: str = "worker-a") -> None:
+    def __init__(self, client: Redis, holder: str = "worker-a", keys: Keys | None = None) -> None:
         self.client = client
-        self.keys = Keys()
+        self.keys = keys or Keys()
         self.holder = Holder(holder)
         self.upkeep = Upkeep(client, self.keys)
         self.lanes = Lanes(client, self.keys, self.holder)
@@ -71,6 +71,37 @@ class FilledStore:
         webhook: str = "default",
     ) -> AlertId:
         """Make an alert durable, as the ingress does, and return its id; of a repeated `sender_id` the first one's."""
+        admission = await self.admission(
+            symbol,
+            accounts=accounts,
+            action=action,
+            price=price,
+            quantity=quantity,
+            max_age_ms=max_age_ms,
+            sender_id=sender_id,
+            webhook=webhook,
+        )
+        return await self.submit(admission)
+
+    async def submit(self, admission: Admission) -> AlertId:
+        """Make what is asked for durable, and return the id that it is known by."""
+        verdict = await self._intake.admissions.submit(admission)
+        assert isinstance(verdict, (Admitted, Duplicate))
+        return verdict.alert_id
+
+    async def admission(
+        self,
+        symbol: str = "BTCUSDT",
+        *,
+        accounts: tuple[str, ...] = ("paper",),
+        action: Action = Action.BUY,
+        price: str | None = "100",
+        quantity: str | None = "0.10",
+        max_age_ms: int = 60_000,
+        sender_id: str | None = None,
+        webhook: str = "default",
+    ) -> Admission:
+        """Return what `admit` makes durable."""
         seconds, micros = await self.client.time()
         received_at_ms = int(seconds) * 1_000 + int(micros) // 1_000
         new = alert_id(received_at_ms, os.urandom(10))
@@ -110,7 +141,7 @@ class FilledStore:
             )
             for name in names
         )
-        admission = Admission(
+        return Admission(
             alert_id=new,
             webhook=alert.webhook,
             dedup_keys=(content.sender_id or "",),
@@ -124,9 +155,6 @@ class FilledStore:
             clock_skew_ms=0,
             routed=routed,
         )
-        verdict = await self._intake.admissions.submit(admission)
-        assert isinstance(verdict, (Admitted, Duplicate))
-        return verdict.alert_id
 
     async def refuse(self, code: str = "unauthorized", status: int = 401, **fields: str) -> EventId:
         """Keep a refused post, as the ingress does, and return its id."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -12,7 +12,7 @@ from libs.common.policy.dedup import DedupKind, body_digest, dedup_key
 from libs.common.policy.halts import Effect, Halt, find_stop
 from libs.common.policy.routing import Destination, Router, Share
 from libs.common.policy.webhook import Webhook
-from libs.common.store.halts import Halts
+from libs.common.store.halts import HaltTable
 from libs.common.store.seen import New, SameKey, Seen
 from libs.common.wire.dialects.catalogue import in_senders_words
 from libs.common.wire.dialects.dialect import Document
@@ -72,11 +72,23 @@ class Preview:
         }
 
 
+class HaltReader(Protocol):
+    """Knows halts, of one shard or of several."""
+
+    async def read(self) -> HaltTable:
+        """Return all that are set.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        ...
+
+
 async def preview(
     webhook: Webhook,
     router: Router,
     seen: Seen,
-    halts: Halts,
+    halts: HaltReader,
     document: Document,
     masked: str,
     checks: tuple[Check, ...],
@@ -87,7 +99,7 @@ async def preview(
     Args:
         webhook: The webhook.
         router: To its accounts.
-        seen: Where admitted alerts are known.
+        seen: Where its admitted alerts are known.
         halts: Those that are set.
         document: The alert.
         masked: Its body without credentials.

@@ -7,12 +7,17 @@ from typing import Final
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import ConfigError, StoreBarred, StoreUnavailable
-from libs.common.runtime.settings import Durability
+from libs.common.runtime.settings import Durability, RedisSettings
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.checks import ServerFacts, check_server
+from libs.common.store.client import connect
+from libs.common.store.layout import claim_layout
+from libs.common.store.shards import Shard
 from libs.common.telemetry.logs import get_logger
 
 RETRY_S: Final = 0.2
+
+FIRST_TIMEOUT_S: Final = 2.0
 
 AGAIN_S: Final = 1.0
 """Between checks while the process runs: a Redis that was restarted may come back with another configuration."""
@@ -20,28 +25,42 @@ AGAIN_S: Final = 1.0
 log = get_logger()
 
 
-async def check_when_up(client: Redis, durability: Durability, stopping: asyncio.Event) -> bool:
-    """Wait until Redis answers, and tell whether it did: False where `stopping` was set before.
+async def check_when_up(shard: Shard, redis: RedisSettings, stopping: asyncio.Event) -> bool:
+    """Wait until the Redis of a shard answers, and tell whether it did: False where `stopping` was set before.
 
     By the event and not by cancelling: a cancelled Redis call may complete at that very moment, and on Python 3.11
     the cancellation is then lost.
 
+    Args:
+        shard: Nothing was called yet on its connections.
+        redis: What it is held against.
+        stopping: Ends the waiting.
+
     Raises:
-        ConfigError: It does not let us in, or does not keep the promises of the configuration; the process must end.
+        ConfigError: It does not let us in, does not keep the promises of the configuration, or holds another number of
+            shards; the process must end.
     """
     is_away = False
-    while not stopping.is_set():
-        try:
-            await check_server(client, durability)
-        except StoreBarred as error:
-            raise ConfigError(f"{error}: {error.remedy}") from error
-        except StoreUnavailable as error:
-            if not is_away:
-                log.warning("redis_away", error=str(error))
-            is_away = True
-            await wait_for_event(stopping, RETRY_S)
-        else:
-            return True
+    # On a connection that was greeted Redis would count as used already.
+    first = connect(redis.url, timeout_s=FIRST_TIMEOUT_S, connections=1, shard=shard.number)
+    try:
+        while not stopping.is_set():
+            try:
+                # Before anything long: who has not said who he is hears so only of short commands.
+                await check_server(first, redis.durability)
+                await claim_layout(first, shard.keys, redis.shards)
+                await check_server(shard.client, redis.durability)
+            except StoreBarred as error:
+                raise ConfigError(f"{error}: {error.remedy}") from error
+            except StoreUnavailable as error:
+                if not is_away:
+                    log.warning("redis_away", error=str(error), shard=shard.number)
+                is_away = True
+                await wait_for_event(stopping, RETRY_S)
+            else:
+                return True
+    finally:
+        await first.aclose()
     return False
 
 

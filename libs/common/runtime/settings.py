@@ -13,6 +13,7 @@ import msgspec
 
 from libs.common.domain.ids import AccountName, Market, WebhookName, safe_name
 from libs.common.policy.limits import Limit, Limits
+from libs.common.policy.shards import MOST
 from libs.common.policy.symbols import SymbolEntry
 from libs.common.runtime.account_settings import (
     Account,
@@ -25,6 +26,7 @@ from libs.common.runtime.durations import DurationMs, Rate
 from libs.common.runtime.sections import Section, WrongValue
 from libs.common.runtime.setting_values import Count, Port
 from libs.common.runtime.webhook_settings import WebhookSettings
+from libs.common.wire.redis_url import FORMS, is_redis_url
 
 REQUEST_MARGIN_MS: Final = 1_000
 """How much sooner than its lane's lease a broker request must be dead."""
@@ -55,24 +57,18 @@ class RedisSettings(Section, frozen=True, kw_only=True):
     """Where the alerts are kept."""
 
     url: str = "redis://127.0.0.1:6379/0"
-    """`redis://`, `rediss://` (TLS; behind a `?` ssl_ca_certs, ssl_certfile and ssl_keyfile name its files) or `unix://`;
-    the environment's REDIS_URL comes first."""
-    shards: int = 1
-    """Parts that accounts are spread over; only 1 is built."""
+    """`redis://`, `rediss://` (TLS; behind a `?` ssl_ca_certs, ssl_certfile and ssl_keyfile name its files), `unix://`, or
+    for a Redis Cluster `redis+cluster://` or `rediss+cluster://` with some of its nodes, `host:port,host:port`; the
+    environment's REDIS_URL comes first."""
+    shards: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 1
+    """Parts that accounts are spread over, each on one primary of a Redis Cluster. More: more primaries share the work;
+    an alert for accounts of several parts takes two round trips. It cannot be changed once Redis holds anything."""
     durability: Durability = Durability.ALWAYS
     """What Redis must promise; a process refuses to start on less."""
 
     def __post_init__(self) -> None:
-        if self.shards != 1:
-            raise WrongValue("shards", "1: only 1 is built")
-        try:
-            parts = urlsplit(self.url)
-            is_address = parts.scheme in {"redis", "rediss", "unix"} and bool(parts.netloc or parts.path)
-            _ = parts.port  # raises where it is no number
-        except ValueError:
-            is_address = False
-        if not is_address:
-            raise WrongValue("url", "a redis://, rediss:// or unix:// address")
+        if not is_redis_url(self.url):
+            raise WrongValue("url", FORMS)
 
 
 class IngressSettings(Section, frozen=True, kw_only=True):
@@ -115,7 +111,8 @@ class WorkerSettings(Section, frozen=True, kw_only=True):
     ops_port: Port = 9_110
     """Port of probes and metrics; `bascule up` gives worker n this plus n."""
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
-    """Lanes one worker executes at a time. More: more orders under way at a slow broker, more memory."""
+    """Lanes one worker executes at a time; with several shards so many of each, lest one that stands still takes the slots of
+    the others. More: more orders under way at a slow broker, more memory."""
     lease_ms: DurationMs = msgspec.field(default=DurationMs(6_000), name="lease")
     """Time a lane is a worker's without renewal. Long: slow recovery after a crash. Short: stalls cost lanes."""
     poison_limit: Count = 10

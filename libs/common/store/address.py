@@ -6,11 +6,12 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from redis.asyncio.connection import parse_url
 
 from libs.common.domain.errors import ConfigError
+from libs.common.wire.redis_url import CLUSTER_SCHEMES, read_nodes
 
 CA: Final = "ssl_ca_certs"
 CERTIFICATE: Final = "ssl_certfile"
@@ -56,26 +57,45 @@ class Tls:
         return context
 
 
-def read_address(url: str) -> tuple[dict[str, Any], Tls | None]:
-    """Return redis-py's options for an address, and its TLS where it has one.
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where Redis is, and how it is spoken to."""
+
+    options: Mapping[str, Any]
+    """redis-py's, for each connection; without host and port where there are seeds."""
+    tls: Tls | None
+    seeds: tuple[tuple[str, int], ...] = ()
+    """Hosts and ports of nodes of a Redis Cluster, any of which knows the others; empty for a single server."""
+
+
+def read_address(url: str) -> Address:
+    """Return what an address says.
 
     Raises:
         ConfigError: It cannot be read, or names a file that cannot be used.
     """
     try:
         parts = urlsplit(url)
+        scheme, seeds = parts.scheme, tuple[tuple[str, int], ...]()
+        if scheme in CLUSTER_SCHEMES:
+            seeds = read_nodes(parts.netloc)
+            scheme = CLUSTER_SCHEMES[scheme]
+            user, at, _ = parts.netloc.rpartition("@")
+            url = urlunsplit(parts._replace(scheme=scheme, netloc=f"{user}{at}cluster"))
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
-        _check(parts.scheme, given)
+        _check(scheme, given)
         options = dict(parse_url(url))
+        if seeds and options.pop("db", 0) != 0:
+            raise ValueError("a Redis Cluster has database 0 only")
     except ValueError as error:
         raise ConfigError(f"the address of Redis cannot be read: {error}") from error
-    for name in ("connection_class", *TLS_OPTIONS):
+    for name in ("connection_class", *TLS_OPTIONS, *(("host", "port") if seeds else ())):
         options.pop(name, None)
-    if parts.scheme != "rediss":
-        return options, None
+    if scheme != "rediss":
+        return Address(options, None, seeds)
     tls = Tls(given.get(CA), given.get(CERTIFICATE), given.get(KEY))
     tls.context()
-    return options, tls
+    return Address(options, tls, seeds)
 
 
 def _check(scheme: str, given: Mapping[str, str]) -> None:
@@ -83,7 +103,7 @@ def _check(scheme: str, given: Mapping[str, str]) -> None:
         if name not in OPTIONS:
             raise ValueError(f'"{name}" is no option of it; there are {", ".join(OPTIONS)}')
         if name in TLS_OPTIONS and scheme != "rediss":
-            raise ValueError(f'"{name}" is for addresses that begin with rediss://')
+            raise ValueError(f'"{name}" is for addresses that begin with rediss:// or rediss+cluster://')
         if not value:
             raise ValueError(f'"{name}" is empty')
     if KEY in given and CERTIFICATE not in given:

@@ -9,6 +9,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
@@ -20,17 +21,28 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
     TimeoutError,  # noqa: A004 - the name is redis-py's
+    TryAgainError,
 )
 
 from libs.common.domain.errors import BridgeError, StoreBarred, StoreCorrupt, StoreUnavailable
-from libs.common.store.address import read_address
+from libs.common.store.address import Address, read_address
+from libs.common.store.cluster import (
+    RoutedPlainConnection,
+    RoutedPool,
+    RoutedTlsConnection,
+    Topology,
+    asking,
+    slot_of,
+)
 from libs.common.store.connections import (
     SCRIPT_BARRED,
     PlainConnection,
     TlsConnection,
     TlsRefused,
+    Unfit,
     UnixConnection,
 )
+from libs.common.store.keys import Keys
 
 _PASSING: Final = (
     ConnectionError,
@@ -39,10 +51,12 @@ _PASSING: Final = (
     ReadOnlyError,
     MasterDownError,
     ClusterDownError,
+    AskError,
+    TryAgainError,
     OutOfMemoryError,
 )
 _PASSING_CODE: Final = re.compile(
-    r"(?:^|: )-?(?:OOM|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|MISCONF|BUSY|UNBLOCKED) "
+    r"(?:^|: )-?(?:OOM|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|NOREPLICAS|MISCONF|BUSY|UNBLOCKED) "
 )
 """In front; or after the script's name and line, where Redis 6.2 reports what a command in it was answered."""
 
@@ -61,6 +75,8 @@ def connect(
     timeout_s: float,
     connections: int = 8,
     greet: Callable[[AbstractConnection], Awaitable[None]] | None = None,
+    shard: int = 0,
+    topology: Topology | None = None,
 ) -> Redis:
     """Return a client whose every call is sent at most once.
 
@@ -68,34 +84,64 @@ def connect(
     RESP3 with maintenance notifications may answer one caller with another's reply. Both are off.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://`; see `store/address.py`.
+        url: `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `rediss+cluster://`; see `store/address.py`.
         timeout_s: Bound on connecting and on each answer. Above the BLOCK time on a reader's client.
         connections: The most that are open at once; further callers wait for one.
         greet: Makes the first calls on each connection, before anybody else may use it; see `store/incarnation.py`. One
             on which it fails is closed.
+        shard: Whose keys it is for; on a cluster it leads to the node that serves them.
+        topology: Of the cluster, shared with other clients; see `topology_of`.
 
     Raises:
         ConfigError: The address cannot be read, or names a file that cannot be used.
     """
-    options, tls = read_address(url)
+    address = read_address(url)
+    options = _options(address, timeout_s)
+    options["redis_connect_func"] = None if greet is None else _greeting(greet)
     kind: type[AbstractConnection] = UnixConnection if "path" in options else PlainConnection
-    if tls is not None:
-        kind, options["tls"] = TlsConnection, tls
-    pool = BlockingConnectionPool(
-        connection_class=kind,
-        **options,
-        max_connections=connections,
-        timeout=timeout_s,
-        protocol=2,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        health_check_interval=0,
-        redis_connect_func=None if greet is None else _greeting(greet),
-        driver_info=None,  # what it tells the server is one more command that an ACL would have to allow
+    pool = BlockingConnectionPool
+    if address.tls is not None:
+        kind = TlsConnection
+    if address.seeds:
+        kind = RoutedPlainConnection if address.tls is None else RoutedTlsConnection
+        pool = RoutedPool
+        options["topology"] = topology or _topology(address, timeout_s)
+        options["slot"] = slot_of(Keys(shard).prefix)
+    return Redis.from_pool(
+        pool(connection_class=kind, max_connections=connections, timeout=timeout_s, **options)
     )
-    return Redis.from_pool(pool)
+
+
+def topology_of(url: str, *, timeout_s: float) -> Topology | None:
+    """Return what knows the nodes of a cluster; None where the address is of a single server.
+
+    Raises:
+        ConfigError: As with `connect`.
+    """
+    address = read_address(url)
+    return _topology(address, timeout_s) if address.seeds else None
+
+
+def _topology(address: Address, timeout_s: float) -> Topology:
+    kind = PlainConnection if address.tls is None else TlsConnection
+    return Topology(address.seeds, asking(kind, _options(address, timeout_s)), timeout_s=timeout_s)
+
+
+def _options(address: Address, timeout_s: float) -> dict[str, Any]:
+    """Return redis-py's options for one connection."""
+    options: dict[str, Any] = {
+        **address.options,
+        "protocol": 2,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "health_check_interval": 0,
+        "driver_info": None,  # what it tells the server is one more command that an ACL would have to allow
+    }
+    if address.tls is not None:
+        options["tls"] = address.tls
+    return options
 
 
 def _greeting(
@@ -129,7 +175,9 @@ def translate(error: RedisError | OSError) -> BridgeError:
     `StoreBarred`; anything else means that a key or a call is wrong.
     """
     cause = error.__cause__
-    if isinstance(error, ConnectionError) and isinstance(cause, AuthenticationError | TlsRefused):
+    if isinstance(error, ConnectionError) and isinstance(
+        cause, AuthenticationError | NoPermissionError | Unfit
+    ):
         error = cause  # redis-py wraps what comes up while it connects
     if isinstance(error, NoPermissionError):
         return StoreBarred(f"Redis does not allow it: {error}", GIVE_RIGHTS)
@@ -137,6 +185,8 @@ def translate(error: RedisError | OSError) -> BridgeError:
         return StoreBarred(f"Redis does not let us in: {error}", GIVE_IDENTITY)
     if isinstance(error, TlsRefused):
         return StoreBarred(f"no TLS with Redis at {error}", error.remedy)
+    if isinstance(error, Unfit):
+        return StoreBarred(str(error), error.remedy)
     if isinstance(error, (*_PASSING, OSError)):
         return StoreUnavailable(f"Redis did not take the call: {type(error).__name__}: {error}")
     if isinstance(error, ResponseError):

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     ConnectionError,  # noqa: A004 - the name is redis-py's
     NoPermissionError,
     ReadOnlyError,
+    RedisError,
     ResponseError,
 )
 
@@ -51,8 +53,8 @@ _WRONG_NAME: Final = frozenset({62, 64})
 """The same of a certificate for somebody else."""
 
 
-class TlsRefused(ConnectionError):
-    """One side does not accept the other's TLS: it does not pass by itself.
+class Unfit(ConnectionError):
+    """What is at the address is not what the address says: it does not pass by itself.
 
     Attributes:
         remedy: What to do about it.
@@ -63,7 +65,11 @@ class TlsRefused(ConnectionError):
         self.remedy = remedy
 
 
-class _Worded(AbstractConnection):
+class TlsRefused(Unfit):
+    """One side does not accept the other's TLS."""
+
+
+class Worded(AbstractConnection):
     """What all kinds of connections have in common."""
 
     _has_answered = False
@@ -94,6 +100,8 @@ class _Worded(AbstractConnection):
             raise type(error)(self._named(error)) from None
         except ConnectionError as error:
             raise self._explained(error) from error
+        except AskError as error:  # MOVED is one, too
+            raise self._redirected(error) from error
         except ResponseError as error:
             if isinstance(error, ReadOnlyError) or _READ_ONLY in str(error):
                 # The primary no longer. Should it become that again, then with the data of another: to be met anew.
@@ -103,6 +111,12 @@ class _Worded(AbstractConnection):
             raise
         self._has_answered = True
         return answer
+
+    def _redirected(self, error: AskError) -> RedisError:
+        return Unfit(
+            f"a node of a Redis Cluster, which sends us to another: {error}",
+            remedy="let the address begin with redis+cluster:// or rediss+cluster://",
+        )
 
     def _named(self, error: Exception) -> str:
         who = f'user "{self.username}"' if self.username else "the default user"
@@ -118,18 +132,18 @@ class _Worded(AbstractConnection):
         return "where it speaks TLS, the address must begin with rediss://"
 
 
-class PlainConnection(_Worded, Connection):
+class PlainConnection(Worded, Connection):
     """Over TCP."""
 
 
-class UnixConnection(_Worded, UnixDomainSocketConnection):
+class UnixConnection(Worded, UnixDomainSocketConnection):
     """Over a unix socket."""
 
     def _explained(self, error: ConnectionError) -> ConnectionError:
         return error
 
 
-class TlsConnection(_Worded, Connection):
+class TlsConnection(Worded, Connection):
     """Over TLS."""
 
     def __init__(self, *, tls: Tls, **options: Any) -> None:

@@ -32,6 +32,8 @@ class DeadLetter:
     deadline_ms: int | None
     body: str
     """The encoded instruction, or whatever the lane held in its place."""
+    shard: int = 0
+    """Where it lies; its id is its own only there."""
 
     @property
     def market(self) -> str:
@@ -87,14 +89,16 @@ Discard = Discarded | Gone
 class DeadLetters:
     """Reads, replays and discards them."""
 
-    def __init__(self, client: Redis, keys: Keys, *, now_ms: int | None = None) -> None:
+    def __init__(self, client: Redis, keys: Keys, *, shard: int = 0, now_ms: int | None = None) -> None:
         """Args:
         client: For scripts and reading.
         keys: The shard's.
+        shard: Its number.
         now_ms: A fixed time instead of Redis' own, for tests.
         """
         self._client = client
         self._keys = keys
+        self._shard = shard
         self._now = "" if now_ms is None else str(now_ms)
         self._replay = Script("replay")
         self._discard = Script("discard")
@@ -106,7 +110,7 @@ class DeadLetters:
             StoreUnavailable: No answer.
         """
         async for page in pages_backwards(self._client, self._keys.dead, since_ms):
-            yield [_letter(entry) for entry in page]
+            yield [_letter(entry, self._shard) for entry in page]
 
     async def get(self, letter_id: DeadLetterId) -> DeadLetter | None:
         """Return one letter; None where there is none of that id.
@@ -116,7 +120,7 @@ class DeadLetters:
             StoreCorrupt: The id has not the form of one.
         """
         entry = await entry_of(self._client, self._keys.dead, letter_id)
-        return None if entry is None else _letter(entry)
+        return None if entry is None else _letter(entry, self._shard)
 
     async def replay(self, letter_id: DeadLetterId, *, max_age_ms: int) -> Replay:
         """Put it back at the tail of its lane.
@@ -171,7 +175,7 @@ class DeadLetters:
                 raise StoreCorrupt(f"discard answered {reply!r}")
 
 
-def _letter(entry: Entry) -> DeadLetter:
+def _letter(entry: Entry, shard: int) -> DeadLetter:
     fields = entry.fields
     attempts, deadline = fields.get("attempts", ""), fields.get("deadline", "")
     return DeadLetter(
@@ -186,4 +190,5 @@ def _letter(entry: Entry) -> DeadLetter:
         attempts=int(attempts) if attempts.isdigit() else 0,
         deadline_ms=int(deadline) if deadline.isdigit() else None,
         body=fields.get("body", ""),
+        shard=shard,
     )

@@ -1,7 +1,7 @@
 """How the bridge is doing, in numbers read from Redis at one moment."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -82,6 +82,63 @@ class Snapshot:
     """Where most wait; None where nothing does."""
     suspect_until_ms: int | None = None
     """Until when orders that Redis forgot may still execute, by its clock; None where it forgot none, or they are over."""
+    unserved: tuple[int, ...] = ()
+    """Shards at which no worker is alive, where there is one at another."""
+
+
+def merge_snapshots(parts: Mapping[int, Snapshot]) -> Snapshot:
+    """Return the figures of several shards as those of one: sums, and of times the worst.
+
+    Args:
+        parts: By the shards' numbers; at least one.
+    """
+    snapshots = list(parts.values())
+    first = snapshots[0]
+    if len(snapshots) == 1:
+        return first
+    parked_for: Counter[str] = Counter()
+    for one in snapshots:
+        parked_for.update(one.parked_for)
+    workers = _merge_workers(snapshots)
+    passes = [one.reaper_pass_ms for one in snapshots]
+    # Each by the clock of its own server.
+    suspect_ms = [one.suspect_until_ms - one.now_ms for one in snapshots if one.suspect_until_ms is not None]
+    longest = [one.longest_lane for one in snapshots if one.longest_lane is not None]
+    return Snapshot(
+        now_ms=first.now_ms,
+        lanes_ready=sum(one.lanes_ready for one in snapshots),
+        lanes_held=sum(one.lanes_held for one in snapshots),
+        lanes_parked=sum(one.lanes_parked for one in snapshots),
+        parked_for=dict(parked_for),
+        waiting=sum(one.waiting for one in snapshots),
+        oldest_waiting_ms=max(
+            (one.oldest_waiting_ms for one in snapshots if one.oldest_waiting_ms is not None), default=None
+        ),
+        dead_letters=sum(one.dead_letters for one in snapshots),
+        workers=workers,
+        reaper_pass_ms=None if None in passes else max(at for at in passes if at is not None),
+        breakers=tuple(
+            sorted((one for part in snapshots for one in part.breakers), key=lambda one: one.scope)
+        ),
+        longest_lane=max(longest, key=lambda one: one.waiting, default=None),
+        suspect_until_ms=first.now_ms + max(suspect_ms) if suspect_ms else None,
+        unserved=_unserved(parts) if any(worker.is_live for worker in workers) else (),
+    )
+
+
+def _merge_workers(snapshots: Sequence[Snapshot]) -> tuple[WorkerFigures, ...]:
+    found: dict[str, WorkerFigures] = {}
+    for one in (worker for part in snapshots for worker in part.workers):
+        known = found.get(one.name, WorkerFigures(one.name, 0, one.idle_ms))
+        pending, idle_ms = known.pending + one.pending, min(known.idle_ms, one.idle_ms)
+        found[one.name] = WorkerFigures(one.name, pending, idle_ms)
+    return tuple(sorted(found.values(), key=lambda one: one.name))
+
+
+def _unserved(parts: Mapping[int, Snapshot]) -> tuple[int, ...]:
+    return tuple(
+        number for number, part in sorted(parts.items()) if not any(worker.is_live for worker in part.workers)
+    )
 
 
 class Figures:

@@ -1,5 +1,7 @@
 """Halts in Redis: set, lifted and read here, obeyed by `begin`."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ from redis.exceptions import RedisError
 from libs.common.domain.errors import EditConflict, StoreCorrupt
 from libs.common.policy.halts import Halt, HaltMode, Scope, author, parse_halt
 from libs.common.store.client import translate
+from libs.common.store.fan_out import Spread, ask_all, ask_each
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
 
@@ -21,6 +24,43 @@ class HaltTable:
     """In the order of their scopes' texts."""
     unreadable: tuple[str, ...] = ()
     """What else is there: scope, `:` and record."""
+    partial: tuple["Partial", ...] = ()
+    """Those of `halts` that do not hold everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A halt that some shards lack: accounts there trade on."""
+
+    halt: Halt
+    missing: tuple[int, ...]
+    """The numbers of those shards."""
+
+
+def merge_tables(tables: Mapping[int, HaltTable]) -> HaltTable:
+    """Return what is set on several shards as one table.
+
+    A halt is the same on all that have it in the same mode, by the same and for the same reason; the time is that of the
+    first.
+
+    Args:
+        tables: By the shards' numbers; at least one.
+    """
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    found: dict[tuple[str, HaltMode, str, str], dict[int, Halt]] = defaultdict(dict)
+    for number, table in tables.items():
+        for one in table.halts:
+            found[one.scope.encode(), one.mode, one.by, one.reason][number] = one
+    halts, partial = [], []
+    for key in sorted(found):
+        known = found[key]
+        halt = min(known.values(), key=lambda one: one.at_ms)
+        halts.append(halt)
+        if missing := tuple(sorted(tables.keys() - known.keys())):
+            partial.append(Partial(halt, missing))
+    unreadable = sorted({text for table in tables.values() for text in table.unreadable})
+    return HaltTable(tuple(halts), tuple(unreadable), tuple(partial))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +167,46 @@ class Halts:
         ]
         answer: list[bytes] = await self._script.run(self._client, keys, args)
         return answer
+
+
+class HaltsEverywhere:
+    """Those of all shards."""
+
+    def __init__(self, shards: Mapping[int, Halts]) -> None:
+        """Args:
+        shards: Those of each, by their numbers.
+        """
+        self._shards = shards
+
+    async def set(self, scope: Scope, mode: HaltMode, *, by: str, reason: str) -> Spread[Halt]:
+        """Set a halt on every shard; one that does not answer keeps none of the others from it.
+
+        Called again after a failure, it stays as it is where it is set, and is set where it is not.
+
+        Args:
+            scope: What it covers.
+            mode: What it does.
+            by: Who sets it.
+            reason: Why.
+        """
+        return await ask_each(
+            {number: one.set(scope, mode, by=by, reason=reason) for number, one in self._shards.items()}
+        )
+
+    async def lift(self, scope: Scope, *, by: str, reason: str) -> Spread[Lifted | NotSet]:
+        """Lift the halt of exactly this scope on every shard; each answers for itself, with what `Halts.lift` raises."""
+        return await ask_each(
+            {number: one.lift(scope, by=by, reason=reason) for number, one in self._shards.items()}
+        )
+
+    async def read(self) -> HaltTable:
+        """Return all that are set.
+
+        Raises:
+            StoreUnavailable: A shard did not answer.
+            StoreCorrupt: They are kept under something else than a hash.
+        """
+        return merge_tables(await ask_all({number: one.read() for number, one in self._shards.items()}))
 
 
 def _text(word: bytes) -> str:

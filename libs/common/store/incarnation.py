@@ -20,6 +20,7 @@ from redis.exceptions import (
 )
 
 from libs.common.domain.errors import StoreBarred
+from libs.common.policy.shards import HASH
 from libs.common.store.checks import FSYNC_SETTINGS
 from libs.common.store.client import translate
 from libs.common.store.keys import Keys
@@ -50,6 +51,7 @@ class Incarnations:
         *,
         durability: str,
         window_ms: int,
+        shards: int = 1,
         on_new: Callable[[Incarnated], None] = lambda _: None,
         now_ms: int | None = None,
     ) -> None:
@@ -57,12 +59,14 @@ class Incarnations:
         keys: The shard's.
         durability: As configured; with `declared` CONFIG is not asked, and every new start makes what there is suspect.
         window_ms: How long after it was granted a request may execute at most: the longest lease in use.
+        shards: How many there are: its process found that to be so, or noted it, at its start.
         on_new: Told of each new start, by the first connection of any process that meets it.
         now_ms: A fixed time instead of Redis' own, for tests.
         """
         self._keys = keys
         self._is_declared = durability == "declared"
         self._window_ms = window_ms
+        self._shards = shards
         self._on_new = on_new
         self._now = "" if now_ms is None else str(now_ms)
         self._script = Script("incarnate")
@@ -119,6 +123,8 @@ class Incarnations:
             self._met,
             str(self._epoch),
             "1" if run_id in self._met_before else "0",
+            str(self._shards),
+            HASH,
         ]
         answer = await self._run(connection, args)
         self._meet(run_id, int(answer[-1]))

@@ -5,7 +5,7 @@ What is made for every alert is a `Struct`: it costs a tenth of a frozen datacla
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from redis.asyncio import Redis
@@ -14,6 +14,7 @@ from libs.common.domain.errors import BridgeError, StoreCorrupt, StoreUnavailabl
 from libs.common.domain.ids import AccountName, AlertId, EventId, LaneName, Market, WebhookName
 from libs.common.policy.limits import Limit
 from libs.common.policy.room import Room
+from libs.common.policy.shards import shard_of
 from libs.common.store.batch import Batch
 from libs.common.store.client import translate_text
 from libs.common.store.flight_time import FlightTime
@@ -23,6 +24,9 @@ from libs.common.store.scripts import Script, read_each
 
 _NO_RATE: Final = ("",)
 _ANY_ROOM: Final = ("", "")
+
+PART_MARGIN_MS: Final = 600_000
+"""How much longer than its owner another shard knows an alert: by far more than one post takes."""
 
 KEPT_BYTES: Final = 600_000
 """Bytes kept of posts that were not admitted; what comes beyond pushes the oldest out."""
@@ -67,6 +71,36 @@ class Admission(msgspec.Struct, frozen=True):
     clock_skew_ms: int
     """A fire time further in the future than this counts as arrival."""
     routed: tuple[Routed, ...]
+    is_part: bool = False
+    """Whether it is what another shard than the owner of the id gets of an alert; see `parts_of`."""
+
+
+def parts_of(admission: Admission, shards: int) -> dict[int, Admission]:
+    """Return what each shard gets of an alert, by the shards' numbers; the owner of its id comes first.
+
+    The owner, which is the first account's shard, knows the alert's dedup keys and counts it against its webhook's rate. Of
+    the others each knows its part by the id alone, for longer than the owner may answer with that id: so a resend
+    completes what is missing, and is never taken for something new.
+
+    Args:
+        admission: All of it; its id is the one that the owner answered, or a fresh one.
+        shards: How many there are.
+    """
+    by_shard: dict[int, list[Routed]] = {}
+    for to in admission.routed:
+        by_shard.setdefault(shard_of(to.account, shards), []).append(to)
+    parts: dict[int, Admission] = {}
+    for number, routed in by_shard.items():
+        own: dict[str, Any] = {"routed": tuple(routed)}
+        if parts:
+            own |= {
+                "dedup_keys": (f"part:{admission.alert_id}",),
+                "dedup_window_ms": admission.dedup_window_ms + PART_MARGIN_MS,
+                "limit": None,
+                "is_part": True,
+            }
+        parts[number] = msgspec.structs.replace(admission, **own)
+    return parts
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -79,6 +113,8 @@ class Duplicate(msgspec.Struct, frozen=True):
     """The same alert was admitted before; nothing was written."""
 
     alert_id: AlertId
+    is_same_body: bool = True
+    """Whether it is a resend, and not another body that counts as the same alert."""
 
 
 class Conflict(msgspec.Struct, frozen=True):
@@ -200,7 +236,7 @@ class Intake:
                 webhook,
                 item.dedup_window_ms,
                 item.digest,
-                "1" if item.is_sender_id else "0",
+                "p" if item.is_part else "1" if item.is_sender_id else "0",
                 len(item.dedup_keys),
                 *(_NO_RATE if limit is None else (limit.interval_us, limit.burst)),
                 item.alert,
@@ -234,7 +270,7 @@ def _verdict(answer: list[bytes]) -> Verdict | BridgeError:
     if word == b"ADMITTED":
         return Admitted(AlertId(text))
     if word == b"DUPLICATE":
-        return Duplicate(AlertId(text))
+        return Duplicate(AlertId(text), answer[2] == b"1")
     if word == b"CONFLICT":
         return Conflict(AlertId(text))
     if word == b"THROTTLED":

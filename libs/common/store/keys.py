@@ -46,7 +46,8 @@ class Keys:
         by report and begin, and by promote after the clock stepped back."""
         self.meta: Final = f"{self.prefix}meta"
         """HASH of the reaper's last time, the shard's facts, the revision of webhooks and symbols, and the bytes that
-        are kept of refused posts. Written by incarnate: `run_id` of the Redis that was met last, `keeps_all` (1 where it
+        are kept of refused posts. Written by layout: `shards` (over how many accounts are spread) and `hash` (how). Written
+        by incarnate: `run_id` of the Redis that was met last, `keeps_all` (1 where it
         fsyncs each write and has no replicas), `epoch` (what was admitted in an earlier one may have orders that Redis
         forgot), `suspect_until` (when the last of them can execute no more) and `suspect_window` (how long after the
         return that is), both ms."""

@@ -7,7 +7,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError, RedisError  # noqa: A004 - the name is redis-py's
 
-from libs.common.store.sending import packed, send
+from libs.common.store.sending import send
 
 
 class Pipe:
@@ -25,15 +25,14 @@ class Pipe:
         self._line: _Line | None = None
         self._sending = asyncio.Lock()
 
-    async def call(self, *command: str | bytes | int) -> Any:
-        """Send one command and return the reply as it came.
+    async def call(self, words: bytes) -> Any:
+        """Send a packed command and return the reply as it came.
 
         Who is cancelled meanwhile disturbs nobody; what was sent may be executed all the same.
 
         Raises:
             RedisError, OSError: As redis-py raises them; see `translate`.
         """
-        words = packed(command)
         async with self._sending:
             line = self._line
             if line is None:

@@ -119,6 +119,23 @@ class AlertRecord:
         return [entry_id for instruction in self.instructions for entry_id in instruction.journal_ids]
 
 
+def merge_alert(parts: Sequence[AlertRecord]) -> AlertRecord:
+    """Return an alert from what several shards hold of it, each the instructions of its own accounts.
+
+    Args:
+        parts: At least one.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    first = min(parts, key=lambda part: part.admitted_at_ms)
+    found = {one.account: one for part in parts for one in part.instructions}
+    return AlertRecord(
+        alert=first.alert,
+        admitted_at_ms=first.admitted_at_ms,
+        instructions=tuple(found[account] for account in first.alert.accounts if account in found),
+    )
+
+
 class Records:
     """Reads records, many in one round trip."""
 

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import MovedError, NoScriptError, RedisError
 
 from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.store.client import translate
@@ -62,13 +62,24 @@ def _read_one(answer: Any, read: Callable[[Any], Answer | BridgeError]) -> Answe
 
 
 async def _call(client: Redis | Pipe, *command: str | bytes | int) -> Any:
-    if isinstance(client, Pipe):
-        return await client.call(*command)
+    """Send one command.
+
+    MOVED means that nothing was executed, and has the next connection lead to the right node of a cluster.
+    """
+    words = packed(command)
+    exchange = client.call if isinstance(client, Pipe) else partial(_exchange, client)
+    try:
+        return await exchange(words)
+    except MovedError:
+        return await exchange(words)
+
+
+async def _exchange(client: Redis, words: bytes) -> Any:
     pool = client.connection_pool
     connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it so
     try:
         # Each closes the connection when it fails or is cancelled, so that no reply is left for the next caller.
-        await send(connection, packed(command))
+        await send(connection, words)
         return await connection.read_response()
     finally:
         await pool.release(connection)

@@ -1,19 +1,20 @@
 """The journal and the posts that were not admitted, as they happen: read only, for people."""
 
-from collections.abc import Sequence
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from libs.common.domain.alert import Alert
 from libs.common.domain.ids import AlertId
 from libs.common.store.client import translate
+from libs.common.store.fan_out import ask_all
 from libs.common.store.journal import JournalEntry, Post, admitted_post, journal_entry, unadmitted_post
-from libs.common.store.keys import Keys
-from libs.common.store.records import Records
-from libs.common.store.streams import read_entry
+from libs.common.store.shards import Shard, Shards
+from libs.common.store.streams import Entry, read_entry
 
 WAIT_MS: Final = 1_000
 """How long one call waits for something to happen; below the time-out of the client."""
@@ -21,7 +22,14 @@ PAGE: Final = 500
 
 _BEGINNING: Final = "0-0"
 
+_SWEEP_S: Final = 0.1
+"""The pause between two looks at several shards where nothing happens."""
+_AT_ONCE_S: Final = 0.01
+"""The same where something has happened."""
+
 _ALERTS_KNOWN: Final = 1_000
+
+FindAlerts = Callable[[Sequence[AlertId]], Awaitable[dict[AlertId, Alert]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +42,26 @@ class Happened:
 
 
 class Tail:
-    """Reads both streams forwards, merged by time; remembers how far it came, so that a failed read loses nothing.
+    """Reads both streams of every shard forwards, merged by time; remembers how far it came, so that a failed read loses
+    nothing.
 
     An admitted alert is one post, and a state change for each of its accounts.
     """
 
-    def __init__(self, client: Redis, keys: Keys, records: Records) -> None:
+    def __init__(self, shards: Shards, bare_alerts: FindAlerts) -> None:
         """Args:
-        client: Waits longer for an answer than `WAIT_MS`.
-        keys: The shard's.
-        records: Tell what alerts are about.
+        shards: Their clients wait longer for an answer than `WAIT_MS`.
+        bare_alerts: Tells what alerts are about.
         """
-        self._client = client
-        self._keys = keys
-        self._records = records
+        self._shards = shards
+        self._bare_alerts = bare_alerts
+        journals = [shard.keys.journal for shard in shards]
+        self._refused = [shard.keys.refused for shard in shards]
+        self._streams = (*journals, *self._refused)
         self._at: dict[str, str] = {}
-        self._admitted: AlertId | None = None
+        self._seen_to_ms: int | None = None
+        """The newest that the last sweep over several shards has seen."""
+        self._told = _Lately()
         self._alerts: dict[AlertId, Alert] = {}
 
     async def start(self, since_ms: int | None = None) -> None:
@@ -59,15 +71,11 @@ class Tail:
             StoreUnavailable: No answer.
             StoreCorrupt: A key is no stream.
         """
-        for key in (self._keys.journal, self._keys.refused):
-            if since_ms is not None:
-                self._at[key] = f"{max(0, since_ms - 1)}-0"
-                continue
-            try:
-                newest: Any = await self._client.xrevrange(key, count=1)
-            except (RedisError, OSError) as error:
-                raise translate(error) from error
-            self._at[key] = newest[0][0].decode() if newest else _BEGINNING
+        if since_ms is not None:
+            self._at = dict.fromkeys(self._streams, f"{max(0, since_ms - 1)}-0")
+            return
+        for ends in (await ask_all({one.number: _ends(one) for one in self._shards})).values():
+            self._at |= ends
 
     async def following(self) -> list[Happened]:
         """Return what came next, oldest first; nothing where nothing happened for a while.
@@ -76,25 +84,9 @@ class Tail:
             StoreUnavailable: No answer; the next call goes on where the last one ended.
             StoreCorrupt: A key is no stream.
         """
-        streams: Any = dict(self._at)
-        try:
-            reply: Any = await self._client.xread(streams, count=PAGE, block=WAIT_MS)
-        except (RedisError, OSError) as error:
-            raise translate(error) from error
-        pages = {key.decode(): [read_entry(*raw) for raw in page] for key, page in reply}
-        # Behind a full page there is more, which may be older than the end of the other.
-        known_to_ms = min((page[-1].at_ms for page in pages.values() if len(page) == PAGE), default=None)
-        merged = [
-            (key, entry)
-            for key in (self._keys.journal, self._keys.refused)
-            for entry in pages.get(key, [])
-            if known_to_ms is None or entry.at_ms <= known_to_ms
-        ]
-        # Of the same moment an admission comes before its repetition; the sort leaves it so.
-        merged.sort(key=lambda one: one[1].at_ms)
+        merged = await self._next()
         events = [
-            unadmitted_post(entry) if key == self._keys.refused else journal_entry(entry)
-            for key, entry in merged
+            unadmitted_post(entry) if key in self._refused else journal_entry(entry) for key, entry in merged
         ]
         await self._learn([event.alert_id for event in events if event.alert_id])
         # Not before everything is known: what cannot be told now is read once more.
@@ -105,18 +97,86 @@ class Tail:
             for one in self._with_post(event)
         ]
 
+    async def _next(self) -> list[tuple[str, Entry]]:
+        if len(self._shards) == 1:
+            return self._merged(await self._read(self._shards.first, WAIT_MS), None)
+        over_at_s = time.monotonic() + WAIT_MS / 1_000
+        while True:
+            reads = await ask_all({one.number: self._read(one, None) for one in self._shards})
+            pages = {key: page for found in reads.values() for key, page in found.items()}
+            # A shard may hold older ones that came after it was read: so what one sweep sees, the next one tells.
+            known_to_ms = self._seen_to_ms
+            self._seen_to_ms = max((page[-1].at_ms for page in pages.values()), default=None)
+            merged = [] if known_to_ms is None else self._merged(pages, known_to_ms)
+            if merged or time.monotonic() >= over_at_s:
+                return merged
+            await asyncio.sleep(_AT_ONCE_S if pages else _SWEEP_S)
+
+    async def _read(self, shard: Shard, block_ms: int | None) -> dict[str, list[Entry]]:
+        """Return what is new in the streams of a shard, at most a page of each."""
+        streams: Any = {key: self._at[key] for key in (shard.keys.journal, shard.keys.refused)}
+        try:
+            reply: Any = await shard.client.xread(streams, count=PAGE, block=block_ms)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        return {key.decode(): [read_entry(*raw) for raw in page] for key, page in reply}
+
+    def _merged(self, pages: dict[str, list[Entry]], known_to_ms: int | None) -> list[tuple[str, Entry]]:
+        """Return what may be told of the pages of streams, oldest first: nothing beyond what is known of all."""
+        # Behind a full page there is more, which may be older than the end of another.
+        bounds = [page[-1].at_ms for page in pages.values() if len(page) == PAGE]
+        bound = min(bounds if known_to_ms is None else [*bounds, known_to_ms], default=None)
+        merged = [
+            (key, entry)
+            for key in self._streams
+            for entry in pages.get(key, [])
+            if bound is None or entry.at_ms <= bound
+        ]
+        # Of the same moment an admission comes before its repetition; the sort leaves it so.
+        merged.sort(key=lambda one: one[1].at_ms)
+        return merged
+
     async def _learn(self, alert_ids: Sequence[AlertId]) -> None:
         unknown = [name for name in dict.fromkeys(alert_ids) if name not in self._alerts]
-        found = await self._records.bare_alerts(unknown)
+        found = await self._bare_alerts(unknown)
         if len(self._alerts) + len(found) > _ALERTS_KNOWN:
             self._alerts = {name: self._alerts[name] for name in alert_ids if name in self._alerts}
         self._alerts |= found
 
     def _with_post(self, event: Post | JournalEntry) -> Sequence[Post | JournalEntry]:
-        # The shares of an alert stand one after the other.
-        if isinstance(event, Post) or not event.is_admission or event.alert_id == self._admitted:
+        if isinstance(event, Post):
+            # A post for accounts of several shards leaves a trace on each.
+            return [event] if not event.event_id or self._told.is_new(event.event_id) else []
+        if not event.is_admission or not self._told.is_new(event.alert_id):
             return [event]
-        self._admitted = event.alert_id
         post = admitted_post(event)
         alert = self._alerts.get(event.alert_id)
         return [post if alert is None else replace(post, raw=alert.raw), event]
+
+
+class _Lately:
+    """Remembers which posts were told: their shares stand one after the other, or nearly so on several shards."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+
+    def is_new(self, name: str) -> bool:
+        """Tell whether a post was not asked about lately."""
+        if name in self._names:
+            return False
+        self._names[name] = None
+        if len(self._names) > _ALERTS_KNOWN:
+            del self._names[next(iter(self._names))]
+        return True
+
+
+async def _ends(shard: Shard) -> dict[str, str]:
+    """Return the newest ids of the streams of a shard."""
+    found: dict[str, str] = {}
+    for key in (shard.keys.journal, shard.keys.refused):
+        try:
+            newest: Any = await shard.client.xrevrange(key, count=1)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        found[key] = newest[0][0].decode() if newest else _BEGINNING
+    return found

@@ -42,16 +42,21 @@ class IngressMetrics:
             "Refused posts that could not be kept for operators.",
             registry=registry,
         )
-        self._open = Gauge(
+        open_doors = Gauge(
             "bascule_door_open",
             "1 while alerts are taken; 0 until Redis has been found fit, and while its memory is full.",
             registry=registry,
         )
-        self._memory = Gauge(
+        open_doors.set_function(
+            lambda: float(bool(self._doors) and all(is_open() for is_open, _ in self._doors))
+        )
+        memory = Gauge(
             "bascule_redis_memory_share",
             "What Redis uses of its limit, or of its machine's memory without one; at limits.memory alerts are refused.",
             registry=registry,
         )
+        memory.set_function(lambda: max((share() for _, share in self._doors), default=0.0))
+        self._doors: list[tuple[Callable[[], bool], Callable[[], float]]] = []
 
     def admitted(self) -> None:
         """Count an alert that became durable."""
@@ -77,14 +82,6 @@ class IngressMetrics:
         """Count a refusal that could not be kept."""
         self._unrecorded.inc()
 
-    def opened(self) -> None:
-        """Note that alerts are taken from now on."""
-        self._open.set(1)
-
-    def closed(self) -> None:
-        """Note that alerts are refused until Redis is fit again, or has room."""
-        self._open.set(0)
-
-    def watch_memory(self, share: Callable[[], float]) -> None:
-        """Show from now on what share of its memory Redis uses."""
-        self._memory.set_function(share)
+    def watch_door(self, is_open: Callable[[], bool], share: Callable[[], float]) -> None:
+        """Show from now on whether a shard takes alerts, and what share of its memory it uses; of several the worst."""
+        self._doors.append((is_open, share))

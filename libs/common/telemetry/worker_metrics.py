@@ -17,6 +17,8 @@ class WorkerMetrics:
     """What became of lanes, instructions and orders."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._held_of: dict[int, int] = {}
+        self._followed_of: dict[int, int] = {}
         self._held = Gauge("bascule_lanes_held", "Lanes that this worker runs now.", registry=registry)
         self._lost = Counter("bascule_lanes_lost_total", "Lanes found to be another's.", registry=registry)
         self._failures = Counter(
@@ -87,9 +89,10 @@ class WorkerMetrics:
             "account",
         )
 
-    def lanes_held(self, lanes: int) -> None:
-        """Note how many lanes are run now."""
-        self._held.set(lanes)
+    def lanes_held(self, lanes: int, shard: int = 0) -> None:
+        """Note how many lanes of a shard are run now."""
+        self._held_of[shard] = lanes
+        self._held.set(sum(self._held_of.values()))
 
     def redis_incarnated(self, *, is_suspect: bool) -> None:
         """Count a start of Redis that nobody met before."""
@@ -123,9 +126,10 @@ class WorkerMetrics:
         """Note a broker call: answered, rejected, unavailable or unknown."""
         self._calls(outcome).observe(took_ms / 1_000)
 
-    def orders_followed(self, orders: int) -> None:
+    def orders_followed(self, orders: int, shard: int = 0) -> None:
         """Note how many resting orders are followed now, by all workers."""
-        self._followed.set(orders)
+        self._followed_of[shard] = orders
+        self._followed.set(sum(self._followed_of.values()))
 
     def order_filled(self, account: str) -> None:
         """Count a fill of a resting order."""

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Final, assert_never
 
-from redis.asyncio import Redis
-
 from libs.common.domain.clock import DAY_MS, Clock
 from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName
@@ -12,8 +10,8 @@ from libs.common.runtime.account_settings import CcxtAccount, HttpAccount, LogAc
 from libs.common.runtime.paper_exchange import paper_exchange
 from libs.common.runtime.secrets import read_secret
 from libs.common.runtime.settings import Settings
-from libs.common.store.keys import Keys
 from libs.common.store.paper_books import ORDERS_KEPT_MS, PaperBooks
+from libs.common.store.shards import Shards
 from services.worker.brokers.ccxt_broker import CcxtBroker
 from services.worker.brokers.ccxt_exchange import Credentials
 from services.worker.brokers.http import HttpBroker
@@ -26,14 +24,13 @@ SHORTEST_KEY: Final = 8
 
 
 def build_brokers(
-    settings: Settings, client: Redis, keys: Keys, clock: Clock, environ: Mapping[str, str]
+    settings: Settings, shards: Shards, clock: Clock, environ: Mapping[str, str]
 ) -> dict[AccountName, Broker]:
     """Return the broker of every account. Nothing is connected before the first order.
 
     Args:
         settings: All of them: paper orders are remembered for longer than any record that could send them again.
-        client: Where the paper books are; stays the caller's.
-        keys: The shard's.
+        shards: Where the paper books are; they stay the caller's.
         clock: For brokers that sign the time.
         environ: Where secrets come from.
 
@@ -41,15 +38,13 @@ def build_brokers(
         ConfigError: A secret is missing, or ccxt, or it cannot trade what an account says.
     """
     retention = settings.retention
-    books = PaperBooks(
-        client,
-        keys,
-        orders_kept_ms=max(ORDERS_KEPT_MS, retention.alerts_ms + DAY_MS, retention.dead_letters_ms + DAY_MS),
-    )
+    orders_kept_ms = max(ORDERS_KEPT_MS, retention.alerts_ms + DAY_MS, retention.dead_letters_ms + DAY_MS)
     brokers: dict[AccountName, Broker] = {}
     for name, account in settings.accounts.items():
         match account:
             case PaperAccount():
+                shard = shards.of(name)
+                books = PaperBooks(shard.client, shard.keys, orders_kept_ms=orders_kept_ms)
                 brokers[name] = PaperBroker(name, books, paper_exchange(account), clock)
             case LogAccount():
                 brokers[name] = LogBroker()

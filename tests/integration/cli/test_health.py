@@ -315,7 +315,7 @@ def test_before_the_first_start_a_missing_redis_is_nothing_wrong(
     monkeypatch.setattr("sys.prefix", "/nowhere/venv")
     # The default address may be in use on the machine that tests run on.
     monkeypatch.setattr(
-        "libs.common.store.readings.connect", lambda *_, **__: connect("redis://127.0.0.1:1/0", timeout_s=1)
+        "libs.common.store.shards.connect", lambda *_, **__: connect("redis://127.0.0.1:1/0", timeout_s=1)
     )
     write_config(tmp_path, monkeypatch, DEMO)
 

@@ -2,7 +2,7 @@ import pytest
 
 from cli.naming import find_beginning
 from cli.output import Failure
-from libs.common.store.readings import Found
+from libs.common.store.search import Found
 
 NAMES = ["abcd1", "abcd2", "bcde1"]
 

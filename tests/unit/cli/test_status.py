@@ -5,10 +5,15 @@ import dataclasses
 import pytest
 
 from cli.status import Ingress, status_document
+from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.ids import LaneName
+from libs.common.policy.halts import Halt, HaltMode, Scope
 from libs.common.runtime.settings import LimitsSettings
 from libs.common.store.checks import ServerFacts
 from libs.common.store.figures import LIVE_MS, LaneFigures, Snapshot, WorkerFigures
+from libs.common.store.halts import HaltTable, Partial
+from libs.common.store.health import Health
+from libs.common.store.servers import Server
 
 SERVER = ServerFacts(
     product="Redis",
@@ -35,8 +40,12 @@ WELL = Snapshot(
 HEALTHY = Ingress("http://127.0.0.1:8080", None)
 
 
+def health(snapshot: Snapshot = WELL, server: ServerFacts = SERVER) -> Health:
+    return Health(snapshot, [Server((0,), server)], HaltTable(()), {})
+
+
 def test_a_bridge_that_is_well_is_ok() -> None:
-    document = status_document(WELL, SERVER, HEALTHY, "always")
+    document = status_document(health(), HEALTHY, "always")
 
     assert (document["status"], document["reasons"]) == ("ok", [])
     assert document["lanes"] == {
@@ -62,7 +71,7 @@ def test_a_bridge_that_is_well_is_ok() -> None:
 def test_each_ailment_is_named(change: dict[str, object], words: str) -> None:
     snapshot = dataclasses.replace(WELL, **change)  # type: ignore[arg-type]
 
-    document = status_document(snapshot, SERVER, HEALTHY, "always")
+    document = status_document(health(snapshot), HEALTHY, "always")
 
     assert document["status"] == "degraded"
     [reason] = document["reasons"]
@@ -87,21 +96,21 @@ def test_what_alerts_find_no_room_in_is_named(used: int, waiting: int, words: li
     snapshot = dataclasses.replace(WELL, longest_lane=LaneFigures(LaneName("desk:BTC"), waiting))
     server = dataclasses.replace(SERVER, used_bytes=used)
 
-    document = status_document(snapshot, server, HEALTHY, "always", LimitsSettings(backlog=100))
+    document = status_document(health(snapshot, server), HEALTHY, "always", LimitsSettings(backlog=100))
 
     assert document["reasons"] == words
     assert document["longest_lane"] == {"lane": "desk:BTC", "waiting": waiting}
 
 
 def test_an_ingress_that_refuses_is_named_with_its_reason() -> None:
-    document = status_document(WELL, SERVER, Ingress("http://x", "memory is full"), "always")
+    document = status_document(health(), Ingress("http://x", "memory is full"), "always")
 
     assert document["reasons"] == ["the ingress refuses alerts: memory is full"]
     assert document["ingress"]["is_healthy"] is False
 
 
 def test_an_ingress_whose_address_is_not_known_is_no_ailment() -> None:
-    document = status_document(WELL, SERVER, Ingress(None, None), "always")
+    document = status_document(health(), Ingress(None, None), "always")
 
     assert document["status"] == "ok"
     assert document["ingress"]["is_healthy"] is None
@@ -110,7 +119,7 @@ def test_an_ingress_whose_address_is_not_known_is_no_ailment() -> None:
 def test_a_durability_that_became_weaker_than_configured_is_named() -> None:
     weaker = dataclasses.replace(SERVER, durability="everysec")
 
-    document = status_document(WELL, weaker, HEALTHY, "always")
+    document = status_document(health(server=weaker), HEALTHY, "always")
 
     assert document["redis"]["durability"] == "everysec"
     [reason] = document["reasons"]
@@ -120,6 +129,49 @@ def test_a_durability_that_became_weaker_than_configured_is_named() -> None:
 def test_a_declared_durability_is_shown_as_such() -> None:
     unknown = dataclasses.replace(SERVER, durability="unknown")
 
-    document = status_document(WELL, unknown, HEALTHY, "declared")
+    document = status_document(health(server=unknown), HEALTHY, "declared")
 
     assert (document["status"], document["redis"]["durability"]) == ("ok", "declared")
+
+
+SPREAD = Health(
+    dataclasses.replace(WELL, unserved=(1, 3)),
+    [Server((0, 1), SERVER), Server((3,), dataclasses.replace(SERVER, durability="everysec", used_bytes=90))],
+    HaltTable(()),
+    {2: StoreUnavailable("Connection refused.")},
+)
+
+
+def test_of_several_servers_the_weakest_promise_and_the_fullest_memory_are_shown_and_each_is_listed() -> None:
+    redis = status_document(SPREAD, HEALTHY, "always")["redis"]
+
+    assert (redis["durability"], redis["memory_share"]) == ("everysec", 0.9)
+    assert [(one["shards"], one["durability"], one["memory_share"]) for one in redis["servers"]] == [
+        ([0, 1], "always", 0.5),
+        ([3], "everysec", 0.9),
+    ]
+    assert (redis["shards"], redis["shards_away"]) == (4, [2])
+
+
+def test_each_shard_that_ails_is_named() -> None:
+    document = status_document(SPREAD, HEALTHY, "always", LimitsSettings())
+
+    assert document["status"] == "degraded"
+    away, unserved, promise, memory = document["reasons"]
+    assert "shard 2 does not answer" in away
+    assert "Connection refused" in away
+    assert "no worker is alive for shards 1, 3" in unserved
+    assert promise.startswith("shard 3: ")
+    assert "appendfsync always" in promise
+    assert memory.startswith("shard 3: Redis uses 90.0%")
+
+
+def test_a_halt_that_some_shards_lack_is_named_with_them() -> None:
+    halt = Halt(Scope(), HaltMode.PAUSE, 1, "me", "news")
+    partial = dataclasses.replace(health(), halts=HaltTable((halt,), partial=(Partial(halt, (1, 2)),)))
+
+    document = status_document(partial, HEALTHY, "always")
+
+    [reason] = document["reasons"]
+    assert "pause of everything is not set on shards 1, 2" in reason
+    assert [one["mode"] for one in document["halts"]] == ["pause"]

@@ -10,6 +10,10 @@
 -- An alert for a lane that holds all it may is refused with all of its accounts. Either writes nothing, and what was
 -- admitted before is still told. Here and not in the caller, since only here all ingresses see the same at once.
 --
+-- Where an alert's accounts lie on several shards each shard is called by itself: first the one that owns the id, with
+-- the alert's dedup keys and rate; then each other with its part, under the id that the owner answered. A part's only
+-- key names that id, so that a resend completes what is missing and queues nothing twice.
+--
 -- A flight that stood in a socket while Redis stood still must not trade what its sender was told is not durable:
 -- past `not after` nothing is written. Every answer carries the time, so that the caller knows Redis' clock.
 --
@@ -20,13 +24,13 @@
 -- ARGV[3]    bytes kept of posts that were not admitted
 -- ARGV[4]    the most entries in one lane, or '' for any number
 -- ARGV[5]    the share of Redis' memory from which on nothing is admitted, or '' for none
--- ARGV[6..]  per item: alert id, webhook, dedup window ms, digest, is sender's id (1|0), seen keys n, rate interval us
---            or '', with a rate its burst, encoded alert, fired at ms or '', max age ms, clock skew ms, accounts n;
+-- ARGV[6..]  per item: alert id, webhook, dedup window ms, digest, is sender's id (1|0, p: a part), seen keys n, rate
+--            interval us or '', with a rate its burst, encoded alert, fired at ms or '', max age ms, clock skew ms, accounts n;
 --            then n times: account, market, lane, body, schema version, '' or where the account declines it how its
 --            share ends, and then also a reason and a detail
 --
 -- Returns  {now ms, bytes used, bytes of memory (both 0 without a share), then per item: {'ADMITTED', alert id}
---          | {'DUPLICATE', first id} | {'CONFLICT', first id} | {'THROTTLED', ms} | {'LATE', ''}
+--          | {'DUPLICATE', first id, same body 1|0} | {'CONFLICT', first id} | {'THROTTLED', ms} | {'LATE', ''}
 --          | {'MEMORY_FULL', ''} | {'LANE_FULL', lane, entries} | {'ERROR', text}}
 
 local NOBODY = {}
@@ -36,8 +40,8 @@ local items, k, a = {}, 10, 6
 while a <= #ARGV do
   local item = {
     alert_key = KEYS[k], alert = ARGV[a], webhook = ARGV[a + 1], window = ARGV[a + 2], digest = ARGV[a + 3],
-    is_sender_id = ARGV[a + 4] == '1', seen_from = k + 1, seen_to = k + tonumber(ARGV[a + 5]), takers = {},
-    decliners = NOBODY,
+    is_sender_id = ARGV[a + 4] == '1', is_part = ARGV[a + 4] == 'p', seen_from = k + 1,
+    seen_to = k + tonumber(ARGV[a + 5]), takers = {}, decliners = NOBODY,
   }
   k = item.seen_to + 1
   if ARGV[a + 6] ~= '' then
@@ -72,11 +76,11 @@ if ARGV[5] ~= '' then used, of = memory() end
 local epoch = redis.call('HGET', META, 'epoch') or '0'
 local is_memory_full = of > 0 and used / of >= tonumber(ARGV[5])
 
-local function duplicate(item, first)
+local function duplicate(item, first, is_same)
   -- At the memory limit there is no trace; that the alert is durable is told all the same.
   pcall(keep_post, KEYS[9], tonumber(ARGV[3]), {'event', item.alert, 'webhook', item.webhook, 'status', '200',
     'code', 'duplicate', 'alert', first})
-  return {'DUPLICATE', first}
+  return {'DUPLICATE', first, is_same and '1' or '0'}
 end
 
 -- The first free key of an item, or what to answer where there is none.
@@ -87,10 +91,11 @@ local function claim(item)
     local seen = redis.call('GET', key)
     if seen then
       local alert, digest = string.match(seen, '^([^|]*)|(.*)$')
+      if item.is_part then return nil, {'DUPLICATE', item.alert, '1'} end
       if alert == item.alert then return nil, {'ADMITTED', alert} end
       if item.is_sender_id and digest ~= item.digest then return nil, {'CONFLICT', alert or ''} end
       -- The same body is a resend, whatever else is free.
-      if digest == item.digest then return nil, duplicate(item, alert or '') end
+      if digest == item.digest then return nil, duplicate(item, alert or '', true) end
       first = first or alert or ''
     else
       free = free or key
@@ -160,6 +165,13 @@ local answers = answer_each(#items, function(i)
       write_dead_letter(to.lane, {alert = item.alert, account = to.account, version = to.version,
         deadline = deadline, body = to.body}, to.state, to.reason, to.detail, '0')
     end
+  end
+  if #item.takers == 0 then
+    -- Other shards hold those that take it: here nothing will end that could give these records their expiry.
+    local worst = worst_of(redis.call('HGET', item.alert_key, 'ended') or '')
+    redis.call('HSET', item.alert_key, 'state', worst)
+    redis.call('PEXPIRE', item.alert_key, UNREADABLE_KEPT)
+    for _, to in ipairs(item.decliners) do redis.call('PEXPIRE', to.key, UNREADABLE_KEPT) end
   end
   return {'ADMITTED', item.alert}
 end)

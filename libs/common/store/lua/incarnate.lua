@@ -25,6 +25,8 @@
 -- ARGV[6]  run id that the caller met before, or ''
 -- ARGV[7]  the highest epoch that the caller met; 0 for none
 -- ARGV[8]  did it meet this start, then another, and now this again, 1|0
+-- ARGV[9]  number of shards that its process goes by, and
+-- ARGV[10] how accounts are spread over them; or neither
 --
 -- Returns  {'SAME', epoch} | {'NEW', run id before or '', suspect until ms, or '0' where nothing is, epoch}
 
@@ -56,6 +58,10 @@ else
 end
 
 redis.call('HSET', META, 'run_id', run_id, 'keeps_all', keeps_all)
+-- A Redis that came back empty: its next service must not take it for one that was filled before numbers were noted.
+if before == '' and ARGV[9] and not redis.call('HGET', META, 'shards') then
+  redis.call('HSET', META, 'shards', ARGV[9], 'hash', ARGV[10])
+end
 if is_whole then
   write_journal('INCARNATED', '', '', '', 'kept', before)
   return {'NEW', before, '0', text(epoch)}

@@ -17,6 +17,7 @@ from libs.common.store.keys import Keys
 from libs.common.store.upkeep import Upkeep
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from services.reaper.__main__ import duties
+from services.reaper.duty import DutyLoop
 from services.reaper.promote import SOONEST_S
 from services.reaper.retire import IDLE_MS
 from tests.integration.libs.common.store.lua.rig import DAY_MS, LEASE_MS
@@ -209,7 +210,8 @@ async def test_every_duty_runs_in_a_loop_of_its_own_and_stops_on_the_event(
     redis_server: RedisServer, clock: ManualClock, rig: ReaperRig, settings: Settings
 ):
     client = connect(redis_server.url, timeout_s=5)
-    loops = duties(settings, Upkeep(client, Keys()), ReaperMetrics(CollectorRegistry()), clock)
+    metrics = ReaperMetrics(CollectorRegistry())
+    loops = [DutyLoop(duty, clock, metrics) for duty in duties(settings, Upkeep(client, Keys()), metrics)]
     assert sorted(loop.name for loop in loops) == ["audit", "promote", "reclaim", "retire", "trim"]
     stopping = asyncio.Event()
     tasks = [asyncio.create_task(loop.run(stopping)) for loop in loops]
@@ -223,10 +225,9 @@ async def test_every_duty_runs_in_a_loop_of_its_own_and_stops_on_the_event(
     await client.aclose()
 
 
-async def test_while_redis_is_away_passes_fail_as_passing(settings: Settings, clock: ManualClock):
+async def test_while_redis_is_away_passes_fail_as_passing(settings: Settings):
     client = connect("unix:///nowhere/redis.sock", timeout_s=1)
-    loops = duties(settings, Upkeep(client, Keys()), ReaperMetrics(CollectorRegistry()), clock)
-    for loop in loops:
+    for duty in duties(settings, Upkeep(client, Keys()), ReaperMetrics(CollectorRegistry())):
         with pytest.raises(StoreUnavailable):
-            await loop._duty.run_once()
+            await duty.run_once()
     await client.aclose()

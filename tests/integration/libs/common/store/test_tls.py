@@ -196,3 +196,16 @@ async def test_a_connection_over_tls_comes_back_after_a_restart(desk: Desk) -> N
             assert await eventually(answers, 5)
         finally:
             await client.aclose()
+
+
+async def test_the_nodes_of_a_cluster_are_spoken_to_by_tls_as_the_address_says(desk: Desk) -> None:
+    with tls_server(desk, *desk.issue("good"), cluster_enabled="yes", tls_cluster="yes") as redis:
+        with redis.server.client() as client:
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(16_384))
+            await eventually(lambda: "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")))
+        address = redis.address(ssl_ca_certs=desk.ours.certificate).replace("rediss://", "rediss+cluster://")
+        await ask(address)
+        untrusted = await refusal(
+            address.replace(str(desk.ours.certificate), str(desk.strangers.certificate))
+        )
+        assert "certificate is not accepted" in str(untrusted)

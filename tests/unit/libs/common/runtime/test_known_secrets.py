@@ -32,6 +32,7 @@ def test_passwords_of_addresses_are_known_as_written_and_as_meant() -> None:
     assert of("redis://user:p%40ss@127.0.0.1:6379/0") == {"p%40ss", "p@ss"}
     assert of("unix:///run/redis.sock?db=1&password=hidden") == {"hidden"}
     assert of("redis://127.0.0.1:6379/0") == set()
+    assert of("redis+cluster://user:p%40ss@one:1,two:2") == {"p%40ss", "p@ss"}
 
 
 def test_an_exchange_s_key_is_known_in_all_its_parts() -> None:

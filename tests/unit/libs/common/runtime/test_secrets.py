@@ -67,6 +67,8 @@ def test_a_secret_is_there_as_variable_or_file():
         ("rediss://user:p%40w@h/0?ssl=1", "rediss://user:***@h/0?ssl=1"),
         ("redis://user@h", "redis://user@h"),
         ("unix:///run/redis.sock?db=1&password=pw", "unix:///run/redis.sock?db=1&password=***"),
+        ("redis+cluster://u:pw@h:1,i:2/0", "redis+cluster://u:***@h:1,i:2/0"),
+        ("rediss+cluster://h:1,i:2?password=pw", "rediss+cluster://h:1,i:2?password=***"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url, masked):

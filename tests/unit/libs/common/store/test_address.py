@@ -3,7 +3,7 @@
 import pytest
 
 from libs.common.domain.errors import ConfigError
-from libs.common.store.address import read_address
+from libs.common.store.address import Address, read_address
 from libs.common.store.client import connect
 
 
@@ -22,11 +22,36 @@ from libs.common.store.client import connect
     ],
 )
 def test_an_address_says_where_and_who(url: str, expected: dict[str, object]) -> None:
-    assert read_address(url) == (expected, None)
+    assert read_address(url) == Address(expected, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "seeds"),
+    [
+        ("redis+cluster://one:7001,two", {}, (("one", 7001), ("two", 6379))),
+        (
+            "redis+cluster://u:p%40ss@one:1,two:2/0",
+            {"username": "u", "password": "p@ss"},
+            (("one", 1), ("two", 2)),
+        ),
+        ("redis+cluster://[::1]:7001?password=p", {"password": "p"}, (("::1", 7001),)),
+    ],
+)
+def test_an_address_of_a_cluster_names_some_of_its_nodes(
+    url: str, options: dict[str, object], seeds: tuple[tuple[str, int], ...]
+) -> None:
+    assert read_address(url) == Address(options, None, seeds)
+
+
+def test_every_node_of_a_cluster_may_be_spoken_to_by_tls() -> None:
+    address = read_address("rediss+cluster://one:7001,two:7002")
+    assert address.tls is not None
+    assert address.seeds == (("one", 7001), ("two", 7002))
 
 
 def test_tls_keeps_its_files_apart_from_what_redis_py_is_told() -> None:
-    options, tls = read_address("rediss://example:6380/0")
+    address = read_address("rediss://example:6380/0")
+    options, tls = address.options, address.tls
     assert options == {"host": "example", "port": 6380, "db": 0}
     assert tls is not None
     assert (tls.ca, tls.certificate, tls.key) == (None, None, None)
@@ -48,6 +73,12 @@ def test_tls_keeps_its_files_apart_from_what_redis_py_is_told() -> None:
         ("redis://example:port/0", "cannot be read"),
         ("http://example", "cannot be read"),
         ("redis://example?db=one", "cannot be read"),
+        ("redis+cluster://one:7001/1", "a Redis Cluster has database 0 only"),
+        ("redis+cluster://one:7001?db=1", "a Redis Cluster has database 0 only"),
+        ("redis+cluster://one:7001,,two", "host:port,host:port"),
+        ("redis+cluster://", "host:port,host:port"),
+        ("redis+cluster://one:port", "cannot be read"),
+        ("redis+cluster://one?ssl_ca_certs=/ca.pem", "addresses that begin with rediss://"),
     ],
 )
 def test_what_would_undo_our_settings_or_cannot_be_read_is_refused(url: str, words: str) -> None:

@@ -23,6 +23,8 @@ PRELUDE = LUA.joinpath("prelude.lua").read_text()
 OPERATIONS = [name for name in NAMES if name != "prelude"]
 INTAKE = {"admit", "refuse", "probe"}
 """What the ingress runs: denied at the memory limit, on purpose."""
+BOTH = {"layout"}
+"""Writes at a first start, and does without where Redis is full then."""
 
 HEAD = [b"HEAD", b"1-1", b"a", b"desk", b"1", b"{}", b"99", b"5", b"", b"2", b"7", b"0"]
 
@@ -34,7 +36,7 @@ def test_a_script_says_what_it_does_and_what_it_answers(name: str):
     assert "-- Returns" in source
 
 
-@pytest.mark.parametrize("name", sorted(set(OPERATIONS) - INTAKE))
+@pytest.mark.parametrize("name", sorted(set(OPERATIONS) - INTAKE - BOTH))
 def test_scripts_of_workers_and_the_reaper_can_finish_when_redis_is_full(name: str):
     body = LUA.joinpath(f"{name}.lua").read_text().split("\n\n", 1)[1]
     code = [line for line in body.splitlines() if line and not line.startswith("--")]

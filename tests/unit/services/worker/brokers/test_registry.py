@@ -11,6 +11,7 @@ from libs.common.runtime.account_settings import CcxtAccount, HttpAccount, LogAc
 from libs.common.runtime.settings import RetentionSettings, Settings
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
+from libs.common.store.shards import Shard, Shards
 from services.worker.brokers.ccxt_broker import CcxtBroker
 from services.worker.brokers.http import HttpBroker
 from services.worker.brokers.log import LogBroker
@@ -24,7 +25,7 @@ HTTP = HttpAccount(url="http://127.0.0.1:9", secret="DESK_SECRET")
 
 async def build(settings: Settings, **environ: str) -> dict[AccountName, Broker]:
     client = connect("redis://127.0.0.1:9/0", timeout_s=1)  # nothing listens there, and nothing asks
-    return build_brokers(settings, client, Keys(), ManualClock(), environ)
+    return build_brokers(settings, Shards([Shard(0, Keys(), client)]), ManualClock(), environ)
 
 
 async def test_each_account_gets_its_broker() -> None:

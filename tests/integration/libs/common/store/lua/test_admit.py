@@ -1,9 +1,10 @@
 import asyncio
 
+import msgspec
 import pytest
 
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
-from libs.common.domain.ids import AccountName, EventId, WebhookName
+from libs.common.domain.ids import AccountName, AlertId, EventId, WebhookName
 from libs.common.policy.limits import Limit
 from libs.common.store.head import Closed
 from libs.common.store.intake import KEPT_BYTES, Admission, Admitted, Conflict, Duplicate, Refusal, Throttled
@@ -137,7 +138,7 @@ async def test_the_senders_id_with_another_body_is_a_conflict(rig: Rig):
 async def test_a_key_that_is_not_the_senders_is_never_in_conflict(rig: Rig):
     first = await rig.admit(sender_id="x", is_sender_id=False)
     other = rig.admission(sender_id="x", digest="other", is_sender_id=False)
-    assert await rig.do(rig.intake.admissions.submit(other)) == Duplicate(first)
+    assert await rig.do(rig.intake.admissions.submit(other)) == Duplicate(first, is_same_body=False)
 
 
 async def test_past_its_window_a_key_is_free_again(rig: Rig):
@@ -153,7 +154,7 @@ async def test_a_flight_that_stood_too_long_admits_nothing_but_knows_what_was_ad
     with rig.nothing_written():
         assert await rig.run("admit", keys, args) == [str(START_MS).encode(), b"0", b"0", [b"LATE", b""]]
     keys, args = flight(rig, rig.admission(sender_id="x"), not_after_ms=START_MS - 1)
-    assert (await rig.run("admit", keys, args))[3] == [b"DUPLICATE", first.encode()]
+    assert (await rig.run("admit", keys, args))[3] == [b"DUPLICATE", first.encode(), b"1"]
 
 
 async def test_a_flight_in_time_is_admitted_up_to_the_last_millisecond(rig: Rig):
@@ -335,7 +336,7 @@ async def test_as_many_entries_of_a_bar_are_admitted_as_the_webhook_allows(rig: 
     entries = [entry("first"), entry("second"), entry("third"), entry("second")]
     first, second, third, again = [await rig.do(rig.intake.admissions.submit(one)) for one in entries]
     assert (first, second) == (Admitted(entries[0].alert_id), Admitted(entries[1].alert_id))
-    assert third == Duplicate(entries[0].alert_id)
+    assert third == Duplicate(entries[0].alert_id, is_same_body=False)
     # A resend is one of its own first post.
     assert again == Duplicate(entries[1].alert_id)
 
@@ -387,3 +388,39 @@ async def test_posts_that_were_not_admitted_are_bounded_by_bytes(rig: Rig):
     assert held == int(rig.redis.hget(rig.keys.meta, "refused_bytes"))
     assert KEPT_BYTES * 0.95 < held <= KEPT_BYTES
     assert rig.redis.memory_usage(rig.keys.refused, samples=0) < 1_000_000
+
+
+def part_of(admission: Admission, alert: AlertId) -> Admission:
+    """Return what a shard gets of an alert that another shard owns."""
+    return msgspec.structs.replace(
+        admission, alert_id=alert, dedup_keys=(f"part:{alert}",), limit=None, is_part=True
+    )
+
+
+async def test_a_part_is_queued_once_under_the_id_that_its_owner_answered(rig: Rig):
+    owners = AlertId("owners-id")
+    parts = [part_of(rig.admission(accounts=("desk", "fund")), owners) for _ in range(3)]
+    assert await rig.do(rig.intake.admissions.submit(parts[0])) == Admitted(owners)
+    with rig.nothing_written():
+        for again in parts[1:]:
+            assert await rig.do(rig.intake.admissions.submit(again)) == Duplicate(owners)
+    assert sorted(lane for _, lane in rig.tokens()) == ["desk:BTC", "fund:BTC"]
+    assert rig.redis.hget(rig.keys.alert(owners), "accounts") == "desk fund"
+
+
+async def test_a_part_of_a_shard_whose_accounts_all_decline_ends_at_once_and_expires(rig: Rig):
+    declined = {
+        "fund": ("REJECTED", "unknown_symbol", "not in the table"),
+        "desk": ("SKIPPED", "not_allowed", "no"),
+    }
+    owners = AlertId("owners-id")
+    part = part_of(rig.admission(accounts=("desk", "fund"), declined=declined), owners)
+    assert await rig.do(rig.intake.admissions.submit(part)) == Admitted(owners)
+    record = rig.redis.hgetall(rig.keys.alert(owners))
+    assert (record["state"], record["open"]) == ("REJECTED", "0")
+    for key in (
+        rig.keys.alert(owners),
+        *(rig.keys.instruction(owners, AccountName(name)) for name in ("desk", "fund")),
+    ):
+        assert rig.redis.pttl(key) > 0
+    assert not rig.tokens()

@@ -9,14 +9,14 @@ from libs.common.policy.symbols import SymbolMode, SymbolRule
 from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.settings import Settings
 from libs.common.store.orders import NO_LIMIT
-from services.worker.__main__ import (
+from services.worker.follower import FollowedAccount
+from services.worker.reconciler import ReconciledAccount
+from services.worker.roster import (
     accounts_of,
     followed_accounts,
     reconciled_accounts,
     slots_per_account,
 )
-from services.worker.follower import FollowedAccount
-from services.worker.reconciler import ReconciledAccount
 from tests.support.clock import ManualClock
 from tests.support.scripted_broker import ScriptedBroker
 
@@ -49,10 +49,10 @@ def load(tmp_path: Path) -> Load:
 
 
 def test_the_only_account_may_use_every_slot_and_one_of_several_half_of_them(load: Load):
-    assert slots_per_account(load(ONE)) == 9
+    assert slots_per_account(load(ONE), 1) == 9
     two = ONE.replace("accounts:\n", "accounts:\n  fund: {broker: log}\n")
-    assert slots_per_account(load(two)) == 4
-    assert slots_per_account(load(two.replace("concurrency: 9", "concurrency: 1"))) == 1
+    assert slots_per_account(load(two), 2) == 4
+    assert slots_per_account(load(two.replace("concurrency: 9", "concurrency: 1")), 2) == 1
 
 
 def test_an_account_knows_its_window_its_quantity_and_the_limits_of_each_market(

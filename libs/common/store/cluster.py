@@ -1,0 +1,252 @@
+"""Connections to the node of a Redis Cluster that serves one slot.
+
+All keys of a shard share a slot, so one connection is enough for it, and redis-py's own client of clusters is not used:
+it sends a command again, up to ten times. Here a connection finds out at its start where to, and one that turns out to
+lead elsewhere meanwhile is made anew before its next call.
+"""
+
+import asyncio
+import builtins
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    ConnectionError,  # noqa: A004 - the name is redis-py's
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,  # noqa: A004 - the name is redis-py's
+)
+
+from libs.common.store.connections import PlainConnection, TlsConnection, Unfit, Worded
+
+Node = tuple[str, int]
+"""Host and port."""
+
+_UNTOLD: Final = "?"
+"""What a node says of one whose name it does not know."""
+
+_MISLED: Final = (AskError, ClusterDownError, ReadOnlyError, ConnectionError, TimeoutError)
+"""After these another node may serve the slot. MOVED is an AskError, too."""
+
+
+_BARRED: Final = (AuthenticationError, NoPermissionError, Unfit)
+"""What does not pass by itself."""
+
+
+def slot_of(key: str) -> int:
+    """Return the slot of a key."""
+    return key_slot(key.encode())
+
+
+class Topology:
+    """Knows which node serves a slot, as the nodes themselves say."""
+
+    def __init__(
+        self, seeds: Iterable[Node], ask: Callable[[Node], Awaitable[Sequence[Any]]], *, timeout_s: float
+    ) -> None:
+        """Args:
+        seeds: Some of the nodes.
+        ask: Returns what a node answers to CLUSTER SLOTS.
+        timeout_s: Bound on finding out, whatever nodes are away.
+        """
+        self._seeds = tuple(seeds)
+        self._nodes = deque(self._seeds)
+        """All that are known; the next to be asked comes first."""
+        self._ask = ask
+        self._timeout_s = timeout_s
+        self._ranges: tuple[tuple[int, int, Node], ...] = ()
+        self._doubted: set[int] = set()
+        """Slots that may have moved since."""
+        self._reading: asyncio.Task[None] | None = None
+
+    async def primary(self, slot: int) -> Node:
+        """Return the node that serves a slot.
+
+        Raises:
+            ConnectionError: No node tells.
+            AuthenticationError, NoPermissionError: None does, and one does not let us ask.
+            Unfit: None does, and one is not what the address says.
+        """
+        found = self._known(slot)
+        if found is None:
+            await self._read()
+            found = self._known(slot)
+        if found is None:
+            raise ConnectionError(f"no node of the Redis Cluster serves slot {slot}")
+        return found
+
+    def doubt(self, slot: int) -> None:
+        """Have the nodes asked again before a slot's is told the next time."""
+        self._doubted.add(slot)
+
+    def _known(self, slot: int) -> Node | None:
+        if slot in self._doubted:
+            return None
+        return next((node for start, end, node in self._ranges if start <= slot <= end), None)
+
+    async def _read(self) -> None:
+        """Ask once for all who want to know now."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._ask_in_turn())
+            self._reading.add_done_callback(self._was_read)
+        try:
+            await asyncio.shield(self._reading)
+        except _BARRED:
+            raise
+        except (RedisError, OSError) as error:
+            raise ConnectionError(str(error)) from error
+
+    def _was_read(self, task: asyncio.Task[None]) -> None:
+        self._reading = None
+        if not task.cancelled():
+            task.exception()  # told to whoever waits for it, if anybody still does
+
+    async def _ask_in_turn(self) -> None:
+        doubted, problem, barred = frozenset(self._doubted), "none was asked", None
+        each_s = self._timeout_s / 2
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                for _ in range(len(self._nodes)):
+                    node = self._nodes[0]
+                    # Another the next time, whatever this one says: it may be cut off from the others.
+                    self._nodes.rotate(-1)
+                    try:
+                        async with asyncio.timeout(each_s):
+                            self._learn(await self._ask(node), node)
+                    except _BARRED as error:
+                        barred = error
+                    except (RedisError, OSError) as error:
+                        problem = f"{_words(node)}: {error}"
+                    else:
+                        self._doubted -= doubted
+                        return
+        except builtins.TimeoutError:
+            pass
+        if barred is not None:
+            raise barred
+        raise ConnectionError(f"no node of the Redis Cluster answers; the last was {problem}")
+
+    def _learn(self, answer: Sequence[Any], asked: Node) -> None:
+        ranges, told = [], set(self._seeds)
+        for start, end, *members in answer:
+            found = [_node(member, asked) for member in members]
+            told.update(node for node in found if node is not None)
+            if found and found[0] is not None:  # the primary comes first
+                ranges.append((int(start), int(end), found[0]))
+        self._ranges = tuple(ranges)
+        # In the order of their turns; new ones last.
+        known = [node for node in self._nodes if node in told]
+        self._nodes = deque([*known, *sorted(told.difference(known))])
+
+
+class _Routed(Worded):
+    """What connections to a cluster have in common."""
+
+    host: str
+    port: int
+
+    def __init__(self, *, topology: Topology, slot: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._topology = topology
+        self._slot = slot
+
+    async def is_home(self) -> bool:
+        """Tell whether it leads to the node that serves its slot, as far as is known.
+
+        Raises:
+            RedisError: It cannot be told.
+        """
+        return (self.host, self.port) == await self._topology.primary(self._slot)
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self._topology.primary(self._slot)
+        try:
+            await super()._connect()
+        except (RedisError, OSError):
+            self._topology.doubt(self._slot)
+            raise
+
+    def _redirected(self, error: AskError) -> RedisError:
+        return error
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        """Return one answer."""
+        try:
+            return await super().read_response(*args, **options)
+        except _MISLED:
+            self._topology.doubt(self._slot)
+            raise
+
+
+class RoutedPlainConnection(_Routed, PlainConnection):
+    """Over TCP."""
+
+
+class RoutedTlsConnection(_Routed, TlsConnection):
+    """Over TLS."""
+
+
+class RoutedPool(BlockingConnectionPool):
+    """Gives out no connection to a node that its slot has left."""
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Make sure that it leads to the right node, and is ready."""
+        assert isinstance(connection, _Routed)
+        if connection.is_connected and not await connection.is_home():
+            await connection.disconnect()
+        await super().ensure_connection(connection)
+
+
+def asking(
+    kind: type[PlainConnection | TlsConnection], options: Mapping[str, Any]
+) -> Callable[[Node], Awaitable[Sequence[Any]]]:
+    """Return what asks a node which nodes serve which slots.
+
+    Args:
+        kind: Of connection.
+        options: Its own, but for host and port.
+    """
+
+    async def ask(node: Node) -> Sequence[Any]:
+        connection = kind(host=node[0], port=node[1], **options)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it so
+            await connection.send_command("CLUSTER", "SLOTS")
+            answer: Sequence[Any] = await connection.read_response()
+        except ConnectionError as error:
+            if isinstance(error.__cause__, _BARRED):  # redis-py wraps what comes up while it connects
+                raise error.__cause__ from error
+            raise
+        except ResponseError as error:
+            if "cluster support disabled" in str(error):
+                raise Unfit(
+                    f"{_words(node)} is no node of a Redis Cluster",
+                    remedy="let the address begin with redis:// or rediss://",
+                ) from error
+            raise
+        finally:
+            await connection.disconnect(nowait=True)
+        return answer
+
+    return ask
+
+
+def _node(member: Sequence[Any], asked: Node) -> Node | None:
+    """Return a node as it is announced; None where its name is not known."""
+    host = (member[0] or b"").decode()
+    if host == _UNTOLD:
+        return None
+    return (host or asked[0], int(member[1]))
+
+
+def _words(node: Node) -> str:
+    return f"{node[0]}:{node[1]}"

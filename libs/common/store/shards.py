@@ -1,0 +1,134 @@
+"""The parts that accounts are spread over, each with keys and connections of its own.
+
+On Redis Cluster each part lies on one of the primaries; elsewhere they lie side by side.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from libs.common.domain.errors import StoreCorrupt
+from libs.common.domain.ids import AccountName
+from libs.common.policy.shards import MOST, shard_of
+from libs.common.store.client import call, connect, topology_of, translate
+from libs.common.store.keys import Keys
+
+Greet = Callable[[AbstractConnection], Awaitable[None]]
+"""Makes the first calls on each new connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One part."""
+
+    number: int
+    keys: Keys
+    client: Redis
+
+
+class Shards(Sequence[Shard]):
+    """All parts, by their numbers."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        """Args:
+        shards: All of them in the order of their numbers; at least one.
+        """
+        self._shards = tuple(shards)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        count: int,
+        *,
+        timeout_s: float,
+        connections: int = 8,
+        greeting: Callable[[Keys], Greet] | None = None,
+    ) -> "Shards":
+        """Return all parts; nothing is connected before the first call.
+
+        Args:
+            url: The address of Redis.
+            count: How many parts there are.
+            timeout_s: As with `connect`.
+            connections: The most that are open at once, for each part.
+            greeting: Returns what makes the first calls on connections to a part with these keys.
+
+        Raises:
+            ConfigError: As with `connect`.
+        """
+        shards, topology = [], topology_of(url, timeout_s=timeout_s)
+        for number in range(count):
+            keys = Keys(number)
+            greet = None if greeting is None else greeting(keys)
+            client = connect(
+                url,
+                timeout_s=timeout_s,
+                connections=connections,
+                greet=greet,
+                shard=number,
+                topology=topology,
+            )
+            shards.append(Shard(number, keys, client))
+        return cls(shards)
+
+    @property
+    def first(self) -> Shard:
+        """Return the part that also holds what belongs to no account: webhooks and symbols made at run time, and posts
+        that were refused.
+        """
+        return self._shards[0]
+
+    def of(self, account: AccountName) -> Shard:
+        """Return the part of an account."""
+        return self._shards[shard_of(account, len(self._shards))]
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for shard in self._shards:
+            await shard.client.aclose()
+
+    @overload
+    def __getitem__(self, index: int) -> Shard: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Shard]: ...
+
+    def __getitem__(self, index: int | slice) -> Shard | Sequence[Shard]:
+        return self._shards[index]
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def __iter__(self) -> Iterator[Shard]:
+        return iter(self._shards)
+
+
+async def read_layout(client: Redis, keys: Keys) -> int:
+    """Return how many parts Redis holds; 1 where no service has noted it yet.
+
+    Args:
+        client: A connection to part 0.
+        keys: Those of part 0.
+
+    Raises:
+        StoreUnavailable: No answer.
+        StoreCorrupt: What stands there is no number of parts.
+    """
+    try:
+        found = await call(client, "HGET", keys.meta, "shards")
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    if found is None:
+        return 1
+    try:
+        count = int(found)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= MOST:
+        raise StoreCorrupt(f'"shards" in {keys.meta} is no number of shards: {found!r}')
+    return count

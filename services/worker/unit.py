@@ -1,0 +1,203 @@
+"""All of a worker that one shard needs: nothing of it waits for another shard."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final, Protocol
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import BridgeError
+from libs.common.domain.ids import AccountName, Holder
+from libs.common.runtime.redis_check import check_when_up
+from libs.common.runtime.settings import Settings
+from libs.common.store.breakers import SharedBreakers
+from libs.common.store.following import FollowedOrders
+from libs.common.store.halts import Halts
+from libs.common.store.in_flight import InFlightOrders
+from libs.common.store.lanes import Lanes, Reader
+from libs.common.store.markets import MarketStore
+from libs.common.store.orders import Orders
+from libs.common.store.published import Published
+from libs.common.store.reconciliation import Reconciliation
+from libs.common.store.retention import Retention
+from libs.common.store.shards import Shard
+from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.worker_metrics import WorkerMetrics
+from services.worker.attempts import Attempts
+from services.worker.breakers import Breakers
+from services.worker.brokers.port import Broker
+from services.worker.consumer import Consumer
+from services.worker.executor import Executor
+from services.worker.follower import Follower
+from services.worker.heartbeat import Heartbeat
+from services.worker.instruments import Instruments
+from services.worker.lane import LaneRunner
+from services.worker.leases import Leases
+from services.worker.mapping import MappingCheck
+from services.worker.markets import MarketLists
+from services.worker.planning import Planner
+from services.worker.reconciler import Reconciler
+from services.worker.resolver import Resolver
+from services.worker.roster import accounts_of, followed_accounts, reconciled_accounts, slots_per_account
+from services.worker.slots import Slots
+from services.worker.solo import Solo
+
+LAST_S: Final = 3.0
+"""For calls under way when the drain time is over; a little more than one may take."""
+
+
+class Loop(Protocol):
+    """Goes on beside the lanes."""
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Run until `stopped` is set."""
+        ...
+
+
+class Unit:
+    """Reads the tokens of one shard and executes their lanes, follows its orders, compares its accounts."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        reading: Shard,
+        *,
+        settings: Settings,
+        brokers: Mapping[AccountName, Broker],
+        mapping: MappingCheck,
+        holder: Holder,
+        solo: Solo,
+        clock: Clock,
+        metrics: WorkerMetrics,
+    ) -> None:
+        """Args:
+        shard: Whose lanes it executes.
+        reading: The same with a connection that may wait for tokens.
+        settings: All of them.
+        brokers: Of the accounts on this shard.
+        mapping: Of all shards.
+        holder: The name of this process.
+        solo: Of all shards.
+        clock: For everything that ages.
+        metrics: Of all shards.
+        """
+        worker, client, keys = settings.worker, shard.client, shard.keys
+        self.number = shard.number
+        self._shard = shard
+        self._settings = settings
+        retention = Retention(settings.retention.alerts_ms, settings.retention.dead_letters_ms)
+        self._lanes = Lanes(client, keys, holder)
+        self._leases = Leases(clock, worker.lease_ms)
+        orders = Orders(client, keys, holder, retention)
+        published, halts = Published(client, keys), Halts(client, keys)
+        followed = FollowedOrders(client, keys, holder, retention)
+        reconciliation = Reconciliation(client, keys, holder)
+        reconciler = Reconciler(
+            reconciled_accounts(settings, brokers),
+            store=reconciliation,
+            orders=followed,
+            published=published,
+            halts=halts,
+            clock=clock,
+            metrics=metrics,
+        )
+        follower = Follower(
+            followed_accounts(settings, brokers),
+            followed,
+            clock,
+            metrics,
+            reconciler.publish,
+            shard=shard.number,
+        )
+        lists = MarketLists(brokers, MarketStore(client, keys), clock)
+        self._background: list[Loop] = [lists, follower, reconciler]
+        if shard.number == 0:
+            # Where its table is: not before that Redis was found fit.
+            self._background.append(mapping)
+        shared_breakers = SharedBreakers(client, keys)
+        attempts = Attempts(
+            lanes=self._lanes,
+            orders=orders,
+            resolver=Resolver(orders),
+            breakers=Breakers(settings.breaker, clock, shared_breakers.report),
+            shared_breakers=shared_breakers,
+            clock=clock,
+            metrics=metrics,
+            lease_ms=worker.lease_ms,
+            probe_ms=worker.lease_ms,
+            poison_limit=worker.poison_limit,
+        )
+        executor = Executor(
+            accounts=accounts_of(settings, brokers),
+            lanes=self._lanes,
+            orders=orders,
+            attempts=attempts,
+            planner=Planner(
+                mapping=mapping,
+                instruments=Instruments(clock),
+                published=published,
+                days=reconciliation,
+                in_flight=InFlightOrders(client, keys),
+                halts=halts,
+                clock=clock,
+            ),
+            clock=clock,
+            metrics=metrics,
+            poison_limit=worker.poison_limit,
+        )
+        self.consumer = Consumer(
+            reader=Reader(reading.client, keys, holder),
+            lanes=self._lanes,
+            leases=self._leases,
+            runner=LaneRunner(lanes=self._lanes, executor=executor, solo=solo, clock=clock, metrics=metrics),
+            solo=solo,
+            clock=clock,
+            metrics=metrics,
+            slots=Slots(
+                clock, count=worker.concurrency, per_account=slots_per_account(settings, len(brokers))
+            ),
+            shard=shard.number,
+        )
+        self.heartbeat = Heartbeat(self._lanes, self._leases, clock, lease_ms=worker.lease_ms)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Execute lanes until `stopping` is set, then hand them back.
+
+        Raises:
+            ConfigError: Redis does not let us in, or does not keep the promises of the configuration.
+        """
+        ended, background = asyncio.Event(), list[asyncio.Task[None]]()
+        try:
+            await check_when_up(self._shard, self._settings.redis, stopping)
+            background += [asyncio.create_task(loop.run(ended)) for loop in self._background]
+            await self._execute(stopping)
+        finally:
+            ended.set()
+            if background:
+                await asyncio.wait(background, timeout=LAST_S)
+
+    async def _execute(self, stopping: asyncio.Event) -> None:
+        """Execute lanes until `stopping` is set; then hand them back, in the drain time."""
+        lanes, consumer, drain_ms = self._lanes, self.consumer, self._settings.worker.drain_ms
+        stopped = asyncio.Event()
+        beating = asyncio.create_task(self.heartbeat.run(stopped))
+        with suppress(BridgeError):  # else the first read finds none, and creates it
+            await lanes.create_group()
+        consuming = asyncio.create_task(consumer.run())
+        ending = asyncio.create_task(stopping.wait())
+        await asyncio.wait([consuming, beating, ending], return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if beating.done():
+            await beating  # without it every lane would be lost: end with its error
+        consumer.stop()
+        done, _ = await asyncio.wait([consuming], timeout=drain_ms / 1_000)
+        if not done:
+            # Leases lapse, and the lanes go on elsewhere: what was sent is looked up there.
+            get_logger().error("drain_timed_out", lanes=consumer.running)
+            self._leases.give_up()
+        stopped.set()
+        await asyncio.wait([consuming, beating], timeout=LAST_S)
+        with suppress(BridgeError):
+            await lanes.check_out()
+        if consuming.done():
+            await consuming
