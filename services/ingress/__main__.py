@@ -73,6 +73,8 @@ async def main(service: Service) -> None:
             clock=clock,
             ids=ids,
             deadline_ms=ingress.deadline_ms,
+            tracer=service.tracer,
+            links_traceparent=ingress.link_traceparent,
         ),
         PreviewEndpoint(
             Seen(client, keys), Halts(client, keys), senders, refusals, clock, ingress.deadline_ms

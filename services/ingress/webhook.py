@@ -20,6 +20,8 @@ from libs.common.store.intake import (
     Verdict,
 )
 from libs.common.telemetry.ingress_metrics import IngressMetrics
+from libs.common.telemetry.spans import OFF, Tracer
+from libs.common.telemetry.tracing import end_admitted, note_alert, note_sender, start_post
 from libs.common.web.body import SenderGone, read_body
 from libs.common.web.headers import header
 from libs.common.wire.dialects.catalogue import in_senders_words
@@ -49,6 +51,8 @@ class WebhookEndpoint:
         clock: Clock,
         ids: FreshIds,
         deadline_ms: int,
+        tracer: Tracer = OFF,
+        links_traceparent: bool = False,
     ) -> None:
         """Args:
         door: Closed while Redis has not been found fit.
@@ -59,6 +63,8 @@ class WebhookEndpoint:
         clock: Stamps alerts, and tells when their time is over.
         ids: For alerts.
         deadline_ms: From the start of a request to its verdict at the latest.
+        tracer: Makes the spans of posts.
+        links_traceparent: Whether they are linked to what senders name.
         """
         self._door = door
         self._intake = intake
@@ -68,18 +74,22 @@ class WebhookEndpoint:
         self._clock = clock
         self._ids = ids
         self._deadlines = Deadlines(deadline_ms, clock)
+        self._tracer = tracer
+        self._links_traceparent = links_traceparent
 
     async def take(self, hook: Hook, scope: Scope, receive: Receive, send: Send, *, token: str = "") -> None:
         """Answer one post to a webhook; `token` is what its URL was found by."""
         started_s = perf_counter()
         post = self._deadlines.watch()
         post.token = token
+        if self._tracer.is_on:
+            post.span = start_post(self._tracer, hook.name, is_named=hook.is_named)
         try:
             try:
                 verdict = await self._admit(hook, post, scope, receive)
             finally:
                 self._deadlines.forget(post)
-            await self._answer(send, verdict, post.dialect)
+            await self._answer(send, verdict, post)
         except AdmissionError as error:
             await self._refusals.answer(send, error, hook, post, scope)
         except asyncio.CancelledError:
@@ -111,7 +121,12 @@ class WebhookEndpoint:
         masker = hook.masker_for(hook.secrets_of(document, text, post.token, now_ms, has_proved_itself=True))
         content = read_unexposed(document, masker)
         masked = masker.mask_json(text)
-        admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
+        alert_id, span = self._ids.alert_id(now_ms), post.span
+        admission = hook.admission(alert_id, content, masked, now_ms, span.context)
+        if span.is_kept:
+            note_alert(span, alert_id, content.symbol, content.strategy)
+            if self._links_traceparent:
+                note_sender(span, header(scope, b"traceparent"))
         if not self._door.is_open:
             raise StoreUnavailable(self._door.reason)
         flight = self._intake.admissions.submit(admission)
@@ -124,19 +139,23 @@ class WebhookEndpoint:
                 return flight.result()
             raise
 
-    async def _answer(self, send: Send, verdict: Verdict, dialect: str) -> None:
+    async def _answer(self, send: Send, verdict: Verdict, post: Post) -> None:
         match verdict:
             case Admitted(alert_id):
                 self._metrics.admitted()
                 await send_admitted(send, alert_id)
+                if post.span.is_kept:
+                    end_admitted(post.span)
             case Duplicate(alert_id):
                 self._metrics.duplicate()
                 await send_duplicate(send, alert_id)
+                if post.span.is_kept:
+                    end_admitted(post.span, alert_id)
             case Conflict(alert_id):
                 detail = (
                     f"the alert's id was given to another body before: alert {alert_id}; nothing was done"
                 )
-                raise in_senders_words(AdmissionError(409, "id_conflict", detail, field="id"), dialect)
+                raise in_senders_words(AdmissionError(409, "id_conflict", detail, field="id"), post.dialect)
             case Throttled(retry_after_ms):
                 detail = "more alerts than the rate of this webhook lets in"
                 raise AdmissionError(429, "too_many", detail, retry_after_s=-(-retry_after_ms // 1_000))

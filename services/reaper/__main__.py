@@ -18,6 +18,7 @@ from libs.common.store.retention import Retention
 from libs.common.store.upkeep import Upkeep
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
+from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.web.health import Check, Degraded, Health, Healthy
 from services.reaper.audit import Audit
 from services.reaper.duty import DutyLoop
@@ -34,7 +35,9 @@ PROMOTE_AT_MOST_MS: Final = 100
 """Between two looks at parked lanes: one that is parked meanwhile may be due before the next."""
 
 
-def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Clock) -> list[DutyLoop]:
+def duties(
+    settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Clock, tracer: Tracer = OFF
+) -> list[DutyLoop]:
     """Return the loops of all duties on lanes and records."""
     reaper, keep = settings.reaper, settings.retention
     retention = Retention(alerts_ms=keep.alerts_ms, dead_letters_ms=keep.dead_letters_ms)
@@ -44,7 +47,7 @@ def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, clock: Cl
         DutyLoop(duty, clock, metrics)
         for duty in (
             Promote(upkeep, metrics, interval_ms=min(every_ms, PROMOTE_AT_MOST_MS)),
-            Reclaim(upkeep, metrics, lease_ms=settings.worker.lease_ms, interval_ms=every_ms),
+            Reclaim(upkeep, metrics, lease_ms=settings.worker.lease_ms, interval_ms=every_ms, tracer=tracer),
             Audit(upkeep, metrics, keep_dead_ms=retention.replayable_ms, interval_ms=every_ms),
             Retire(upkeep, metrics),
             Trim(upkeep, metrics, journal_ms=keep.journal_ms, dead_letters_ms=keep.dead_letters_ms),
@@ -65,7 +68,7 @@ async def main(service: Service) -> None:
     client = connect(settings.redis.url, timeout_s=lease_ms / 1_000 / 2, greet=incarnations.greet)
     metrics = ReaperMetrics(service.registry)
     looking = DutyLoop(Look(partial(incarnations.look, client)), clock, metrics)
-    loops = [*duties(settings, Upkeep(client, keys), metrics, clock), looking]
+    loops = [*duties(settings, Upkeep(client, keys), metrics, clock, service.tracer), looking]
     ops = ops_server(
         service.name,
         service.registry,

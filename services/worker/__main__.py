@@ -42,7 +42,7 @@ from services.worker.account import Account, MarketLimits
 from services.worker.attempts import Attempts
 from services.worker.breakers import Breakers
 from services.worker.brokers.port import Broker
-from services.worker.brokers.registry import build_brokers
+from services.worker.brokers.registry import build_brokers, traced, venue_of
 from services.worker.consumer import BLOCK_MS, Consumer
 from services.worker.executor import Executor
 from services.worker.follower import FollowedAccount, Follower
@@ -96,7 +96,10 @@ def followed_accounts(
     """Return what the follower knows of each account."""
     return {
         name: FollowedAccount(
-            brokers[name], account.order_time_limit_ms, counts_fills=account.reconcile_every_ms is not None
+            brokers[name],
+            account.order_time_limit_ms,
+            counts_fills=account.reconcile_every_ms is not None,
+            venue=venue_of(account),
         )
         for name, account in settings.accounts.items()
     }
@@ -150,7 +153,7 @@ async def main(service: Service) -> None:
     )
     client = connect(settings.redis.url, timeout_s=STORE_TIMEOUT_S, greet=incarnations.greet)
     reading = connect(settings.redis.url, timeout_s=BLOCK_MS / 1_000 + STORE_TIMEOUT_S, connections=1)
-    brokers = build_brokers(settings, client, keys, clock, os.environ)
+    brokers = traced(build_brokers(settings, client, keys, clock, os.environ), settings, service.tracer)
     retention = Retention(settings.retention.alerts_ms, settings.retention.dead_letters_ms)
     lanes, orders = Lanes(client, keys, holder), Orders(client, keys, holder, retention)
     leases, solo = Leases(clock, worker.lease_ms), Solo()
@@ -168,7 +171,9 @@ async def main(service: Service) -> None:
         clock=clock,
         metrics=metrics,
     )
-    follower = Follower(followed_accounts(settings, brokers), followed, clock, metrics, reconciler.publish)
+    follower = Follower(
+        followed_accounts(settings, brokers), followed, clock, metrics, reconciler.publish, service.tracer
+    )
     shared_breakers = SharedBreakers(client, keys)
     attempts = Attempts(
         lanes=lanes,
@@ -200,7 +205,9 @@ async def main(service: Service) -> None:
         metrics=metrics,
         poison_limit=worker.poison_limit,
     )
-    runner = LaneRunner(lanes=lanes, executor=executor, solo=solo, clock=clock, metrics=metrics)
+    runner = LaneRunner(
+        lanes=lanes, executor=executor, solo=solo, clock=clock, metrics=metrics, tracer=service.tracer
+    )
     consumer = Consumer(
         reader=Reader(reading, keys, holder),
         lanes=lanes,
