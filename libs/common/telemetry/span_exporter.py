@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -24,29 +24,20 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from libs.common.telemetry.frames import Unframer, frame
-from libs.common.telemetry.span_record import Hello, Report, SpanRecord
+from libs.common.telemetry.otlp_bytes import Encoder
+from libs.common.telemetry.span_record import AttributeValue, Hello, Report, SpanRecord
 from libs.common.telemetry.tracing_settings import GRPC, tracing_settings
 
 MAX_WORDS_LENGTH: Final = 300
 
-_NAMESPACE: Final = "bascule"
+SCOPE: Final = "bascule"
+"""What makes the spans; also the namespace of the services."""
+
 _RECEIVE_BYTES: Final = 1 << 18
 _KEPT: Final = TraceFlags(TraceFlags.SAMPLED)
 _KINDS: Final = tuple(SpanKind)
 _WELL: Final = Status(StatusCode.UNSET)
 _FAILED: Final = Status(StatusCode.ERROR)
-
-
-class OneResource(Resource):
-    """All spans of a process have the same one; the SDK asks for its hash at each, and works it out anew."""
-
-    def __hash__(self) -> int:
-        """Return the same for all: there is but one."""
-        return 1
-
-    def __eq__(self, other: object) -> bool:
-        """Tell whether it is this very one."""
-        return self is other
 
 
 class LastWords(logging.Handler):
@@ -65,14 +56,13 @@ def resource_of(hello: Hello) -> Resource:
     """Return what the spans are of; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` have the last word."""
     ours = Resource.create(
         {
-            "service.namespace": _NAMESPACE,
+            "service.namespace": SCOPE,
             "service.name": hello.service,
             "service.version": hello.version,
             "service.instance.id": hello.instance,
         }
     )
-    merged = ours.merge(OTELResourceDetector().detect())
-    return OneResource(merged.attributes, merged.schema_url)
+    return ours.merge(OTELResourceDetector().detect())
 
 
 def readable(record: SpanRecord, resource: Resource, scope: InstrumentationScope) -> ReadableSpan:
@@ -101,38 +91,93 @@ def readable(record: SpanRecord, resource: Resource, scope: InstrumentationScope
     )
 
 
-def new_exporter(protocol: str) -> SpanExporter:
-    """Return the SDK's exporter, which reads its variables itself."""
-    if protocol == GRPC:
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OverGrpc
+class Way(Protocol):
+    """How spans reach a collector."""
 
-        grpc: SpanExporter = OverGrpc()
-        return grpc
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    def export(self, records: Sequence[SpanRecord]) -> bool:
+        """Send spans; tell whether they were taken."""
+        ...
 
-    return OTLPSpanExporter()
+    def shutdown(self) -> None:
+        """Close connections."""
+        ...
+
+
+class OverHttp:
+    """By the SDK's exporter, with its variables, retries and connections, but in bytes that are cheaper to make."""
+
+    def __init__(self, resource: Resource, version: str) -> None:
+        """Args:
+        resource: What the spans are of.
+        version: Of this software.
+        """
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        self._exporter: Any = OTLPSpanExporter()
+        # There is no public way to send what is encoded already; all parts of the SDK are pinned to one release.
+        self._client = self._exporter._client  # noqa: SLF001
+        self._encoder = Encoder(cast("dict[str, AttributeValue]", resource.attributes), SCOPE, version)
+
+    def export(self, records: Sequence[SpanRecord]) -> bool:
+        """Send spans; tell whether they were taken."""
+        return bool(self._client.export(self._encoder.encode(records)).success)
+
+    def shutdown(self) -> None:
+        """Close connections."""
+        self._exporter.shutdown()
+
+
+class OverGrpc:
+    """By the SDK's exporter alone."""
+
+    def __init__(self, resource: Resource, version: str) -> None:
+        """Args:
+        resource: What the spans are of.
+        version: Of this software.
+        """
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        self._exporter: SpanExporter = OTLPSpanExporter()
+        self._resource = resource
+        self._scope = InstrumentationScope(SCOPE, version)
+
+    def export(self, records: Sequence[SpanRecord]) -> bool:
+        """Send spans; tell whether they were taken."""
+        spans = [readable(record, self._resource, self._scope) for record in records]
+        return self._exporter.export(spans) is SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Close connections."""
+        self._exporter.shutdown()
 
 
 class Exporting:
-    """Exports batches."""
+    """Exports batches, and says what became of them."""
 
-    def __init__(self, exporter: SpanExporter, hello: Hello, last: LastWords) -> None:
-        self._exporter = exporter
-        self._resource = resource_of(hello)
-        self._scope = InstrumentationScope(_NAMESPACE, hello.version)
+    def __init__(self, hello: Hello, protocol: str, last: LastWords) -> None:
+        """Args:
+        hello: Whose spans.
+        protocol: See `TracingSettings`.
+        last: What the SDK says.
+        """
+        resource = resource_of(hello)
+        self._way: Way = (OverGrpc if protocol == GRPC else OverHttp)(resource, hello.version)
         self._last = last
 
     def export(self, records: Sequence[SpanRecord]) -> Report:
         """Export one batch, and return what became of it."""
         self._last.words = ""
-        spans = [readable(record, self._resource, self._scope) for record in records]
         try:
-            is_exported = self._exporter.export(spans) is SpanExportResult.SUCCESS
+            is_exported = self._way.export(records)
         except Exception as error:  # noqa: BLE001 - the outermost loop: the next batch may fare better
-            return Report(0, len(spans), repr(error)[:MAX_WORDS_LENGTH])
+            return Report(0, len(records), repr(error)[:MAX_WORDS_LENGTH])
         if is_exported:
-            return Report(len(spans), 0, "")
-        return Report(0, len(spans), self._last.words or "the collector did not take them")
+            return Report(len(records), 0, "")
+        return Report(0, len(records), self._last.words or "the collector did not take them")
+
+    def shutdown(self) -> None:
+        """Close connections."""
+        self._way.shutdown()
 
 
 def export_one(record: SpanRecord, hello: Hello, protocol: str, within_s: float) -> None:
@@ -149,7 +194,7 @@ def export_one(record: SpanRecord, hello: Hello, protocol: str, within_s: float)
     sdk.handlers, sdk.propagate = [last], False
 
     def export() -> None:
-        Exporting(new_exporter(protocol), hello, last).export([record])
+        Exporting(hello, protocol, last).export([record])
 
     thread = threading.Thread(target=export, daemon=True)
     thread.start()
@@ -163,17 +208,18 @@ def run(channel: socket.socket) -> None:
     root.handlers = [last]
     settings = tracing_settings(os.environ)
     assert settings is not None, "started without an endpoint"
-    exporter = new_exporter(settings.protocol)
     pack = msgspec.msgpack.Encoder().encode
     batches = msgspec.msgpack.Decoder(list[SpanRecord])
     unframer, exporting = Unframer(), None
     while data := channel.recv(_RECEIVE_BYTES):
         for message in unframer.feed(data):
             if exporting is None:
-                exporting = Exporting(exporter, msgspec.msgpack.decode(message, type=Hello), last)
+                hello = msgspec.msgpack.decode(message, type=Hello)
+                exporting = Exporting(hello, settings.protocol, last)
                 continue
             channel.sendall(frame(pack(exporting.export(batches.decode(message)))))
-    exporter.shutdown()
+    if exporting is not None:
+        exporting.shutdown()
 
 
 def main() -> None:
