@@ -21,7 +21,7 @@ from libs.common.store.intake import (
 )
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.spans import OFF, Tracer
-from libs.common.telemetry.tracing import end_admitted, note_alert, note_sender, start_post
+from libs.common.telemetry.tracing import end_admitted, end_broken, note_alert, note_sender, start_post
 from libs.common.web.body import SenderGone, read_body
 from libs.common.web.headers import header
 from libs.common.wire.dialects.catalogue import in_senders_words
@@ -102,6 +102,10 @@ class WebhookEndpoint:
         except SenderGone:
             self._metrics.abandoned()
             return
+        except Exception as error:
+            if post.has_proved_itself:
+                end_broken(post.span, error)
+            raise
         self._metrics.answered(perf_counter() - started_s)
 
     async def _admit(self, hook: Hook, post: Post, scope: Scope, receive: Receive) -> Verdict:

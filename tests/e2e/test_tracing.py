@@ -16,7 +16,7 @@ from tests.e2e.faults import SHORT_LEASE, kill_holding
 from tests.support.eventually import eventually
 from tests.support.otlp_sink import OtlpSink, Received
 from tests.support.ports import free_port
-from tests.support.processes import ACCOUNT, ROOT, Bridge, Service
+from tests.support.processes import ACCOUNT, ROOT, SECRET, Bridge, Service
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
 
@@ -299,8 +299,16 @@ async def test_an_exporter_that_dies_is_started_again(
 ):
     bridge = bridge_factory(redis_server, environment=sink.environment)
     await spans_of(sink, await admitted(bridge), "POST /webhook")
-    os.kill(exporter_of(bridge.ingresses[0]), signal.SIGKILL)
+    exporter = exporter_of(bridge.ingresses[0])
+    environment = Path(f"/proc/{exporter}/environ").read_bytes()
+    assert b"OTEL_EXPORTER_OTLP_ENDPOINT" in environment
+    assert SECRET.encode() not in environment
+    os.kill(exporter, signal.SIGTERM)
+    os.kill(exporter, signal.SIGKILL)
     await spans_of(sink, await admitted(bridge), "POST /webhook")
+    last = await admitted(bridge)
+    assert bridge.ingresses[0].terminate().code == 0
+    assert [span.name for span in sink.spans(alert_id=last)][:1] == ["POST /webhook"]
 
 
 def test_the_services_load_nothing_that_makes_or_exports_spans_by_the_sdk():

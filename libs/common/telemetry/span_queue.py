@@ -104,6 +104,8 @@ class SpanQueue:
             its.close()
         ours.setblocking(False)
         self._channel, self._unframer = ours, Unframer()
+        self._is_told_all = False
+        self._ended.clear()
         self._outgoing = memoryview(self._hello)
         self._loop.add_reader(ours, self._read)
         self._send()
@@ -201,6 +203,8 @@ class SpanQueue:
             self._in_flight.popleft()
         if report.exported:
             self._metrics.exported(report.exported)
+            # Said again only after it was well again.
+            self._is_full = self._is_full and len(self._waiting) >= self._max_waiting // 2
         if report.failed:
             self._metrics.dropped(NOT_EXPORTED, report.failed)
         is_failing = bool(report.words)
@@ -209,7 +213,6 @@ class SpanQueue:
         elif self._is_failing and not is_failing:
             log.info("spans_exported_again")
         self._is_failing = is_failing
-        self._is_full = self._is_full and len(self._waiting) >= self._max_waiting // 2
 
     def _lose(self) -> None:
         """Take note that the exporter has ended."""

@@ -6,7 +6,6 @@ packed when it ends and queued; the SDK is loaded by the process that exports th
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from contextvars import ContextVar
 from time import time_ns
 from typing import Final, Protocol
@@ -228,18 +227,23 @@ def current_span() -> Span:
     return _CURRENT.get()
 
 
-@contextmanager
-def within(span: Span) -> Iterator[Span]:
-    """Make a span the current one of this task, and end it; an exception is noted by its kind."""
-    before = _CURRENT.set(span)
-    try:
-        yield span
-    except BaseException as error:
-        span.fail(type(error).__name__)
-        raise
-    finally:
-        _CURRENT.reset(before)
-        span.end()
+class within:  # noqa: N801 - used as a function is
+    """Makes a span the current one of this task, and ends it; an exception is noted by its kind."""
+
+    __slots__ = ("_before", "_span")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> Span:
+        self._before = _CURRENT.set(self._span)
+        return self._span
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _CURRENT.reset(self._before)
+        if kind is not None:
+            self._span.fail(kind.__name__)
+        self._span.end()
 
 
 def clipped(facts: Mapping[str, str | None]) -> dict[str, AttributeValue]:

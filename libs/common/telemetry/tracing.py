@@ -14,12 +14,12 @@ No span holds a credential, a body, or words of a sender or a venue but the symb
 refused that hold a credential there.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 import structlog
 
+from libs.common.telemetry.logs import TRACE_ID
 from libs.common.telemetry.span_record import (
     CLIENT,
     CONSUMER,
@@ -51,9 +51,6 @@ OUTCOME: Final = "bascule.outcome"
 """`admitted`, `duplicate`, `refused`; the state it ended in, `parked`, `lost`; an order's state."""
 REASON: Final = "bascule.reason"
 """The reason code of the outcome."""
-
-TRACE_ID: Final = "trace_id"
-"""Of log lines."""
 
 _POSTED: Final = ("POST /webhook", "/webhook")
 _POSTED_TO_NAMED: Final = ("POST /hooks/{token}", "/hooks/{token}")
@@ -130,16 +127,21 @@ def end_refused(span: Span, status: int, code: str) -> None:
     span.end()
 
 
+def end_broken(span: Span, error: Exception) -> None:
+    """End the span of a post that met an error which nobody expected."""
+    span.fail(type(error).__name__)
+    span.end()
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 # The worker
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
 def processing(
     tracer: Tracer, body: bytes, alert_id: str, account: str, *, queue_wait_ms: int, lost_holders: int
-) -> Iterator[Span]:
-    """Make the span of one execution of an instruction the current one, and name its trace on log lines.
+) -> AbstractContextManager[Span]:
+    """Make the span of one execution of an instruction the current one.
 
     Args:
         tracer: Makes it.
@@ -158,8 +160,7 @@ def processing(
         span.link(parent)
         if (replayed := replayed_context(body)) is not None:
             span.link(replayed)
-    with trace_logged(span), within(span):
-        yield span
+    return within(span)
 
 
 def note_instruction(market: str, strategy: str | None) -> None:
