@@ -13,7 +13,7 @@ EXTRAS ?=
 
 # A .venv whose interpreter is gone (a Python update) counts as not made.
 ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
-$(shell rm -f .venv/.stamp-venv .venv/.stamp-run .venv/.stamp-ccxt .venv/.stamp-dev .venv/.stamp-openapi .venv/.stamp-audit)
+$(shell rm -f .venv/.stamp-venv .venv/.stamp-run .venv/.stamp-ccxt .venv/.stamp-otlp-grpc .venv/.stamp-dev .venv/.stamp-openapi .venv/.stamp-audit)
 endif
 
 .PHONY: help up test check check-openapi format lock bench chaos soak clean
@@ -68,9 +68,9 @@ clean: ## remove what was built; the data in var/ stays
 	@$(PIP) install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-.venv/.stamp-ccxt: .venv/.stamp-run requirements/ccxt.txt
-	@echo 'installing ccxt into .venv'
-	@$(INSTALL) --requirement requirements/ccxt.txt
+.venv/.stamp-ccxt .venv/.stamp-otlp-grpc: .venv/.stamp-%: .venv/.stamp-run requirements/%.txt
+	@echo 'installing $* into .venv'
+	@$(INSTALL) --requirement requirements/$*.txt
 	@touch $@
 
 .venv/.stamp-dev: .venv/.stamp-run .venv/.stamp-ccxt requirements/dev.txt

@@ -146,6 +146,7 @@ def _facts(document: Document, now_ms: int) -> list[tuple[str, str]]:
         ("strategy", cell(document["strategy"])),
         ("received", when(document["received_at_ms"], now_ms)),
         ("fired", when(document["fired_at_ms"], now_ms)),
+        ("trace", document["trace_id"] or NOTHING),
         ("body", printable(" ".join(document["raw"].split()))),
     ]
     return [(label, value) for label, value in facts if value != NOTHING]

@@ -1,6 +1,8 @@
 """`bascule dead-letters`: what was given up, to be looked at, replayed or discarded."""
 
+import os
 import re
+from time import time_ns
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -11,7 +13,7 @@ from cli.documents import history_document, letter_document
 from cli.filters import account_option, duration_ms, is_same, json_option, list_options
 from cli.listing import Columns, list_newest
 from cli.naming import find_beginning
-from cli.output import Failure, cell, local_time, table, when, write, write_json
+from cli.output import Failure, cell, local_time, note, table, when, write, write_json
 from libs.common.domain.lifecycle import DEAD_LETTERED, InstructionState
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ COLUMNS: Final[Columns] = MappingProxyType(
         "DETAIL": "detail",
     }
 )
+
+TRACED_WITHIN_S: Final = 2.0
+"""How long a command waits for the collector."""
 
 _LETTER_ID: Final = re.compile(r"\d{1,20}-\d{1,20}", re.ASCII)
 
@@ -144,7 +149,9 @@ def replay(name: str, max_age_ms: int, account: str | None, as_json: bool) -> No
         letter = await _find(readings, name, account)
         return letter, await readings.replay(letter, max_age_ms=max_age_ms)
 
+    started_at_ns = time_ns()
     letter, outcome = ask(find_bridge(), do)
+    _trace_replay(outcome, started_at_ns)
     _say_replay(letter, outcome, as_json=as_json)
 
 
@@ -165,6 +172,35 @@ def discard(name: str, account: str | None, as_json: bool) -> None:
     if isinstance(outcome, Gone):
         raise Failure(_gone(letter.letter_id))
     _done(letter, "discarded", as_json=as_json)
+
+
+def _trace_replay(outcome: "Replay", started_at_ns: int) -> None:
+    """Export the span that the new trace begins with, where tracing is on here as at the services."""
+    from libs.common.domain.errors import ConfigError
+    from libs.common.store.dead_letters import Replayed
+    from libs.common.telemetry.tracing import replay_record
+    from libs.common.telemetry.tracing_settings import tracing_settings
+
+    if not isinstance(outcome, Replayed) or not outcome.traceparent:
+        return
+    try:
+        settings = tracing_settings(os.environ)
+    except ConfigError as error:
+        note(f"not traced: {error}")
+        return
+    record = replay_record(
+        outcome.traceparent,
+        outcome.replay_of,
+        outcome.alert_id,
+        outcome.account,
+        started_at_ns,
+        time_ns(),
+    )
+    if settings is not None and record is not None:
+        from libs.common.runtime.open_tracing import hello_of
+        from libs.common.telemetry.span_exporter import export_one
+
+        export_one(record, hello_of("command"), settings.protocol, TRACED_WITHIN_S)
 
 
 def _say_replay(letter: "DeadLetter", outcome: "Replay", *, as_json: bool) -> None:

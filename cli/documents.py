@@ -45,6 +45,7 @@ def alert_document(record: "AlertRecord") -> Document:
         "received_at_ms": alert.received_at_ms,
         "fired_at_ms": content.fired_at_ms,
         "dialect": content.dialect,
+        "trace_id": alert.trace_id or None,
     }
     if len(instructions) == 1:
         document |= {name: instructions[0][name] for name in ("account", "market", "client_order_id")}

@@ -22,6 +22,7 @@ from libs.common.runtime.secrets import has_secret, read_secret
 from libs.common.runtime.settings import Settings
 from libs.common.runtime.supervisor import Program
 from libs.common.runtime.webhook_settings import DEFAULT_WEBHOOK
+from libs.common.telemetry.tracing_settings import tracing_settings
 
 DEMO_CONFIG: Final = Path("config/demo.yaml")
 SERVICES: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
@@ -107,6 +108,7 @@ def make_plan(directory: Path, environ: Mapping[str, str], workers: int) -> Plan
     inherited = {name: value for name, value in environ.items() if name != "BASCULE_OPS_PORT"}
     settings = load_settings(config, inherited)
     check_extras(settings)
+    tracing_settings(inherited)
     is_secret_new = False
     names = settings.secret_names()
     if webhook_secret.VARIABLE in names and not has_secret(webhook_secret.VARIABLE, inherited):

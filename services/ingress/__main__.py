@@ -68,6 +68,8 @@ async def main(service: Service) -> None:
             clock=clock,
             ids=ids,
             deadline_ms=ingress.deadline_ms,
+            tracer=service.tracer,
+            links_traceparent=ingress.link_traceparent,
         ),
         PreviewEndpoint(shards, senders, refusals, clock, ingress.deadline_ms),
         rest_of_app(HealthEndpoint(service.name, health), problems),

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, Final
 
 from libs.common.domain.clock import Clock
+from libs.common.telemetry.spans import NO_SPAN, Span
 
 _SLACK_MS: Final = 1
 """Timers may fire a hair early."""
@@ -20,6 +21,7 @@ class Post:
         "has_expired",
         "has_proved_itself",
         "secrets",
+        "span",
         "token",
     )
 
@@ -37,6 +39,8 @@ class Post:
         """The token of its URL."""
         self.has_proved_itself = False
         """Whether it met every demand of its webhook."""
+        self.span: Span = NO_SPAN
+        """Kept where it proved itself: a flood of strangers must not push out what is traced of alerts."""
 
     def waits_for(self, waiting: "asyncio.Future[Any]", expires_at_ms: int) -> None:
         """Take note of what to interrupt, and when."""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec import UNSET
+
 from libs.common.domain.alert import Alert, AlertContent
 from libs.common.domain.errors import AdmissionError
 from libs.common.domain.ids import AlertId, Market
@@ -19,6 +21,7 @@ from libs.common.wire.dialects.catalogue import in_senders_words
 from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.values import interval_ms
 from libs.common.wire.masking import Masker, secret_words
+from libs.common.wire.trace_context import TraceContext
 from services.ingress.proof import Proofs
 
 _MASKERS_KEPT: Final = 4
@@ -116,7 +119,12 @@ class Hook:
         return dedup_key(content, digest, self.webhook.dedup, interval_ms)
 
     def admission(
-        self, alert_id: AlertId, content: AlertContent, masked: str, received_at_ms: int
+        self,
+        alert_id: AlertId,
+        content: AlertContent,
+        masked: str,
+        received_at_ms: int,
+        trace: TraceContext | None = None,
     ) -> Admission:
         """Return what is to become durable for a post.
 
@@ -125,6 +133,7 @@ class Hook:
             content: What it means.
             masked: Its body without credentials.
             received_at_ms: When it came, by our clock.
+            trace: The span of its post, where that is traced.
 
         Raises:
             AdmissionError: 422, it is on none of the webhook's lists, or no account takes it.
@@ -143,7 +152,9 @@ class Hook:
             received_at_ms=received_at_ms,
             accounts=self.router.accounts,
             raw=masked,
+            trace_id=UNSET if trace is None else trace.trace_id,
         )
+        traceparent = None if trace is None else trace.traceparent
         return Admission(
             alert_id=alert_id,
             webhook=self.name,
@@ -156,12 +167,12 @@ class Hook:
             fired_at_ms=content.fired_at_ms,
             max_age_ms=webhook.max_age_of(content),
             clock_skew_ms=webhook.clock_skew_ms,
-            routed=tuple([_routed(alert_id, content, share) for share in shares]),
+            routed=tuple([_routed(alert_id, content, share, traceparent) for share in shares]),
         )
 
 
-def _routed(alert_id: AlertId, content: AlertContent, share: Share) -> Routed:
-    body = codec.INSTRUCTION.encode(instruction_of(alert_id, content, share))
+def _routed(alert_id: AlertId, content: AlertContent, share: Share, traceparent: str | None) -> Routed:
+    body = codec.INSTRUCTION.encode(instruction_of(alert_id, content, share, traceparent))
     if isinstance(share, Destination):
         return Routed(share.account, share.market, share.lane, body, version_of(content))
     return Routed(

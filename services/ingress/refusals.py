@@ -1,6 +1,7 @@
 """What becomes of a post that is not taken: counted, logged, kept for operators, answered."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Final
 
 from starlette.types import Scope, Send
@@ -11,6 +12,7 @@ from libs.common.domain.ids import EventId
 from libs.common.store.intake import Intake, Refusal
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.tracing import end_refused, trace_logged
 from libs.common.web.problems import CLOSE, problem_body, problem_headers, send_json
 from libs.common.wire.masking import Masker
 from services.ingress.deadlines import Post
@@ -87,7 +89,8 @@ class Refusals:
         source = "" if post.has_proved_itself else str(self._senders.address(scope))
         is_kept = self._is_kept(error.status, hook, post, source)
         if is_kept or post.has_proved_itself or error.status in _LOGGED_APART:
-            self._log(shown, event_id, hook, source, error.__cause__)
+            with trace_logged(post.span) if post.has_proved_itself else nullcontext():
+                self._log(shown, event_id, hook, source, error.__cause__)
         else:
             self._log_stranger(shown, event_id, hook, source)
         if is_kept:
@@ -96,6 +99,8 @@ class Refusals:
         if error.status == _LATE:
             headers.append(CLOSE)
         await send_json(send, error.status, problem_body(shown, event_id), headers)
+        if post.has_proved_itself and post.span.is_kept:
+            end_refused(post.span, error.status, error.code)
 
     async def answer_stranger(self, send: Send, error: AdmissionError, hook: Hook, scope: Scope) -> None:
         """Answer who proved nothing and is kept nowhere: counted by source, and logged now and then."""

@@ -21,6 +21,8 @@ from libs.common.store.intake import (
     Verdict,
 )
 from libs.common.telemetry.ingress_metrics import IngressMetrics
+from libs.common.telemetry.spans import OFF, Tracer
+from libs.common.telemetry.tracing import end_admitted, end_broken, note_alert, note_sender, start_post
 from libs.common.web.body import SenderGone, read_body, too_large
 from libs.common.web.headers import header
 from libs.common.web.whole_request import WholeRequest
@@ -58,6 +60,8 @@ class WebhookEndpoint:
         clock: Clock,
         ids: FreshIds,
         deadline_ms: int,
+        tracer: Tracer = OFF,
+        links_traceparent: bool = False,
     ) -> None:
         """Args:
         gates: Make alerts durable, by the numbers of their shards.
@@ -67,6 +71,8 @@ class WebhookEndpoint:
         clock: Stamps alerts, and tells when their time is over.
         ids: For alerts.
         deadline_ms: From the start of a request to its verdict at the latest.
+        tracer: Makes the spans of posts.
+        links_traceparent: Whether they are linked to what senders name.
         """
         self._gates = tuple(gates)
         self._refusals = refusals
@@ -75,12 +81,16 @@ class WebhookEndpoint:
         self._clock = clock
         self._ids = ids
         self._deadlines = Deadlines(deadline_ms, clock)
+        self._tracer = tracer
+        self._links_traceparent = links_traceparent
 
     async def take(self, hook: Hook, scope: Scope, receive: Receive, send: Send, *, token: str = "") -> None:
         """Answer one post to a webhook; `token` is what its URL was found by."""
         started_s = perf_counter()
         post = Post(token)
         self._deadlines.watch_task(post)
+        if self._tracer.is_on:
+            post.span = start_post(self._tracer, hook.name, is_named=hook.is_named)
         try:
             try:
                 if hook.checks_address:
@@ -89,7 +99,7 @@ class WebhookEndpoint:
                 verdict = await self._verdict(post, self._submit(hook, post, scope, body))
             finally:
                 self._deadlines.forget(post)
-            await self._answer(send, verdict, hook, post.dialect)
+            await self._answer(send, verdict, hook, post)
         except asyncio.CancelledError:
             if not post.has_expired:
                 raise
@@ -100,12 +110,18 @@ class WebhookEndpoint:
         except SenderGone:
             self._metrics.abandoned()
             return
+        except Exception as error:
+            if post.has_proved_itself:
+                end_broken(post.span, error)
+            raise
         self._metrics.answered(perf_counter() - started_s)
 
     def take_whole(self, hook: Hook, request: WholeRequest, *, token: str = "") -> None:
         """Answer the same where head and body are there already, without a task: nearly every post."""
         started_s = perf_counter()
         post, scope, body = Post(token), request.scope, request.body
+        if self._tracer.is_on:
+            post.span = start_post(self._tracer, hook.name, is_named=hook.is_named)
         try:
             if hook.checks_address:
                 check_address(hook, self._senders, scope)
@@ -133,12 +149,17 @@ class WebhookEndpoint:
         masker = hook.masker_for(hook.secrets_of(document, text, post.token, now_ms, has_proved_itself=True))
         content = read_unexposed(document, masker)
         masked = masker.mask_json(text)
-        admission = hook.admission(self._ids.alert_id(now_ms), content, masked, now_ms)
+        alert_id, span = self._ids.alert_id(now_ms), post.span
+        admission = hook.admission(alert_id, content, masked, now_ms, span.context)
+        if span.is_kept:
+            note_alert(span, alert_id, content.symbol, content.strategy)
+            if self._links_traceparent:
+                note_sender(span, header(scope, b"traceparent"))
         if hook.is_spread:
             spread = admit_to_each(
                 self._gates,
                 admission,
-                lambda alert_id: hook.admission(alert_id, content, masked, now_ms),
+                lambda first: hook.admission(first, content, masked, now_ms, span.context),
             )
             return asyncio.create_task(spread)
         gate = self._gates[hook.owner]
@@ -170,9 +191,13 @@ class WebhookEndpoint:
             if isinstance(verdict, Admitted):
                 self._metrics.admitted()
                 answer_admitted(request, verdict.alert_id)
+                if post.span.is_kept:
+                    end_admitted(post.span)
             elif isinstance(verdict, Duplicate):
                 self._metrics.duplicate()
                 answer_duplicate(request, verdict.alert_id)
+                if post.span.is_kept:
+                    end_admitted(post.span, verdict.alert_id)
             else:
                 raise self._refusal_of(verdict, hook, post.dialect)
         except asyncio.CancelledError:
@@ -180,6 +205,7 @@ class WebhookEndpoint:
         except BridgeError as error:
             self._refuse_whole(request, _refusal_for(error), hook, post, started_s)
         except Exception as error:  # noqa: BLE001 - nobody else would answer
+            end_broken(post.span, error)
             request.scope[ANSWER] = _raising(error)
             request.hand_over()
         else:
@@ -195,16 +221,20 @@ class WebhookEndpoint:
         request.scope[ANSWER] = refuse
         request.hand_over()
 
-    async def _answer(self, send: Send, verdict: Verdict, hook: Hook, dialect: str) -> None:
+    async def _answer(self, send: Send, verdict: Verdict, hook: Hook, post: Post) -> None:
         match verdict:
             case Admitted(alert_id):
                 self._metrics.admitted()
                 await send_admitted(send, alert_id)
+                if post.span.is_kept:
+                    end_admitted(post.span)
             case Duplicate(alert_id):
                 self._metrics.duplicate()
                 await send_duplicate(send, alert_id)
+                if post.span.is_kept:
+                    end_admitted(post.span, alert_id)
             case _:
-                raise self._refusal_of(verdict, hook, dialect)
+                raise self._refusal_of(verdict, hook, post.dialect)
 
     def _refusal_of(
         self, verdict: Conflict | Throttled | MemoryFull | LaneFull, hook: Hook, dialect: str

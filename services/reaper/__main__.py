@@ -19,6 +19,7 @@ from libs.common.store.shards import Greet, Shard, Shards
 from libs.common.store.upkeep import Upkeep
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
+from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.web.health import Check, Degraded, Health, Healthy
 from services.reaper.audit import Audit
 from services.reaper.duty import Duty, DutyLoop
@@ -35,7 +36,7 @@ PROMOTE_AT_MOST_MS: Final = 100
 """Between two looks at parked lanes: one that is parked meanwhile may be due before the next."""
 
 
-def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics) -> list[Duty]:
+def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, tracer: Tracer = OFF) -> list[Duty]:
     """Return all duties on lanes and records of a shard."""
     reaper, keep = settings.reaper, settings.retention
     retention = Retention(alerts_ms=keep.alerts_ms, dead_letters_ms=keep.dead_letters_ms)
@@ -43,7 +44,7 @@ def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics) -> list[D
     every_ms = min(reaper.interval_ms, settings.worker.lease_ms // 4)
     return [
         Promote(upkeep, metrics, interval_ms=min(every_ms, PROMOTE_AT_MOST_MS)),
-        Reclaim(upkeep, metrics, lease_ms=settings.worker.lease_ms, interval_ms=every_ms),
+        Reclaim(upkeep, metrics, lease_ms=settings.worker.lease_ms, interval_ms=every_ms, tracer=tracer),
         Audit(upkeep, metrics, keep_dead_ms=retention.replayable_ms, interval_ms=every_ms),
         Retire(upkeep, metrics),
         Trim(upkeep, metrics, journal_ms=keep.journal_ms, dead_letters_ms=keep.dead_letters_ms),
@@ -73,7 +74,8 @@ async def main(service: Service) -> None:
         look = Look(partial(met[shard.keys.prefix].look, shard.client))
         upkeep = Upkeep(shard.client, shard.keys)
         loops_of[shard] = [
-            DutyLoop(duty, clock, metrics, where=where) for duty in (*duties(settings, upkeep, metrics), look)
+            DutyLoop(duty, clock, metrics, where=where)
+            for duty in (*duties(settings, upkeep, metrics, service.tracer), look)
         ]
     loops = [loop for own in loops_of.values() for loop in own]
     ops = ops_server(

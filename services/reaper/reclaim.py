@@ -3,6 +3,8 @@
 from libs.common.store.upkeep import Grace, Upkeep
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
+from libs.common.telemetry.spans import OFF, Tracer
+from libs.common.telemetry.tracing import note_reclaim
 
 log = get_logger()
 
@@ -12,8 +14,17 @@ class Reclaim:
 
     name = "reclaim"
 
-    def __init__(self, upkeep: Upkeep, metrics: ReaperMetrics, *, lease_ms: int, interval_ms: int) -> None:
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        metrics: ReaperMetrics,
+        *,
+        lease_ms: int,
+        interval_ms: int,
+        tracer: Tracer = OFF,
+    ) -> None:
         self._upkeep = upkeep
+        self._tracer = tracer
         self._metrics = metrics
         self._lease_ms = lease_ms
         self._interval_s = interval_ms / 1_000
@@ -27,6 +38,8 @@ class Reclaim:
                 log.warning("leases_started_afresh", leases=pass_.leases)
         else:
             self._metrics.reclaimed(pass_.lanes)
+            for head in pass_.traced:
+                note_reclaim(self._tracer, head.traceparent, head.alert_id, head.account, head.lost_holders)
             if pass_.lanes or pass_.dropped:
                 log.warning("lanes_reclaimed", lanes=pass_.lanes, dropped=pass_.dropped)
             if pass_.failed:  # each is tried again after a lease

@@ -19,7 +19,7 @@ from libs.common.store.tables import TableStore
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.web.health import Check, Degraded, Health, Healthy
-from services.worker.brokers.registry import build_brokers
+from services.worker.brokers.registry import build_brokers, traced
 from services.worker.consumer import BLOCK_MS
 from services.worker.mapping import MappingCheck
 from services.worker.solo import Solo
@@ -52,7 +52,7 @@ async def main(service: Service) -> None:
     reading = Shards.open(
         redis.url, redis.shards, timeout_s=BLOCK_MS / 1_000 + STORE_TIMEOUT_S, connections=1
     )
-    brokers = build_brokers(settings, shards, clock, os.environ)
+    brokers = traced(build_brokers(settings, shards, clock, os.environ), settings, service.tracer)
     tables = TableStore(shards.first.client, shards.first.keys)
     mapping, solo = MappingCheck(tables, [one.entry() for one in settings.symbols]), Solo()
     units = [
@@ -66,6 +66,7 @@ async def main(service: Service) -> None:
             solo=solo,
             clock=clock,
             metrics=metrics,
+            tracer=service.tracer,
         )
         for shard in shards
     ]

@@ -40,6 +40,7 @@ from libs.common.store.orders import (
     Wait,
 )
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.tracing import note_attempt
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.breakers import Breakers
@@ -199,6 +200,7 @@ class Attempts:
             plan=leg.plan,
             expires_at_ms=go.expires_at_ms,
         )
+        note_attempt(attempt)
         self._metrics.sending(self._clock.now_ms() - work.head.admitted_at_ms)
         started_ms = self._clock.monotonic_ms()
         account, market = work.head.account, work.instruction.market

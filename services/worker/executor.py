@@ -35,6 +35,7 @@ from libs.common.store.orders import (
     Wait,
 )
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.tracing import note_ended, note_instruction
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.account import Account
@@ -131,6 +132,7 @@ class Executor:
             detail = f"account {head.account!r} is not in the configuration"
             return await self._leave_to_others(lease, head, Reason.UNKNOWN_ACCOUNT, detail)
         work = Work(lease.held, lease, head, instruction, account, begun_at_ms)
+        note_instruction(instruction.market, instruction.strategy)
         if leg is not None:
             return await self._recovery.doubt(work, leg)
         if head.orders and not head.plan:
@@ -366,6 +368,7 @@ class Executor:
         following = await persist(lambda: self._orders.settle.submit(settlement), lease)
         if not isinstance(following, Moved | Stale):
             self._metrics.settled(ended.state, ended.reason)
+            note_ended(ended.state, ended.reason)
             if ended.state is not InstructionState.EXECUTED:
                 log.info(
                     "instruction_ended",

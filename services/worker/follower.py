@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
+import structlog
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
@@ -33,8 +34,11 @@ from libs.common.runtime.durations import format_duration
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.following import LEASE_MS, FollowedOrder, FollowedOrders, Following, Kept, Note
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.spans import OFF, Span, Tracer
+from libs.common.telemetry.tracing import OUTCOME, start_following, trace_fields
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
+from libs.common.wire.trace_context import read_traceparent
 from services.worker.brokers.port import Broker, LookUp
 
 AT_ONCE: Final = 64
@@ -70,6 +74,8 @@ class FollowedAccount:
     """How long an order may rest before it is taken back; None: for ever."""
     counts_fills: bool
     """Whether the account's positions are compared with its venue's."""
+    venue: str = ""
+    """The kind of its broker."""
 
 
 class Follower:
@@ -82,6 +88,7 @@ class Follower:
         clock: Clock,
         metrics: WorkerMetrics,
         after_fill: AfterFill,
+        tracer: Tracer = OFF,
         *,
         shard: int = 0,
     ) -> None:
@@ -91,6 +98,7 @@ class Follower:
         clock: Monotonic, for leases.
         metrics: The worker's.
         after_fill: Publishes what a fill changed.
+        tracer: Makes a span of each look-up that has news.
         shard: The number of the accounts' shard.
         """
         self._accounts = accounts
@@ -98,6 +106,7 @@ class Follower:
         self._clock = clock
         self._metrics = metrics
         self._after_fill = after_fill
+        self._tracer = tracer
         self._shard = shard
         self._busy: Counter[AccountName] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,6 +158,9 @@ class Follower:
             await asyncio.wait(self._tasks)
 
     async def _follow(self, order: FollowedOrder) -> None:
+        if self._tracer.is_on and order.traceparent:
+            # This task's own: nothing else is logged within.
+            structlog.contextvars.bind_contextvars(**trace_fields(read_traceparent(order.traceparent)))
         try:
             await self._follow_claimed(order)
         except BridgeError as error:
@@ -166,6 +178,15 @@ class Follower:
             note = Note("ORDER_LOST", "its venue cannot be asked about orders")
             await self._orders.report.submit(Following(order, order.state, None, notes=(note,)))
             return
+        span = start_following(
+            self._tracer,
+            order.traceparent,
+            account.venue,
+            order.alert_id,
+            order.account,
+            order.market,
+            order.client_order_id,
+        )
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 report = await account.broker.find(order.client_order_id, order.market)
@@ -180,7 +201,7 @@ class Follower:
         if report is None:
             await self._note_absence(order)
         else:
-            await self._note_report(order, account, report)
+            await self._note_report(order, account, report, span)
 
     async def _put_off(self, order: FollowedOrder, words: str) -> None:
         """Leave an order that could not be looked up for later."""
@@ -215,7 +236,9 @@ class Follower:
             self._metrics.order_lost(order.account)
             log.error("followed_order_lost", **_names(order), look_ups=absence.look_ups)
 
-    async def _note_report(self, order: FollowedOrder, account: FollowedAccount, report: OrderReport) -> None:
+    async def _note_report(
+        self, order: FollowedOrder, account: FollowedAccount, report: OrderReport, span: Span
+    ) -> None:
         """Write down what the venue said, and take the order back where it has rested for long enough."""
         seen = see(order.plan, order.state, order.report, report)
         must_cancel = not seen.has_ended and _must_cancel(order, account.time_limit_ms)
@@ -235,6 +258,9 @@ class Follower:
         noted_at_ms = self._clock.monotonic_ms()
         if await self._orders.report.submit(told) != Kept():
             return
+        if seen.fill is not None or seen.has_ended:
+            span.set(OUTCOME, seen.state.value)
+            span.end()
         if order.absence.is_lost:
             log.info("followed_order_found", **_names(order))
         if seen.fill is not None:

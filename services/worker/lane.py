@@ -11,7 +11,10 @@ from libs.common.policy.retry import backoff_ms
 from libs.common.store.head import Closed, Head, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes, Parking
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.spans import OFF, Tracer
+from libs.common.telemetry.tracing import note_lost, processing, trace_fields
 from libs.common.telemetry.worker_metrics import WorkerMetrics
+from libs.common.wire.trace_context import stored_context
 from services.worker.executor import Executor
 from services.worker.leases import Lease
 from services.worker.persistence import persist
@@ -37,13 +40,21 @@ class LaneRunner:
     """Runs held lanes, each in a task of its own."""
 
     def __init__(
-        self, *, lanes: Lanes, executor: Executor, solo: Solo, clock: Clock, metrics: WorkerMetrics
+        self,
+        *,
+        lanes: Lanes,
+        executor: Executor,
+        solo: Solo,
+        clock: Clock,
+        metrics: WorkerMetrics,
+        tracer: Tracer = OFF,
     ) -> None:
         self._lanes = lanes
         self._executor = executor
         self._solo = solo
         self._clock = clock
         self._metrics = metrics
+        self._tracer = tracer
         self.is_draining = False
         """Set on shutdown: every lane is handed back after the head it executes."""
 
@@ -60,7 +71,10 @@ class LaneRunner:
                     case Head():
                         if step.lost_holders and head is None:
                             log.info(
-                                "head_taken_over", alert_id=step.alert_id, lost_holders=step.lost_holders
+                                "head_taken_over",
+                                alert_id=step.alert_id,
+                                lost_holders=step.lost_holders,
+                                **trace_fields(stored_context(step.body)),
                             )
                         head = step
                     case Moved():
@@ -90,11 +104,28 @@ class LaneRunner:
         except StoreUnavailable as error:
             log.warning("lane_dropped", lane=lease.held.lane, error=str(error))
         except Exception as error:
-            log.exception("lane_failed", lane=lease.held.lane, alert_id=head and head.alert_id)
+            trace = trace_fields(None if head is None else stored_context(head.body))
+            log.exception("lane_failed", lane=lease.held.lane, alert_id=head and head.alert_id, **trace)
             self._metrics.lane_failed()
             await self._blame(lease, head, error)
 
     async def _execute(self, lease: Lease, head: Head) -> Step:
+        if not self._tracer.is_on:
+            return await self._execute_head(lease, head)
+        with processing(
+            self._tracer,
+            head.body,
+            head.alert_id,
+            head.account,
+            queue_wait_ms=head.now_ms - head.admitted_at_ms,
+            lost_holders=head.lost_holders,
+        ):
+            step = await self._execute_head(lease, head)
+            if isinstance(step, Stale):
+                note_lost()
+            return step
+
+    async def _execute_head(self, lease: Lease, head: Head) -> Step:
         if self._executor.treatment(head) is not Treatment.SOLO:
             return await self._executor.execute(lease, head)
         async with self._solo.alone():

@@ -2,6 +2,7 @@
 
 from libs.common.domain.reasons import Reason
 from libs.common.store.lanes import Lanes, Parking, Return
+from libs.common.telemetry.tracing import note_parked
 from services.worker.leases import Lease
 from services.worker.persistence import persist
 
@@ -29,4 +30,5 @@ class Parker:
         return await self._park(Parking(lease.held, None, due_at_ms, reason, detail=detail), lease)
 
     async def _park(self, parking: Parking, lease: Lease) -> Return:
+        note_parked(parking.reason)
         return await persist(lambda: self._lanes.park.submit(parking), lease)

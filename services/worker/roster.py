@@ -12,6 +12,7 @@ from libs.common.runtime.settings import BreakerExits, Settings
 from libs.common.store.orders import NO_LIMIT
 from services.worker.account import Account, MarketLimits
 from services.worker.brokers.port import Broker
+from services.worker.brokers.registry import venue_of
 from services.worker.follower import FollowedAccount
 from services.worker.reconciler import ReconciledAccount
 
@@ -44,7 +45,10 @@ def followed_accounts(
     """Return what the follower knows of each account that has a broker here."""
     return {
         name: FollowedAccount(
-            brokers[name], account.order_time_limit_ms, counts_fills=account.reconcile_every_ms is not None
+            brokers[name],
+            account.order_time_limit_ms,
+            counts_fills=account.reconcile_every_ms is not None,
+            venue=venue_of(account),
         )
         for name, account in settings.accounts.items()
         if name in brokers

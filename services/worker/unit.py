@@ -22,6 +22,7 @@ from libs.common.store.reconciliation import Reconciliation
 from libs.common.store.retention import Retention
 from libs.common.store.shards import Shard
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.spans import Tracer
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.attempts import Attempts
 from services.worker.breakers import Breakers
@@ -69,6 +70,7 @@ class Unit:
         solo: Solo,
         clock: Clock,
         metrics: WorkerMetrics,
+        tracer: Tracer,
     ) -> None:
         """Args:
         shard: Whose lanes it executes.
@@ -80,6 +82,7 @@ class Unit:
         solo: Of all shards.
         clock: For everything that ages.
         metrics: Of all shards.
+        tracer: Makes the spans of what is executed and followed.
         """
         worker, client, keys = settings.worker, shard.client, shard.keys
         self.number = shard.number
@@ -107,6 +110,7 @@ class Unit:
             clock,
             metrics,
             reconciler.publish,
+            tracer,
             shard=shard.number,
         )
         lists = MarketLists(brokers, MarketStore(client, keys), clock)
@@ -149,7 +153,9 @@ class Unit:
             reader=Reader(reading.client, keys, holder),
             lanes=self._lanes,
             leases=self._leases,
-            runner=LaneRunner(lanes=self._lanes, executor=executor, solo=solo, clock=clock, metrics=metrics),
+            runner=LaneRunner(
+                lanes=self._lanes, executor=executor, solo=solo, clock=clock, metrics=metrics, tracer=tracer
+            ),
             solo=solo,
             clock=clock,
             metrics=metrics,

@@ -34,6 +34,7 @@ from tests.support.dialect_bodies import rendered
 from tests.support.eventually import eventually
 from tests.support.exchange_server import Exchange
 from tests.support.http_client import Answer
+from tests.support.otlp_sink import OtlpSink
 from tests.support.ports import free_port
 from tests.support.processes import ACCOUNT, ROOT, Bridge, Service
 from tests.support.redis_server import Binary, RedisServer
@@ -42,6 +43,7 @@ from tests.support.upstream import Received, Upstream
 from tests.support.webhooks import made_webhook, make_webhooks, token_of
 
 RELAY_QUERY: Final = "query of the upstream of the relay"
+COLLECTOR_KEY: Final = "key of the collector"
 KNOWN: Final = {
     "secret of the default webhook": "Wq7/hook+Secret'é4-default",
     "secret of a webhook of the configuration": "Zr5BtcOnlySecret0987",
@@ -57,6 +59,7 @@ KNOWN: Final = {
     "key of the relay": "Rk6/relay+SigningKey#3",
     "token of the relay": "Rt7RelayToken0123456789",
     RELAY_QUERY: "Ru2QuerySecret01234567",
+    COLLECTOR_KEY: "Oc5CollectorKey012345",
 }
 WRONG: Final = {
     "mistyped secret": KNOWN["secret of the default webhook"][:-1] + "X",
@@ -198,6 +201,7 @@ class Run:
     relay_url: str
     layer: Upstream
     exchange: EchoingExchange
+    collector: OtlpSink
     seen: dict[str, str] = field(default_factory=dict)
     """What came out, by where."""
     statuses: set[int] = field(default_factory=set)
@@ -314,7 +318,7 @@ async def run(
         missing_tool("ccxt", "the hunt for an exchange's credentials")
     (tmp_path / "debug").mkdir()
     (tmp_path / "debug" / "sitecustomize.py").write_text(DEBUG)
-    with GuardedRedis(redis_binary) as redis, Exchange("binance") as simulated:
+    with GuardedRedis(redis_binary) as redis, Exchange("binance") as simulated, OtlpSink() as collector:
         with redis.client() as client:
             client.config_set("slowlog-log-slower-than", 0)
             client.config_set("slowlog-max-len", 1_000_000)
@@ -324,7 +328,12 @@ async def run(
                 is_started=False,
                 server=None,
                 config=settings(layer.url, exchange.url),
-                environment={**CREDENTIALS, "PYTHONPATH": f"{tmp_path / 'debug'}:{ROOT}"},
+                environment={
+                    **CREDENTIALS,
+                    **collector.environment,
+                    "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={KNOWN[COLLECTOR_KEY]}",
+                    "PYTHONPATH": f"{tmp_path / 'debug'}:{ROOT}",
+                },
             )
             bridge.config["redis"]["url"] = "redis://127.0.0.1:1/0"
             bridge.start(60)
@@ -346,7 +355,7 @@ async def run(
             try:
                 relay.start().wait_ready()
                 url = f"http://127.0.0.1:{relay_port}/relay/{KNOWN['token of the relay']}"
-                yield Run(bridge, redis, relay, url, layer, exchange)
+                yield Run(bridge, redis, relay, url, layer, exchange, collector)
             finally:
                 relay.kill()
 
@@ -634,6 +643,18 @@ async def break_redis(run: Run) -> None:
         await eventually(service.is_ready, 30, message=f"{service} is ready again")
 
 
+async def refuse_spans(run: Run) -> None:
+    """Have a collector refuse its key, and services say so."""
+    run.collector.status = 401
+    await run.post(alert(SECRET, "unseen"))
+    await eventually(
+        lambda: any(event.get("event") == "spans_not_exported" for event in logged(run)),
+        20,
+        message="it is said",
+    )
+    run.collector.status = 200
+
+
 async def use_without_redis(run: Run, asked: tuple[tuple[str, ...], ...]) -> None:
     number = len(run.seen)
     assert (await run.post(alert(SECRET, f"away{number}"))).status == 503
@@ -696,12 +717,14 @@ async def test_no_credential_right_or_wrong_shows_anywhere_in_a_full_run(run: Ru
     run.look_at_processes()
     await break_redis(run)
     await run.post(alert(SECRET, "again"))
+    await refuse_spans(run)
     run.look_at_processes()
 
     for service in run.processes:
         service.terminate()
     seen: dict[str, str | bytes] = {**run.seen, **dict(stored(run))}
     seen |= dict(files_of(run.bridge.directory)) | dict(files_of(run.redis.directory))
+    seen |= {f"spans {number}": body for number, body in enumerate(run.collector.bodies)}
 
     # What was not tried was not shown.
     assert run.statuses >= {200, 400, 401, 404, 405, 409, 413, 422, 503}
@@ -710,6 +733,9 @@ async def test_no_credential_right_or_wrong_shows_anywhere_in_a_full_run(run: Ru
     assert any("exception" in event for event in events)
     assert sum("***" in str(text) for where, text in seen.items() if where.startswith("key ")) >= 10
     assert run.exchange.echoed
+    assert {span.kind for span in run.collector.spans()} >= {"SERVER", "CONSUMER", "CLIENT"}
+    assert any(span.attributes.get("bascule.outcome") == "refused" for span in run.collector.spans())
+    assert any(span.has_failed for span in run.collector.spans())
 
     hunt = Hunt({**KNOWN, **WRONG, **run.made})
     shown = {where: sorted(names) for where, text in seen.items() if (names := hunt.find(text))}

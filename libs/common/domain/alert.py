@@ -154,3 +154,5 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountName, ...]
     raw: str
     """The body with every credential replaced by `***`."""
+    trace_id: str | msgspec.UnsetType = msgspec.UNSET
+    """Of its trace, where the ingress was traced."""

@@ -52,6 +52,10 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """As sent; with the symbol what the mapping is checked again by."""
     names_market: bool = False
     """Whether an operator named the market itself: there is no symbol that could mean another one."""
+    traceparent: str | None = None
+    """The span that led to it, where the ingress was traced. Nothing of an execution depends on it."""
+    replay_of: str | None = None
+    """What `traceparent` was before its last replay."""
 
 
 def beyond_plain(asked: AlertContent | Instruction) -> list[str]:

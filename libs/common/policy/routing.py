@@ -141,7 +141,9 @@ class Router:
                 )
 
 
-def instruction_of(alert_id: AlertId, content: AlertContent, share: Share) -> Instruction:
+def instruction_of(
+    alert_id: AlertId, content: AlertContent, share: Share, traceparent: str | None = None
+) -> Instruction:
     """Return what an alert asks of one account; of one that declines, what it would have been."""
     market = share.market if isinstance(share, Destination) else Market(content.symbol)
     is_as_sent = isinstance(share, Destination) and market == content.symbol
@@ -168,6 +170,7 @@ def instruction_of(alert_id: AlertId, content: AlertContent, share: Share) -> In
         # A replay of what was declined is mapped again too.
         symbol=None if is_as_sent else content.symbol,
         exchange=content.exchange,
+        traceparent=traceparent,
     )
 
 

@@ -14,10 +14,13 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import ConfigError
 from libs.common.runtime.known_secrets import known_secrets
 from libs.common.runtime.load_settings import settings_from_environment
+from libs.common.runtime.open_tracing import open_tracing
 from libs.common.runtime.settings import Settings
 from libs.common.runtime.system_clock import SystemClock
 from libs.common.telemetry.logs import configure_logs, get_logger
 from libs.common.telemetry.registry import new_registry
+from libs.common.telemetry.spans import OFF, Tracer
+from libs.common.telemetry.tracing_settings import TracingSettings, exporter_secrets, tracing_settings
 from libs.common.wire.masking import Masker
 
 EXIT_OK: Final = 0
@@ -49,6 +52,7 @@ class Service(Process):
     """A process that goes by the configuration file."""
 
     settings: Settings
+    tracer: Tracer = OFF
 
 
 S = TypeVar("S")
@@ -63,19 +67,29 @@ def run_service(name: str, main: Main, environ: Mapping[str, str]) -> int:
     Args:
         name: Stands on every line of the log.
         main: The service.
-        environ: Names the file with the settings, and holds the secrets.
+        environ: Names the file with the settings, holds the secrets, and says whether spans are exported.
     """
 
-    async def run(process: Process, settings: Settings) -> None:
-        await main(
-            Service(process.name, process.masker, process.registry, process.clock, process.stopping, settings)
-        )
+    async def run(process: Process, loaded: tuple[Settings, TracingSettings | None]) -> None:
+        settings, tracing = loaded
+        async with open_tracing(process.name, tracing, environ, process.registry) as tracer:
+            await main(
+                Service(
+                    process.name,
+                    process.masker,
+                    process.registry,
+                    process.clock,
+                    process.stopping,
+                    settings,
+                    tracer,
+                )
+            )
 
     return run_process(
         name,
         run,
-        load=lambda: settings_from_environment(environ),
-        secrets_of=lambda settings: known_secrets(settings, environ),
+        load=lambda: (settings_from_environment(environ), tracing_settings(environ)),
+        secrets_of=lambda loaded: known_secrets(loaded[0], environ) | exporter_secrets(environ),
     )
 
 

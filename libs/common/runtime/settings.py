@@ -93,6 +93,8 @@ class IngressSettings(Section, frozen=True, kw_only=True):
     """Named sets of source addresses and networks, for `allow` of webhooks. `tradingview` is known unless set here."""
     deadline_ms: DurationMs = msgspec.field(default=DurationMs(2_000), name="deadline")
     """Time for an alert to become durable, else 503. TradingView hangs up after 3 s: stay below."""
+    link_traceparent: bool = False
+    """Whether the span of a post is linked to what its `traceparent` header names. It never becomes part of that trace."""
 
     def __post_init__(self) -> None:
         if self.deadline_ms > LONGEST_DEADLINE_MS:

@@ -50,6 +50,10 @@ class Replayed:
 
     alert_id: str
     account: str
+    traceparent: str = ""
+    """The span that its new trace begins with; empty where it is not traced."""
+    replay_of: str = ""
+    """The span that the old one began with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +146,8 @@ class DeadLetters:
         keys = [*self._keys.fixed, self._keys.lane(LaneName(letter.lane))]
         reply = await self._replay.run(self._client, keys, [self._now, letter_id, max_age_ms])
         match [word.decode("utf-8", "replace") for word in reply]:
-            case ["OK", alert_id, account]:
-                return Replayed(alert_id, account)
+            case ["OK", alert_id, account, traceparent, replay_of]:
+                return Replayed(alert_id, account, traceparent, replay_of)
             case ["GONE"]:
                 return Gone()
             case ["STATE", state]:

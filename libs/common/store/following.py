@@ -51,6 +51,8 @@ class FollowedOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Names the claim that it was got by."""
     now_ms: int
     """Redis' time when it was claimed."""
+    traceparent: str = ""
+    """The span that its instruction came with; empty where it was not traced."""
 
     @property
     def age_ms(self) -> int:
@@ -249,7 +251,7 @@ def _answer(answer: list[bytes]) -> FollowingAnswer | BridgeError:
 
 
 def _order(fields: list[bytes], claim: str, now_ms: int) -> FollowedOrder:
-    name, account, market, alert, state, plan, answer, *numbers = fields
+    name, account, market, alert, state, plan, answer, *numbers, traceparent = fields
     signed_at_ms, look_ups, since_ms, is_lost, cancelled_at_ms = (int(number) for number in numbers)
     return FollowedOrder(
         client_order_id=ClientOrderId(name.decode()),
@@ -264,6 +266,7 @@ def _order(fields: list[bytes], claim: str, now_ms: int) -> FollowedOrder:
         cancelled_at_ms=cancelled_at_ms,
         claim=claim,
         now_ms=now_ms,
+        traceparent=traceparent.decode(),
     )
 
 

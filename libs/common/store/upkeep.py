@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from libs.common.domain.ids import LaneName
+from libs.common.domain.ids import AccountName, AlertId, LaneName
 from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
@@ -36,6 +36,17 @@ class Reclamation:
     """Tokens that were not current any more."""
     failed: int
     """Lanes that were not reclaimed, since their records cannot be used."""
+    traced: tuple["ReclaimedHead", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReclaimedHead:
+    """A traced instruction that its lost holder was executing."""
+
+    alert_id: AlertId
+    account: AccountName
+    traceparent: str
+    lost_holders: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,8 @@ class Upkeep:
         reply = await self._run("reclaim", lease_ms, REAPER, at_most)
         if reply[0] == b"GRACE":
             return Grace(int(reply[1]))
-        return Reclamation(int(reply[1]), int(reply[2]), int(reply[3]))
+        traced = tuple(_reclaimed_head(fields) for fields in reply[4:])
+        return Reclamation(int(reply[1]), int(reply[2]), int(reply[3]), traced)
 
     async def audit(self, *, keep_dead_ms: int, scan: int = 1_000) -> AuditFindings:
         """Heal lanes whose token was lost, and expire what waits behind held heads.
@@ -138,3 +150,8 @@ class Upkeep:
 
     async def _run(self, script: str, *args: str | bytes | int) -> Any:
         return await self._scripts[script].run(self._client, self._keys.fixed, [self._now, *args])
+
+
+def _reclaimed_head(fields: list[bytes]) -> ReclaimedHead:
+    alert_id, account, traceparent, lost_holders = (field.decode() for field in fields)
+    return ReclaimedHead(AlertId(alert_id), AccountName(account), traceparent, int(lost_holders))

@@ -15,6 +15,11 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from libs.common.telemetry.spans import current_span
+
+TRACE_ID: Final = "trace_id"
+"""The field that names the trace of an alert; every line that is written while one is executed has it."""
+
 Logger = structlog.typing.FilteringBoundLogger
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -44,6 +49,7 @@ def configure_logs(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add("service", service),
+        _add_trace,
         structlog.processors.format_exc_info,
     ]
     if mask is not None:
@@ -92,6 +98,13 @@ def _add(key: str, value: str) -> Processor:
         return event
 
     return add
+
+
+def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    context = current_span().context
+    if context is not None:
+        event.setdefault(TRACE_ID, context.trace_id)
+    return event
 
 
 def _masking(mask: Callable[[str], str]) -> Processor:

@@ -4,6 +4,7 @@ import asyncio
 import decimal
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from typing import Any, Final, TypeVar
 
 from libs.common.domain.clock import Clock
@@ -143,7 +144,7 @@ class Link:
 
     def _start(self) -> None:
         if self._keeping is None:
-            self._keeping = asyncio.create_task(self._keep())
+            self._keeping = asyncio.create_task(self._keep(), context=Context())  # no alert's
 
     async def _keep(self) -> None:
         """Load markets and compare clocks, now and then; no order waits for it."""

@@ -6,18 +6,20 @@ from typing import Final, assert_never
 from libs.common.domain.clock import DAY_MS, Clock
 from libs.common.domain.errors import ConfigError
 from libs.common.domain.ids import AccountName
-from libs.common.runtime.account_settings import CcxtAccount, HttpAccount, LogAccount, PaperAccount
+from libs.common.runtime.account_settings import Account, CcxtAccount, HttpAccount, LogAccount, PaperAccount
 from libs.common.runtime.paper_exchange import paper_exchange
 from libs.common.runtime.secrets import read_secret
 from libs.common.runtime.settings import Settings
 from libs.common.store.paper_books import ORDERS_KEPT_MS, PaperBooks
 from libs.common.store.shards import Shards
+from libs.common.telemetry.spans import Tracer
 from services.worker.brokers.ccxt_broker import CcxtBroker
 from services.worker.brokers.ccxt_exchange import Credentials
 from services.worker.brokers.http import HttpBroker
 from services.worker.brokers.log import LogBroker
 from services.worker.brokers.paper import PaperBroker
 from services.worker.brokers.port import Broker
+from services.worker.brokers.traced import TracedBroker
 
 SHORTEST_KEY: Final = 8
 """Characters; whatever is shorter is a placeholder, and masking it would garble every log line."""
@@ -82,3 +84,30 @@ def _ccxt_broker(
         return CcxtBroker(account, credentials, clock, connections=connections)
     except ConfigError as error:
         raise ConfigError(f"accounts.{name}.{error}") from error
+
+
+def venue_of(account: Account) -> str:
+    """Return what an account trades at, in a word: its exchange, or else the kind of its broker."""
+    match account:
+        case PaperAccount():
+            return "paper"
+        case HttpAccount():
+            return "http"
+        case LogAccount():
+            return "log"
+        case CcxtAccount():
+            return account.exchange
+        case _:
+            assert_never(account)
+
+
+def traced(
+    brokers: dict[AccountName, Broker], settings: Settings, tracer: Tracer
+) -> dict[AccountName, Broker]:
+    """Return brokers whose calls for alerts are spans; the same ones where tracing is off."""
+    if not tracer.is_on:
+        return brokers
+    return {
+        name: TracedBroker(broker, name, venue_of(settings.accounts[name]), tracer)
+        for name, broker in brokers.items()
+    }

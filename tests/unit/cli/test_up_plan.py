@@ -90,3 +90,14 @@ def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "var").write_text("a file")
     with pytest.raises(ConfigError, match="var: cannot be used"):
         claim_directory(tmp_path / "var")
+
+
+def test_every_process_is_told_where_spans_go(plan):
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_TRACES_SAMPLER": "always_off"}
+    for program in service_programs(plan(told), "unix:///r"):
+        assert told.items() <= dict(program.environment).items()
+
+
+def test_a_wrong_word_about_tracing_is_refused_before_anything_starts(plan):
+    with pytest.raises(ConfigError, match="OTEL_TRACES_SAMPLER"):
+        plan({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", "OTEL_TRACES_SAMPLER": "some"})

@@ -248,6 +248,8 @@ return answer_each((#KEYS - 8) / 4, function(i)
     'market', market, 'granted', text(wait) .. '|' .. generation .. '|' .. is_probe .. '|' .. account_generation
       .. '|' .. is_account_probe)
   redis.call('PERSIST', order_key)
+  local traceparent = traceparent_of(fields.body)
+  if traceparent then redis.call('HSET', order_key, 'traceparent', traceparent) end
   -- A plan of which certainly nothing was executed may have been made anew.
   redis.call('HSET', order_key, 'plan', plan)
   local extra = {'attempts', attempt, 'running', token, 'plan', whole_plan ~= '' and whole_plan or plan}

@@ -16,7 +16,7 @@
 --
 -- Returns {now ms, ms until the next is due or -1, orders followed, orders whose records cannot be used,
 --          then per claimed order: {client order id, account, market, alert, state, plan, answer or '', signed at ms,
---          look-ups that found nothing, since ms, is known to be lost 1|0, cancelled at ms}}
+--          look-ups that found nothing, since ms, is known to be lost 1|0, cancelled at ms, traceparent or ''}}
 
 write_even_when_full()
 
@@ -35,7 +35,7 @@ local function put_off(order, by) redis.call('ZADD', FOLLOWING, text(NOW + by), 
 local function take(order)
   local key = PREFIX .. 'order:' .. order
   local known = redis.call('HMGET', key, 'account', 'market', 'alert', 'state', 'plan', 'answer', 'signed_at',
-    'absent', 'absent_since', 'is_lost', 'cancelled_at')
+    'absent', 'absent_since', 'is_lost', 'cancelled_at', 'traceparent')
   local state = known[4]
   if not RESTING[state] then
     -- It has ended by another way, or its record is gone.
@@ -53,7 +53,7 @@ local function take(order)
   local market = known[2] or redis.call('HGET', instruction_key(known[3], account), 'market')
   -- What is missing fails here, before anything is written.
   local found = {order, account, market .. '', known[3] .. '', state, known[5] .. '', known[6] or '', known[7] .. '',
-    known[8] or '0', known[9] or '0', known[10] or '0', known[11] or '0'}
+    known[8] or '0', known[9] or '0', known[10] or '0', known[11] or '0', known[12] or ''}
   put_off(order, lease)
   redis.call('HSET', key, 'follower', claim)
   rooms[account] = room - 1

@@ -220,6 +220,9 @@ local function is_readable(fields)
     and fields.body
 end
 
+-- The trace context in an encoded instruction, or nil. Within a text of the sender's the quotes would be escaped.
+local function traceparent_of(body) return string.match(body, '"traceparent":"([%x%-]+)"') end
+
 -- Keeps an instruction that ended badly for operators. `fields` are those of its lane's entry; what it lacks is ''.
 local function write_dead_letter(lane, fields, state, reason, detail, attempts)
   redis.call('XADD', DEAD, '*', 'alert', fields.alert or '', 'account', fields.account or '', 'lane', lane,

@@ -9,7 +9,8 @@
 -- ARGV[3]  the reaper's consumer name
 -- ARGV[4]  the most in one pass
 --
--- Returns  {'OK', lanes reclaimed, tokens dropped, lanes that cannot be} | {'GRACE', leases started afresh}
+-- Returns  {'OK', lanes reclaimed, tokens dropped, lanes that cannot be, then per instruction that was running and is
+--          traced: {alert, account, traceparent, lost holders}} | {'GRACE', leases started afresh}
 
 write_even_when_full()
 
@@ -35,6 +36,7 @@ if not past or NOW < past or NOW - past > lease / 2 then
 end
 
 local reclaimed, dropped, failed, cursor = 0, 0, 0, '0-0'
+local traced = {}
 
 local function reissue(token)
   local entry = redis.call('XRANGE', READY, token, token)[1]
@@ -51,8 +53,10 @@ local function reissue(token)
   end
   local key = instruction_key(fields.alert, fields.account)
   if redis.call('HGET', key, 'running') == token then
-    redis.call('HINCRBY', key, 'lost_holders', 1)
+    local lost = redis.call('HINCRBY', key, 'lost_holders', 1)
     record(key, 'RECLAIMED', fields.alert, fields.account, lane, 'lost_holder', token, {'running', ''})
+    local traceparent = traceparent_of(fields.body)
+    if traceparent then traced[#traced + 1] = {fields.alert, fields.account, traceparent, text(lost)} end
   end
   drop_token(token)
   issue_token(lane)
@@ -66,4 +70,4 @@ repeat
     if not pcall(reissue, token) then failed = failed + 1 end
   end
 until cursor == '0-0' or reclaimed + dropped >= most
-return {'OK', reclaimed, dropped, failed}
+return {'OK', reclaimed, dropped, failed, unpack(traced)}

@@ -8,7 +8,10 @@
 -- ARGV[2]   dead letter id
 -- ARGV[3]   max age ms, counted from now
 --
--- Returns  {'OK', alert, account} | {'GONE'} | {'STATE', state} | {'NO_RECORD'} | {'MALFORMED'}
+-- A traced instruction gets a new trace, of a name that follows from the letter's, so that a call sent again gives the
+-- same one; it remembers the old.
+--
+-- Returns  {'OK', alert, account, new traceparent or '', the one before or ''} | {'GONE'} | {'STATE', state} | {'NO_RECORD'} | {'MALFORMED'}
 
 write_even_when_full()
 
@@ -45,6 +48,15 @@ for i, order in ipairs(orders) do
   -- The venue refused it, so nothing of it exists there: another attempt may follow.
   if order_states[i] == 'REJECTED' then redis.call('HSET', order, 'state', 'NOT_EXECUTED') end
 end
+local body, before = fields.body, traceparent_of(fields.body)
+local traceparent
+if before then
+  local trace = string.sub(redis.sha1hex(before .. ARGV[2]), 1, 32)
+  traceparent = '00-' .. trace .. '-' .. string.sub(redis.sha1hex(trace), 1, 16) .. string.sub(before, -3)
+  body = string.gsub(body, ',"replay_of":"[%x%-]+"', '', 1)
+  body = string.gsub(body, '"traceparent":"[%x%-]+"',
+    '"traceparent":"' .. traceparent .. '","replay_of":"' .. before .. '"', 1)
+end
 local deadline = text(NOW + tonumber(ARGV[3]))
 redis.call('HINCRBY', alert_key, 'open', 1)
 redis.call('HDEL', alert_key, 'state', 'ended')
@@ -57,6 +69,6 @@ record(key, 'QUEUED', fields.alert, fields.account, lane, 'replayed', ARGV[2],
     'lane', lane})
 if redis.call('HEXISTS', LANES, lane) == 0 and not redis.call('ZSCORE', PARKED, lane) then issue_token(lane) end
 redis.call('XADD', KEYS[9], '*', 'version', fields.version, 'alert', fields.alert, 'account', fields.account,
-  'deadline', deadline, 'body', fields.body)
+  'deadline', deadline, 'body', body)
 redis.call('XDEL', DEAD, ARGV[2])
-return {'OK', fields.alert, fields.account}
+return {'OK', fields.alert, fields.account, traceparent or '', before or ''}

@@ -79,8 +79,8 @@ def test_resting_orders_of_every_account_are_followed_and_accounts_elsewhere_com
     broker = ScriptedBroker(ManualClock())
     brokers = {DESK: broker, AccountName("dry"): broker}
     assert followed_accounts(settings, brokers) == {
-        DESK: FollowedAccount(broker, 14_400_000, counts_fills=True),
-        AccountName("dry"): FollowedAccount(broker, None, counts_fills=False),
+        DESK: FollowedAccount(broker, 14_400_000, counts_fills=True, venue="http"),
+        AccountName("dry"): FollowedAccount(broker, None, counts_fills=False, venue="log"),
     }
     assert reconciled_accounts(settings, brokers) == {
         DESK: ReconciledAccount(broker, 300_000, halts_on_drift=True)

@@ -8,7 +8,9 @@ import pytest
 import structlog
 
 from libs.common.telemetry.logs import configure_logs, get_logger
+from libs.common.telemetry.spans import Span, within
 from libs.common.wire.masking import Masker
+from libs.common.wire.trace_context import TraceContext
 
 SECRET = "demo-secret-01"
 
@@ -67,3 +69,13 @@ def test_libraries_are_quiet_below_warnings(stream: io.StringIO) -> None:
 def test_what_json_cannot_hold_is_written_as_text(stream: io.StringIO) -> None:
     get_logger().info("thing_seen", thing=io.StringIO, numbers={1, 2}, big=2**70, half="\ud800")
     assert len(lines(stream)) == 1
+
+
+def test_a_line_written_within_a_span_names_its_trace_kept_or_not(stream: io.StringIO) -> None:
+    span = Span(TraceContext("a" * 32, "b" * 16, is_sampled=False))
+    with within(span):
+        get_logger().info("order_unknown")
+    get_logger().info("service_stopped")
+    first, second = lines(stream)
+    assert first["trace_id"] == "a" * 32
+    assert "trace_id" not in second

@@ -251,3 +251,13 @@ async def test_a_malformed_entry_that_became_the_head_is_buried_on_the_way(rig: 
     following = await rig.settle(hold)
     assert not isinstance(following, Head)
     assert rig.is_at_rest()
+
+
+async def test_an_order_remembers_the_trace_of_its_instruction(rig: Rig):
+    trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-00"
+    traced = await rig.hold("BTC", body=b'{"market":"BTC","traceparent":"%b"}' % trace.encode())
+    other = await rig.hold("ETH", body=b'{"strategy":"\\"traceparent\\":\\"00-aa\\""}')
+    for hold in (traced, other):
+        await rig.go(hold)
+    assert rig.order(traced.order_id)["traceparent"] == trace
+    assert "traceparent" not in rig.order(other.order_id)

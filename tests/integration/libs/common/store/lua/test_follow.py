@@ -189,3 +189,10 @@ async def test_what_rests_of_an_account_can_be_read_and_hastened(rig: Rig):
     await followed(rig).hasten([ClientOrderId(order), ClientOrderId("unknown")])
     assert [one.client_order_id for one in (await followed(rig).claim(ROOMY, at_most=9)).orders] == [order]
     assert rig.redis.zscore(rig.keys.following, "unknown") is None
+
+
+async def test_a_claimed_order_tells_the_trace_that_it_belongs_to(rig: Rig):
+    order = await rest(rig)
+    rig.redis.hset(rig.keys.order(order), "traceparent", "00-a-b-01")
+    [claimed] = (await followed(rig).claim(ROOMY, at_most=1)).orders
+    assert claimed.traceparent == "00-a-b-01"

@@ -1,11 +1,11 @@
 import pytest
 
-from libs.common.domain.ids import LaneName
+from libs.common.domain.ids import AccountName, LaneName
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Stale
 from libs.common.store.orders import Go
-from libs.common.store.upkeep import Grace, Reclamation
+from libs.common.store.upkeep import Grace, ReclaimedHead, Reclamation
 from tests.integration.libs.common.store.lua.rig import LEASE_MS, Rig
 
 
@@ -287,3 +287,17 @@ async def test_a_begun_order_of_a_reclaimed_lane_is_looked_up_not_sent(rig: Rig)
     assert (order.state, order.expires_at_ms) == ("SENDING", go.expires_at_ms)
     assert not isinstance(await rig.begin(again, nonce="second"), Go)
     assert (await rig.park(again, reason=Reason.RESOLVING)) is not None
+
+
+async def test_a_traced_head_of_a_lost_holder_is_told_with_its_trace(rig: Rig):
+    trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    hold = await rig.hold("BTC", body=b'{"traceparent":"%b"}' % trace.encode())
+    other = await rig.hold("ETH")
+    for one in (hold, other):
+        await rig.go(one)
+        rig.lapse(one.held.token)
+    assert await reclaim(rig) == Reclamation(
+        2, 0, 0, (ReclaimedHead(hold.head.alert_id, AccountName("desk"), trace, 1),)
+    )
+    assert rig.order(hold.order_id)["traceparent"] == trace
+    assert "traceparent" not in rig.order(other.order_id)

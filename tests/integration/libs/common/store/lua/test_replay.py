@@ -5,6 +5,7 @@ from libs.common.domain.ids import DeadLetterId
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Closed
+from libs.common.wire.trace_context import replayed_context, stored_context
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
 DEAD, REJECTED, EXPIRED = InstructionState.DEAD, InstructionState.REJECTED, InstructionState.EXPIRED
@@ -34,7 +35,7 @@ async def replay(rig: Rig, letter: str, lane: str = "desk:BTC", max_age_ms: int 
 async def test_a_replayed_letter_is_queued_again_with_a_new_deadline(rig: Rig, state: InstructionState):
     hold, letter = await buried(rig, state)
     rig.now_ms += 100_000
-    assert await replay(rig, letter) == [b"OK", hold.head.alert_id.encode(), b"desk"]
+    assert await replay(rig, letter) == [b"OK", hold.head.alert_id.encode(), b"desk", b"", b""]
     assert rig.letters() == []
     record = rig.instruction(hold.head.alert_id)
     assert (record["state"], record["reason"], record["deadline"]) == (
@@ -192,3 +193,27 @@ async def test_a_key_of_a_wrong_type_fails_it_and_the_letter_stays(rig: Rig, wha
     )
     with rig.nothing_written(), pytest.raises(StoreCorrupt):
         await replay(rig, letter)
+
+
+async def test_a_traced_letter_gets_a_new_trace_and_remembers_the_one_before(rig: Rig):
+    first = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    named_like_it = rb'"strategy":"\"traceparent\":\"00-0\""'
+    body = b'{"market":"BTC",%b,"traceparent":"%b","symbol":"X"}' % (named_like_it, first.encode())
+    _, letter = await buried(rig, body=body)
+    seen = [first]
+    for _ in range(3):
+        answer = [word.decode() for word in await replay(rig, letter)]
+        assert answer[4] == seen[-1]
+        again = await rig.take()
+        context, before = stored_context(again.head.body), replayed_context(again.head.body)
+        assert context is not None
+        assert before is not None
+        assert (context.traceparent, before.traceparent) == (answer[3], seen[-1])
+        assert again.head.body.count(b"replay_of") == 1
+        assert again.head.body.startswith(b'{"market":"BTC",%b,' % named_like_it)
+        assert again.head.body.endswith(b',"symbol":"X"}')
+        assert context.is_sampled
+        assert context.trace_id not in {one[3:35] for one in seen}
+        seen.append(answer[3])
+        await rig.settle(again, DEAD, reason=Reason.POISON, order=None)
+        letter = last_letter(rig)
