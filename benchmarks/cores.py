@@ -57,6 +57,16 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def wait_until_idle(pid: int, longest_s: float) -> None:
+    """Return once a process has used next to nothing for a fifth of a second, or the time is up."""
+    ends_s = time.monotonic() + longest_s
+    while time.monotonic() < ends_s:
+        before_s = cpu_s(pid)
+        time.sleep(0.2)
+        if cpu_s(pid) - before_s <= 0.02:
+            return
+
+
 def busy_s() -> float:
     """Return the processor time that all processes of the machine together, and the kernel, have used so far."""
     user, nice, system, _idle, _waiting, *interrupts_and_stolen = (
@@ -65,11 +75,16 @@ def busy_s() -> float:
     return (user + nice + system + sum(interrupts_and_stolen)) / TICKS_PER_S
 
 
-def wait_until_quiet(patience_s: float) -> None:
-    """Return once the rest of the machine has been quiet for half a second, or the patience is at an end."""
-    ends_s = time.monotonic() + patience_s
-    while time.monotonic() < ends_s:
+def wait_until_quiet(patience_s: float) -> float:
+    """Return once the rest of the machine has been quiet for half a second, or the patience is at an end.
+
+    Returns:
+        How long was waited, seconds.
+    """
+    started_s = time.monotonic()
+    while time.monotonic() < started_s + patience_s:
         before_s = busy_s()
         time.sleep(0.5)
         if busy_s() - before_s < QUIET_SHARE * 0.5:
-            return
+            break
+    return time.monotonic() - started_s
