@@ -2,13 +2,12 @@
 
 import argparse
 import os
-import signal
-import sys
 import time
 
 from benchmarks import figures
 from benchmarks.effort import Effort, Patience
 from benchmarks.registry import BENCHMARKS, GROUPS, chosen
+from benchmarks.signals import end_on_signals
 
 
 def main() -> None:
@@ -32,19 +31,15 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.names) - {*BENCHMARKS, *GROUPS}:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
-    # As Ctrl-C does: what was started is ended and removed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    end_on_signals()
     patience, started_s = Patience(given.patience), time.monotonic()
-    try:
-        for name in chosen(given.names):
-            benchmark = BENCHMARKS[name]
-            effort = Effort(given.runs or benchmark.runs, given.seconds or benchmark.seconds, patience)
-            print(f"{name}: {effort.runs} runs; load of the machine {os.getloadavg()[0]:.2f}", flush=True)
-            measured = benchmark.measure(effort)
-            path = figures.write(name, measured.figures, measured.runs, **measured.circumstances)
-            print(f"\n{figures.table(measured.figures)}\n\nevery run: {path}\n", flush=True)
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
+    for name in chosen(given.names):
+        benchmark = BENCHMARKS[name]
+        effort = Effort(given.runs or benchmark.runs, given.seconds or benchmark.seconds, patience)
+        print(f"{name}: {effort.runs} runs; load of the machine {os.getloadavg()[0]:.2f}", flush=True)
+        measured = benchmark.measure(effort)
+        path = figures.write(name, measured.figures, measured.runs, **measured.circumstances)
+        print(f"\n{figures.table(measured.figures)}\n\nevery run: {path}\n", flush=True)
     print(f"in all {time.monotonic() - started_s:.0f} s")
 
 

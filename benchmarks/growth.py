@@ -64,22 +64,27 @@ def measure(effort: Effort) -> Measured:
                     _keep(found, f"{queued:,} queued", asdict(run))
             for workers in WORKERS:
                 run = worker.run_backlog(redis, directory, WORKER_LANES, COUNT, workers=workers)
-                _keep(found, f"{workers} workers, log", asdict(run))
+                _keep(found, f"{_workers(workers)}, log", asdict(run))
+            for workers in WORKERS:
                 slow = {"broker": "http", "url": venue.url, "secret": "DESK_SECRET", "limits": NO_LIMITS}
                 run = worker.run_backlog(
                     redis, directory, WORKER_LANES, SLOW_COUNT, workers=workers, broker=slow
                 )
-                _keep(found, f"{workers} workers, slow venue", asdict(run))
+                _keep(found, f"{_workers(workers)}, venue of {SLOW_MS} ms", asdict(run))
             for webhooks in WEBHOOKS:
                 _keep(
                     found,
-                    f"{webhooks:,} webhooks",
+                    f"{webhooks:,} webhook{'s' if webhooks > 1 else ''}",
                     _webhooks(webhooks, turn, redis, cores, directory, effort),
                 )
     return Measured(_figures(found), found, {"count": COUNT, "worked_off": WORKED_OFF, "slow_ms": SLOW_MS})
 
 
 NO_LIMITS = {"symbol": {"rate": "off", "burst": 1}, "account": {"rate": "off", "burst": 1}}
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'s' if count > 1 else ''}"
 
 
 def _webhooks(
@@ -103,7 +108,7 @@ def _keep(found: dict[str, list[dict[str, Any]]], size: str, run: dict[str, Any]
 def _figures(found: dict[str, list[dict[str, Any]]]) -> list[Figure]:
     figures = []
     for size, runs in found.items():
-        is_door = "webhooks" in size
+        is_door = "webhook" in size
         unit = "alerts/s" if is_door else "instructions/s"
         figures.append(Figure(size, _spread(runs, "per_s"), unit))
         who = "ingress" if is_door else "workers"
@@ -112,7 +117,7 @@ def _figures(found: dict[str, list[dict[str, Any]]]) -> list[Figure]:
             figures.append(Figure("  ingress, resident", _spread(runs, "memory_mb"), "MB"))
             continue
         figures.append(Figure("  processor time, Redis", _spread(runs, "redis_us"), "us each", digits=1))
-        if "workers" in size:
+        if "worker" in size:
             continue
         figures.append(Figure("  Redis' memory, queued", _spread(runs, "queued_bytes"), "bytes each"))
         if runs[0]["ended_bytes"] is not None:

@@ -26,6 +26,8 @@ class Arrival:
     """Since the epoch."""
     alert_id: str
     symbol: str
+    answered_us: int
+    """When its answer left; 0 while it has not."""
 
 
 class BenchVenue(ModuleServer):
@@ -63,7 +65,7 @@ class _Order(msgspec.Struct):
 class _Desk:
     def __init__(self) -> None:
         self._delay_s = 0.0
-        self._arrivals: list[tuple[int, str, str]] = []
+        self._arrivals: list[list[Any]] = []
         self._answers: dict[str, bytes] = {}
         self._decode = msgspec.json.Decoder(_Order).decode
 
@@ -90,20 +92,26 @@ class _Desk:
         if time.time_ns() // 1_000_000 >= order.expires_at_ms:
             request.answer(422, b'{"code":"expired"}')
             return
-        self._arrivals.append((request.arrived_ns // 1_000, order.alert_id, order.symbol))
+        entry = [request.arrived_ns // 1_000, order.alert_id, order.symbol, 0]
+        self._arrivals.append(entry)
         answer = self._answers[order.client_order_id] = (
             b'{"order_id":"v-%d","status":"filled","filled_quantity":"%s","average_price":"100"}'
             % (len(self._arrivals), order.quantity.encode())
         )
         if self._delay_s:
-            asyncio.get_running_loop().call_later(self._delay_s, request.answer, 201, answer)
+            asyncio.get_running_loop().call_later(self._delay_s, _answer, request, answer, entry)
         else:
-            request.answer(201, answer)
+            _answer(request, answer, entry)
 
     def _control(self, wanted: dict[str, Any]) -> None:
         self._delay_s = wanted.get("delay_ms", self._delay_s * 1_000) / 1_000
         if wanted.get("forget"):
             self._arrivals.clear()
+
+
+def _answer(request: Request, answer: bytes, entry: list[Any]) -> None:
+    request.answer(201, answer)
+    entry[3] = time.time_ns() // 1_000
 
 
 def main() -> None:
