@@ -47,7 +47,7 @@ bench: .venv/.stamp-dev .venv/.stamp-bench ## run the main benchmarks and draw t
 
 bench-full: .venv/.stamp-dev .venv/.stamp-bench ## the same with growth, and beside other receivers and queues
 	@.venv/bin/python -m benchmarks full $(ARGS)
-	@$(MAKE) --no-print-directory bench-peers
+	@$(MAKE) --no-print-directory bench-peers ARGS=
 	@.venv/bench/bin/python -m benchmarks.plots
 
 chaos: .venv/.stamp-dev ## break everything under load for 5 minutes and check every promise (SEED=n repeats a run)

@@ -15,6 +15,8 @@ from benchmarks.cores import (
     Cores,
     busy_s,
     cpu_s,
+    family,
+    family_cpu_s,
     resident_mb,
     running_on,
     share_out,
@@ -46,9 +48,9 @@ NAMES = {
     "traced100": "ingress, all traced",
 }
 
-TAIL_S = 6.0
-"""How long a process may go on working after its last answer: spans leave in batches, every 5 s at the latest. That
-work belongs to the posts that caused it, and must not fall into the next one's turn."""
+IDLE_S, TAIL_S = 1.3, 8.0
+"""Spans leave in batches, once a second at the latest: a server has ended its turn when it has been idle for longer than
+that. The work belongs to the posts that caused it, and must not fall into the next one's turn. At most `TAIL_S`."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Run:
     per_s: float
     cpu_us: float
     """Processor time of the server per request, microseconds: what other processes on the machine disturb least. With
-    what it still did after the last answer."""
+    that of processes it started, as an exporter of spans, and with what was still done after the last answer."""
     server_share: float
     """Of its core, until the last answer."""
     redis_share: float
@@ -80,10 +82,11 @@ def measure(effort: Effort) -> Measured:
             stack.enter_context(bare_server(BARE, "benchmarks.bare", cores)),
             stack.enter_context(bare_server(ASGI, "benchmarks.bare_asgi", cores)),
         ]
-        for name in (DEFAULT, *SAMPLED):
-            environment = _tracing(sink, name, SAMPLED[name]) if name in SAMPLED else {}
-            server = ingress_server(name, cores, redis, directory, environment)
-            targets.append(stack.enter_context(server)[0])
+        ingresses = {
+            name: stack.enter_context(ingress_server(name, cores, redis, directory, _environment(sink, name)))
+            for name in (DEFAULT, *SAMPLED)
+        }
+        targets += [target for target, _ in ingresses.values()]
         found: dict[str, list[Run]] = {target.name: [] for target in targets}
         raw: list[Limit] = []
         for turn in range(effort.runs + 1):
@@ -101,27 +104,31 @@ def measure(effort: Effort) -> Measured:
             if turn:
                 raw.append(raw_in(redis, cores.server, batch=CONNECTIONS, seconds=effort.seconds))
                 print(f"  {turn}/{effort.runs} {RAW:9} {raw[-1].per_s:9,.0f}/s", flush=True)
-        memory_mb = {target.name: resident_mb(target.pid) for target in targets}
+        memory_mb = {target.name: sum(resident_mb(pid) for pid in family(target.pid)) for target in targets}
         exported = sink.bytes_by_sender()
+        dropped = {name: ingresses[name][1].metric("bascule_spans_dropped_total") for name in SAMPLED}
         version = ".".join(map(str, redis.version))
     circumstances = {
         "redis": version,
         "client": client_name(),
         "connections": CONNECTIONS,
         "exported_bytes": exported,
+        "dropped_spans": dropped,
         "names": NAMES,
     }
     runs: dict[str, Any] = {name: [asdict(run) for run in some] for name, some in found.items()}
     runs[RAW] = [{**asdict(limit), "per_s": limit.per_s} for limit in raw]
-    return Measured(_figures(found, raw, memory_mb, exported), runs, circumstances)
+    return Measured(_figures(found, raw, memory_mb, exported, dropped), runs, circumstances)
 
 
-def _tracing(sink: Sink, name: str, share: str) -> dict[str, str]:
+def _environment(sink: Sink, name: str) -> dict[str, str]:
+    if name not in SAMPLED:
+        return {}
     return {
         "OTEL_EXPORTER_OTLP_ENDPOINT": sink.address_for(name),
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-        "OTEL_TRACES_SAMPLER_ARG": share,
+        "OTEL_TRACES_SAMPLER_ARG": SAMPLED[name],
     }
 
 
@@ -130,7 +137,7 @@ def run_turn(target: Target, run: str, redis: RedisServer, cores: Cores, seconds
     pid = target.pid
     client: Any = redis.client(socket_timeout=60.0)
     empty(redis)
-    before_s, redis_before_s, busy_before_s = cpu_s(pid), cpu_s(redis.pid), busy_s()
+    before_s, redis_before_s, busy_before_s = family_cpu_s(pid), cpu_s(redis.pid), busy_s()
     with running_on(cores.others):
         load = post(
             target.port,
@@ -140,7 +147,7 @@ def run_turn(target: Target, run: str, redis: RedisServer, cores: Cores, seconds
             path=target.path,
             secret=target.secret,
         )
-    used_s, redis_used_s = cpu_s(pid) - before_s, cpu_s(redis.pid) - redis_before_s
+    used_s, redis_used_s = family_cpu_s(pid) - before_s, cpu_s(redis.pid) - redis_before_s
     strangers_s = busy_s() - busy_before_s - used_s - redis_used_s - load.client_share * load.seconds
     if load.failures:
         raise RuntimeError(
@@ -150,12 +157,12 @@ def run_turn(target: Target, run: str, redis: RedisServer, cores: Cores, seconds
     kept = client.xlen("bascule:{s0}:journal")
     if target.is_durable and kept < load.requests:
         raise RuntimeError(f"{load.requests} alerts were answered, {kept} are in the journal")
-    wait_until_idle(pid, TAIL_S)
+    wait_until_idle(pid, idle_s=IDLE_S if target.is_traced else 0.1, longest_s=TAIL_S)
     return Run(
         server=target.name,
         load=load,
         per_s=load.per_s,
-        cpu_us=(cpu_s(pid) - before_s) / load.requests * 1e6,
+        cpu_us=(family_cpu_s(pid) - before_s) / load.requests * 1e6,
         server_share=used_s / load.seconds,
         redis_share=redis_used_s / load.seconds,
         strangers_share=strangers_s / load.seconds,
@@ -163,7 +170,11 @@ def run_turn(target: Target, run: str, redis: RedisServer, cores: Cores, seconds
 
 
 def _figures(
-    found: dict[str, list[Run]], raw: list[Limit], memory_mb: dict[str, float], exported: dict[str, int]
+    found: dict[str, list[Run]],
+    raw: list[Limit],
+    memory_mb: dict[str, float],
+    exported: dict[str, int],
+    dropped: dict[str, float],
 ) -> list[Figure]:
     bare, ingress = found[BARE], found[DEFAULT]
     figures = [
@@ -196,11 +207,13 @@ def _figures(
         ),
     ]
     for name in SAMPLED:
-        alerts = sum(run.load.requests for run in found[name])
-        # 0: nothing was exported, and the ratios above say nothing about tracing.
-        figures.append(
-            Figure(f"{NAMES[name]}, exported", Spread.of([exported.get(name, 0) / alerts]), "bytes/alert")
-        )
+        what, alerts = NAMES[name], sum(run.load.requests for run in found[name])
+        figures += [
+            Figure(f"{what}, with its exporter, resident", Spread.of([memory_mb[name]]), "MB"),
+            # 0: nothing was exported, and the ratios above say nothing about tracing.
+            Figure(f"{what}, exported", Spread.of([exported.get(name, 0) / alerts]), "bytes/alert"),
+            Figure(f"{what}, dropped", Spread.of([dropped[name] / alerts]), "spans/alert", digits=3),
+        ]
     return figures
 
 

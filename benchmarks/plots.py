@@ -14,6 +14,7 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import MaxNLocator
 
 from benchmarks import figures
 
@@ -103,8 +104,11 @@ def latency(documents: Documents) -> Drawing:
         title="Alert received to order at the venue",
     )
     axes.set_xticks(list(shown), list(shown.values()))
+    highest = axes.get_ylim()[1]
+    axes.set_yticks([value for value in (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000) if value < highest])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(_plain)
+    axes.set_ylim(bottom=1)
     axes.legend(frameon=False)
     return drawing
 
@@ -165,7 +169,7 @@ def _peers(documents: Documents, unit: str, *, known: Sequence[str]) -> list[fig
 def _bars(title: str, bars: Sequence[tuple[figures.Figure, str]]) -> Drawing:
     drawing, axes = plt.subplots(figsize=(7, 0.8 + 0.32 * len(bars)), layout="constrained")
     _draw_bars(axes, bars)
-    axes.set(title=title)
+    drawing.suptitle(title)
     return drawing
 
 
@@ -184,6 +188,7 @@ def _draw_bars(axes: Any, bars: Sequence[tuple[figures.Figure, str]]) -> None:
         height=0.65,
     )
     axes.invert_yaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(_plain)
     widest = max(figure.value.high for figure, _ in bars)

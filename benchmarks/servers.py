@@ -34,6 +34,7 @@ class Target:
     secret: str = SECRET
     is_durable: bool = True
     """Whether each answer stands for an alert on disk."""
+    is_traced: bool = False
 
 
 @contextmanager
@@ -74,7 +75,8 @@ def ingress_server(
         with running_on(frozenset({cores.server})):
             service.start()
         service.wait_ready()
-        yield Target(name, service.pid, config["ingress"]["port"]), service
+        is_traced = "OTEL_EXPORTER_OTLP_ENDPOINT" in environment
+        yield Target(name, service.pid, config["ingress"]["port"], is_traced=is_traced), service
     finally:
         service.kill()
 
