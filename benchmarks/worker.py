@@ -187,11 +187,12 @@ def run_backlog(
             0.02,
             f"{count} instructions end",
         )
+        [(until, _)] = client.xrevrange(JOURNAL, count=1)
         used_s, redis_used_s = _used_s(started) - used_s, cpu_s(redis.pid) - redis_used_s
         strangers_s = busy_s() - busy_before_s - used_s - redis_used_s
         memory_mb = max(resident_mb(worker.pid) for worker in started)
     held_ended = used_bytes(redis)
-    ended_ms = _ended_ms(client, since)
+    ended_ms = _ended_ms(client, since, until)
     if is_all and len(ended_ms) != count:
         raise RuntimeError(f"{count} instructions were admitted, {len(ended_ms)} were executed")
     elapsed_s = (ended_ms[-1] - ended_ms[0]) / 1_000
@@ -222,9 +223,9 @@ def _used_s(workers: Sequence[Service]) -> float:
     return sum(cpu_s(worker.pid) for worker in workers)
 
 
-def _ended_ms(client: Any, since: str) -> list[int]:
+def _ended_ms(client: Any, since: str, until: str) -> list[int]:
     ended: list[int] = []
-    while page := client.xrange(JOURNAL, f"({since}", count=10_000):
+    while page := client.xrange(JOURNAL, f"({since}", until, count=10_000):
         ended += [int(entry.partition("-")[0]) for entry, fields in page if fields["event"] == "EXECUTED"]
         since = page[-1][0]
     return ended
