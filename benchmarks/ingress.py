@@ -179,8 +179,8 @@ def _figures(
     bare, ingress = found[BARE], found[DEFAULT]
     figures = [
         *_ratios("ingress / bare Starlette", ingress, bare, RATIO),
-        *_ratios("ingress, 10 % traced / bare Starlette", found["traced10"], bare, None),
-        *_ratios("ingress, all traced / bare Starlette", found["traced100"], bare, TRACED_RATIO),
+        *_traced_ratios("traced10", found, exported, None),
+        *_traced_ratios("traced100", found, exported, TRACED_RATIO),
         *_ratios("ingress / bare ASGI", ingress, found[ASGI], None),
         Figure(
             "ingress / raw XADD",
@@ -210,11 +210,20 @@ def _figures(
         what, alerts = NAMES[name], sum(run.load.requests for run in found[name])
         figures += [
             Figure(f"{what}, with its exporter, resident", Spread.of([memory_mb[name]]), "MB"),
-            # 0: nothing was exported, and the ratios above say nothing about tracing.
             Figure(f"{what}, exported", Spread.of([exported.get(name, 0) / alerts]), "bytes/alert"),
             Figure(f"{what}, dropped", Spread.of([dropped[name] / alerts]), "spans/alert", digits=3),
         ]
     return figures
+
+
+def _traced_ratios(
+    name: str, found: dict[str, list[Run]], exported: dict[str, int], target: float | None
+) -> list[Figure]:
+    what = f"{NAMES[name]} / bare Starlette"
+    if exported.get(name):
+        return _ratios(what, found[name], found[BARE], target)
+    # Then it was not traced, and a target would be reached for nothing.
+    return _ratios(f"{what} (nothing was exported)", found[name], found[BARE], None)
 
 
 def _ratios(what: str, own: list[Run], other: list[Run], target: float | None) -> list[Figure]:
