@@ -13,10 +13,10 @@ EXTRAS ?=
 
 # A .venv whose interpreter is gone (a Python update) counts as not made.
 ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
-$(shell rm -f .venv/.stamp-venv .venv/.stamp-run .venv/.stamp-ccxt .venv/.stamp-otlp-grpc .venv/.stamp-dev .venv/.stamp-openapi .venv/.stamp-audit)
+$(shell rm -f .venv/.stamp-*)
 endif
 
-.PHONY: help up test check check-openapi format lock bench chaos soak clean
+.PHONY: help up test check check-openapi format lock bench bench-full chaos soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -41,8 +41,14 @@ format: .venv/.stamp-dev ## put the code into the one format
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-bench: .venv/.stamp-dev ## run the benchmarks (ARGS are passed on)
-	@.venv/bin/python -m benchmarks $(ARGS)
+bench: .venv/.stamp-dev .venv/.stamp-bench ## run the main benchmarks and draw them (ARGS: names and options)
+	@.venv/bin/python -m benchmarks $(or $(ARGS),main)
+	@.venv/bench/bin/python -m benchmarks.plots
+
+bench-full: .venv/.stamp-dev .venv/.stamp-bench ## the same with growth, and beside other receivers and queues
+	@.venv/bin/python -m benchmarks full $(ARGS)
+	@$(MAKE) --no-print-directory bench-peers ARGS=
+	@.venv/bench/bin/python -m benchmarks.plots
 
 chaos: .venv/.stamp-dev ## break everything under load for 5 minutes and check every promise (SEED=n repeats a run)
 	@.venv/bin/python -m tests.chaos --seconds 300 $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -79,7 +85,7 @@ clean: ## remove what was built; the data in var/ stays
 	@touch $@
 
 # Tools with many packages of their own, each in an environment of its own.
-.venv/.stamp-openapi .venv/.stamp-audit: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
+.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-bench: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
 	@echo 'installing the tools of $* into .venv/$*'
 	@.venv/bin/python -m venv .venv/$*
 	@.venv/$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \

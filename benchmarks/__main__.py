@@ -1,46 +1,46 @@
-"""Runs the benchmarks: `python -m benchmarks [ingress|worker|all]`."""
+"""Runs benchmarks: `python -m benchmarks [name ...|main|full]`."""
 
 import argparse
 import os
-import signal
-import sys
+import time
 
-from benchmarks import figures, ingress, worker
-
-BENCHMARKS = ("ingress", "worker")
+from benchmarks import figures
+from benchmarks.effort import Effort, Patience
+from benchmarks.registry import BENCHMARKS, GROUPS, chosen
+from benchmarks.signals import end_on_signals
 
 
 def main() -> None:
     """Measure, print a table and keep a file for each benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("which", nargs="?", default="all", choices=[*BENCHMARKS, "all"])
-    parser.add_argument("--runs", type=int, default=5, help="of each kind, turn by turn (default: 5)")
-    parser.add_argument("--seconds", type=int, default=5, help="of each run, about (default: 5)")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=["main"],
+        metavar="name",
+        help=f"{', '.join([*BENCHMARKS, *GROUPS])} (default: main)",
+    )
+    parser.add_argument("--runs", type=int, help="of each kind, turn by turn (default: each benchmark's own)")
+    parser.add_argument("--seconds", type=int, help="of each run, about (default: each benchmark's own)")
     parser.add_argument(
         "--patience",
         type=int,
-        default=10,
-        help="seconds a turn waits for a quiet machine, at most (default: 10)",
+        default=60,
+        help="seconds that all turns together wait for a quiet machine, at most (default: 60)",
     )
-    parser.add_argument(
-        "--hooks",
-        type=int,
-        default=0,
-        help="ingress: post to one of so many run-time webhooks too, turn by turn (default: 0, none)",
-    )
-    chosen = parser.parse_args()
-    # As Ctrl-C does: what was started is ended and removed on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    for name in BENCHMARKS if chosen.which == "all" else [chosen.which]:
-        print(
-            f"{name}: {chosen.runs} runs of {chosen.seconds} s; load of the machine {os.getloadavg()[0]:.2f}"
-        )
-        if name == "ingress":
-            found, details = ingress.measure(chosen.runs, chosen.seconds, chosen.patience, chosen.hooks)
-        else:
-            found, details = worker.measure(chosen.runs, chosen.seconds, chosen.patience)
-        path = figures.write(name, found, **details)
-        print(f"\n{figures.table(found)}\n\nevery run: {path}\n")
+    given = parser.parse_args()
+    if unknown := set(given.names) - {*BENCHMARKS, *GROUPS}:
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
+    end_on_signals()
+    patience, started_s = Patience(given.patience), time.monotonic()
+    for name in chosen(given.names):
+        benchmark = BENCHMARKS[name]
+        effort = Effort(given.runs or benchmark.runs, given.seconds or benchmark.seconds, patience)
+        print(f"{name}: {effort.runs} runs; load of the machine {os.getloadavg()[0]:.2f}", flush=True)
+        measured = benchmark.measure(effort)
+        path = figures.write(name, measured.figures, measured.runs, **measured.circumstances)
+        print(f"\n{figures.table(measured.figures)}\n\nevery run: {path}\n", flush=True)
+    print(f"in all {time.monotonic() - started_s:.0f} s")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,31 +40,43 @@ class Figure:
     target: float | None = None
     """The least it should be."""
     digits: int = 0
+    most: float | None = None
+    """The most it should be."""
+    is_detail: bool = False
+    """Told on the terminal and in the file, left out of the documentation."""
 
     @property
     def verdict(self) -> str:
         """Say whether the median reaches the target."""
-        if self.target is None:
+        if self.target is None and self.most is None:
             return ""
-        return "reached" if self.value.median >= self.target else "MISSED"
+        reaches = self.target is None or self.value.median >= self.target
+        keeps = self.most is None or self.value.median <= self.most
+        return "reached" if reaches and keeps else "MISSED"
+
+    @property
+    def wanted(self) -> str:
+        """Return the target in words: `>= 8,000`, `<= 3.0` or `30 to 70`; empty without one."""
+        least, most = (
+            "" if bound is None else f"{bound:,.{self.digits}f}" for bound in (self.target, self.most)
+        )
+        if least and most:
+            return f"{least} to {most}"
+        return f">= {least}" if least else f"<= {most}" if most else ""
+
+    def numbers(self) -> tuple[str, str, str]:
+        """Return median, low and high as text."""
+        value = self.value
+        median, low, high = (f"{number:,.{self.digits}f}" for number in (value.median, value.low, value.high))
+        return median, low, high
 
 
 def table(figures: Sequence[Figure]) -> str:
     """Return lines for people."""
     rows: list[tuple[str, ...]] = [("what", "median", "low", "high", "unit", "target", "")]
-    for figure in figures:
-        digits = figure.digits
-        numbers = (figure.value.median, figure.value.low, figure.value.high)
-        target = "" if figure.target is None else f"{figure.target:,.{digits}f}"
-        rows.append(
-            (
-                figure.what,
-                *(f"{number:,.{digits}f}" for number in numbers),
-                figure.unit,
-                target,
-                figure.verdict,
-            )
-        )
+    rows += [
+        (figure.what, *figure.numbers(), figure.unit, figure.wanted, figure.verdict) for figure in figures
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -75,6 +87,24 @@ def table(figures: Sequence[Figure]) -> str:
         lines.append("  ".join(cells).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
+
+
+def read(document: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a file that `write` made."""
+    names = {field.name for field in fields(Figure)} - {"value"}
+    return [
+        Figure(value=Spread(**kept["value"]), **{name: kept[name] for name in names & kept.keys()})
+        for kept in document["figures"]
+    ]
+
+
+def newest() -> dict[str, dict[str, Any]]:
+    """Return the newest document of each benchmark in `var/bench/`, by its name."""
+    documents = (json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*-*.json")))
+    return {
+        document["benchmark"]: document
+        for document in sorted(documents, key=lambda document: str(document["at"]))
+    }
 
 
 def write(name: str, figures: Sequence[Figure], runs: Any, **circumstances: Any) -> Path:

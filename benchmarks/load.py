@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.children import spawn
+from tests.support.processes import ROOT
+
 SYMBOLS = 100
 SECRET = "benchmark-secret"  # of servers that live for seconds
 WRK_SCRIPT = Path(__file__).with_name("alerts.lua")
@@ -70,9 +73,10 @@ def post(
         command += [f"http://127.0.0.1:{port}", "--", *words]
     else:
         command = [sys.executable, "-m", "benchmarks.load", str(port), str(connections), str(seconds), *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # Ended by Ctrl-C or SIGTERM, we take it with us.
+    process = spawn(command, stdout=subprocess.PIPE, stderr=None, directory=ROOT)
     assert process.stdout is not None
-    written = process.stdout.read()
+    written = process.stdout.read().decode()
     process.stdout.close()
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -108,7 +112,7 @@ def main() -> None:
             one = sockets[number]
             part = one.recv(4_096)
             answer = came[number] = came[number] + part
-            if part and not _is_whole(answer):
+            if part and not is_whole(answer):
                 continue
             now_s = clock()
             took_s.append(now_s - sent_s[number])
@@ -128,7 +132,8 @@ def main() -> None:
     print(json.dumps(seen))
 
 
-def _is_whole(answer: bytes) -> bool:
+def is_whole(answer: bytes) -> bool:
+    """Tell whether an HTTP answer with a length is there in full."""
     head, end, body = answer.partition(b"\r\n\r\n")
     return bool(end) and len(body) >= int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from benchmarks.cores import Cores, running_on
 from benchmarks.figures import DIRECTORY
@@ -10,8 +10,8 @@ from tests.support.redis_server import RedisServer
 
 
 @contextmanager
-def private_redis(cores: Cores) -> Iterator[RedisServer]:
-    """Run a Redis with an fsync on every write, away from the core under measurement.
+def private_redis(cores: Cores | None = None) -> Iterator[RedisServer]:
+    """Run a Redis with an fsync on every write, away from the core under measurement where one is named.
 
     Its data lies in `var/`, where `make up` keeps its own: /tmp may be memory, where an fsync costs nothing.
     It never rewrites its append-only file meanwhile: a rewrite takes a core of its own for a while, and two
@@ -21,7 +21,7 @@ def private_redis(cores: Cores) -> Iterator[RedisServer]:
     with tempfile.TemporaryDirectory(prefix="redis-", dir=DIRECTORY) as data:
         server = RedisServer(options={"dir": data, "auto-aof-rewrite-percentage": "0"})
         try:
-            with running_on(cores.others):
+            with nullcontext() if cores is None else running_on(cores.others):
                 server.start()
             yield server
         finally:

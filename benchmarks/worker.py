@@ -1,10 +1,13 @@
-"""The worker through a backlog: one process on one core, the `log` broker, every script and check."""
+"""The worker through a backlog: one process on one core, the `log` broker, every script and check.
+
+Its limit stands beside it: a loop that reads, acknowledges and deletes as many entries of one stream.
+"""
 
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -18,9 +21,10 @@ from benchmarks.cores import (
     resident_mb,
     running_on,
     share_out,
-    wait_until_quiet,
 )
+from benchmarks.effort import Effort, Measured
 from benchmarks.figures import Figure, Spread
+from benchmarks.limits import Limit, raw_out
 from benchmarks.private_redis import private_redis
 from libs.common.domain.alert import Action, AlertContent
 from libs.common.domain.ids import AccountName, WebhookName
@@ -48,8 +52,12 @@ LANES = Keys().lanes
 CONCURRENCY = 64
 """The default; lanes beyond it wait for their turn."""
 
-PER_S = {200: 8_000, 100: 8_000, 1: 600}
+MANY = 200
+PER_S = {MANY: 8_000, 100: 8_000, 1: 600}
 """Lanes, and the instructions a second that are to be reached on them."""
+MEMORY_MB = 90
+
+LOG = {"broker": "log"}
 
 
 @dataclass(frozen=True)
@@ -70,88 +78,157 @@ class Run:
     """Of Redis' core: near 1, it is Redis that was measured."""
     strangers_share: float
     """Of one core, used by processes that have nothing to do with it."""
+    memory_mb: float
+    """Of the largest worker."""
+    queued_bytes: float
+    """Of Redis' data per instruction while all are queued: records, queue, journal, dedup keys."""
+    ended_bytes: float | None
+    """The same once all have ended, by what `retention` keeps; None where not all were worked off."""
 
 
-def measure(runs: int, seconds: int, patience_s: int) -> tuple[list[Figure], dict[str, object]]:
+def measure(effort: Effort) -> Measured:
     """Return the figures, and every run behind them."""
     cores = share_out()
     found: dict[int, list[Run]] = {lanes: [] for lanes in PER_S}
-    memory_mb: list[float] = []
+    raw: list[Limit] = []
     with (
         tempfile.TemporaryDirectory(prefix="bascule-bench-") as directory,
         private_redis(cores) as redis,
     ):
-        for turn in range(1, runs + 1):
+        for turn in range(1, effort.runs + 1):
+            effort.patience.wait()
             for lanes, target in PER_S.items():
-                wait_until_quiet(patience_s)
                 # As much as the target would work off in that time, but enough to mean something.
-                count = max(2_000, target * seconds)
-                run, held_mb = _run(redis, cores, lanes, count, Path(directory))
+                count = max(2_000, target * effort.seconds)
+                run = run_backlog(redis, Path(directory), lanes, count, cores=cores)
                 found[lanes].append(run)
-                memory_mb.append(held_mb)
                 print(
-                    f"  {turn}/{runs} {lanes:3} lanes {run.per_s:9,.0f}/s"
+                    f"  {turn}/{effort.runs} {lanes:3} lanes {run.per_s:9,.0f}/s"
                     f" {run.cpu_us:6.1f} us each, Redis {run.redis_us:6.1f} us",
                     flush=True,
                 )
+            raw.append(raw_out(redis, cores.server, batch=CONCURRENCY, count=found[MANY][-1].instructions))
+            print(f"  {turn}/{effort.runs} raw       {raw[-1].per_s:9,.0f}/s", flush=True)
         version = ".".join(map(str, redis.version))
-    return _figures(found, memory_mb), {
-        "redis": version,
-        "concurrency": CONCURRENCY,
-        "runs": {lanes: [asdict(run) for run in some] for lanes, some in found.items()},
-    }
+    runs: dict[str, Any] = {str(lanes): [asdict(run) for run in some] for lanes, some in found.items()}
+    runs["raw"] = [{**asdict(limit), "per_s": limit.per_s} for limit in raw]
+    return Measured(_figures(found, raw), runs, {"redis": version, "concurrency": CONCURRENCY})
 
 
-def _figures(found: dict[int, list[Run]], memory_mb: list[float]) -> list[Figure]:
+def _figures(found: dict[int, list[Run]], raw: list[Limit]) -> list[Figure]:
     figures = []
     for lanes, some in found.items():
         what = f"worker, {lanes} lane{'s' if lanes > 1 else ''}"
         quiet = [run.per_s for run in some if run.strangers_share < QUIET_SHARE]
-        figures.append(Figure(what, Spread.of([run.per_s for run in some]), "instructions/s", PER_S[lanes]))
+        figures.append(Figure(what, Spread.of(run.per_s for run in some), "instructions/s", PER_S[lanes]))
         if quiet and len(quiet) < len(some):
             text = f"  {len(quiet)} quiet turn{'s' if len(quiet) > 1 else ''}"
             figures.append(Figure(text, Spread.of(quiet), "instructions/s", PER_S[lanes]))
         figures += [
-            Figure("  processor time", Spread.of([run.cpu_us for run in some]), "us each", None, 1),
-            Figure("  of Redis", Spread.of([run.redis_us for run in some]), "us each", None, 1),
-            Figure("  share of its core", Spread.of([run.worker_share for run in some]), "", None, 2),
-            Figure("  Redis' share of its", Spread.of([run.redis_share for run in some]), "", None, 2),
-            Figure("  strangers, cores", Spread.of([run.strangers_share for run in some]), "", None, 2),
+            Figure("  processor time", Spread.of(run.cpu_us for run in some), "us each", digits=1),
+            Figure("  of Redis", Spread.of(run.redis_us for run in some), "us each", digits=1),
+            _detail("  share of its core", [run.worker_share for run in some]),
+            _detail("  Redis' share of its", [run.redis_share for run in some]),
+            _detail("  strangers, cores", [run.strangers_share for run in some]),
         ]
-    return [*figures, Figure("worker, resident memory", Spread.of(memory_mb), "MB")]
+    limit = "raw XREADGROUP + XACK + XDEL, 64 a round trip"
+    ratio = Spread.of(run.per_s / one.per_s for run, one in zip(found[MANY], raw, strict=True))
+    return [
+        *figures,
+        Figure(limit, Spread.of(one.per_s for one in raw), "entries/s"),
+        Figure(f"worker, {MANY} lanes / raw XREADGROUP", ratio, digits=3),
+        Figure(
+            "worker, resident memory", Spread.of(run.memory_mb for run in found[MANY]), "MB", most=MEMORY_MB
+        ),
+    ]
 
 
-def _run(redis: RedisServer, cores: Cores, lanes: int, count: int, directory: Path) -> tuple[Run, float]:
+def _detail(what: str, values: list[float]) -> Figure:
+    return Figure(what, Spread.of(values), digits=2, is_detail=True)
+
+
+def run_backlog(
+    redis: RedisServer,
+    directory: Path,
+    lanes: int,
+    count: int,
+    *,
+    queued: int | None = None,
+    workers: int = 1,
+    cores: Cores | None = None,
+    broker: Mapping[str, Any] = LOG,
+) -> Run:
+    """Queue instructions, work them off and count.
+
+    Args:
+        redis: Emptied first.
+        directory: For files of the workers.
+        lanes: How many the instructions are spread over.
+        count: Of instructions that are worked off.
+        queued: Of instructions that are queued; the rest is left. Default: as many.
+        workers: That work side by side.
+        cores: Pins the workers to the one under measurement; without it they run where the kernel puts them.
+        broker: Keys of the account.
+    """
     client: Any = redis.client(socket_timeout=60.0)
     client.flushall()
-    asyncio.run(_admit(redis.url, lanes, count))
-    admitted = client.xlen(JOURNAL)
-    with _worker(cores, redis, directory) as worker:
-        eventually_sync(lambda: client.xlen(JOURNAL) > admitted, 30, 0.002, "the worker begins")
-        used_s, redis_used_s, busy_before_s = cpu_s(worker.pid), cpu_s(redis.pid), busy_s()
-        eventually_sync(lambda: not client.exists(LANES), 300, 0.02, f"{count} instructions end")
-        used_s, redis_used_s = cpu_s(worker.pid) - used_s, cpu_s(redis.pid) - redis_used_s
+    held_before = used_bytes(redis)
+    asyncio.run(_admit(redis.url, lanes, queued or count))
+    held_queued = used_bytes(redis)
+    admitted, [(since, _)] = client.xlen(JOURNAL), client.xrevrange(JOURNAL, count=1)
+    is_all = queued is None or queued == count
+    with _workers(workers, cores, redis, directory, broker) as started:
+        eventually_sync(lambda: client.xlen(JOURNAL) > admitted, 60, 0.002, "the worker begins")
+        used_s, redis_used_s, busy_before_s = _used_s(started), cpu_s(redis.pid), busy_s()
+        # Two changes of each on the way to its end: begun and ended.
+        eventually_sync(
+            lambda: not client.exists(LANES) if is_all else client.xlen(JOURNAL) >= admitted + 2 * count,
+            600,
+            0.02,
+            f"{count} instructions end",
+        )
+        [(until, _)] = client.xrevrange(JOURNAL, count=1)
+        used_s, redis_used_s = _used_s(started) - used_s, cpu_s(redis.pid) - redis_used_s
         strangers_s = busy_s() - busy_before_s - used_s - redis_used_s
-        memory_mb = resident_mb(worker.pid)
-    ended_ms = [
-        int(entry.partition("-")[0])
-        for entry, fields in client.xrange(JOURNAL)
-        if fields["event"] == "EXECUTED"
-    ]
-    if len(ended_ms) != count:
+        memory_mb = max(resident_mb(worker.pid) for worker in started)
+    held_ended = used_bytes(redis)
+    ended_ms = _ended_ms(client, since, until)
+    if is_all and len(ended_ms) != count:
         raise RuntimeError(f"{count} instructions were admitted, {len(ended_ms)} were executed")
     elapsed_s = (ended_ms[-1] - ended_ms[0]) / 1_000
-    run = Run(
+    done = len(ended_ms)
+    return Run(
         lanes=lanes,
-        instructions=count,
-        per_s=(count - 1) / elapsed_s,
-        cpu_us=used_s / count * 1e6,
-        redis_us=redis_used_s / count * 1e6,
+        instructions=done,
+        per_s=(done - 1) / elapsed_s,
+        cpu_us=used_s / done * 1e6,
+        redis_us=redis_used_s / done * 1e6,
         worker_share=used_s / elapsed_s,
         redis_share=redis_used_s / elapsed_s,
         strangers_share=strangers_s / elapsed_s,
+        memory_mb=memory_mb,
+        queued_bytes=(held_queued - held_before) / (queued or count),
+        ended_bytes=(held_ended - held_before) / count if is_all else None,
     )
-    return run, memory_mb
+
+
+def used_bytes(redis: RedisServer) -> int:
+    """Return the memory of Redis, without what it lends to connections and what waits to be written to disk."""
+    with redis.client(socket_timeout=60.0) as client:
+        memory: Any = client.info("memory")
+    return int(memory["used_memory"] - memory["mem_clients_normal"] - memory["mem_aof_buffer"])
+
+
+def _used_s(workers: Sequence[Service]) -> float:
+    return sum(cpu_s(worker.pid) for worker in workers)
+
+
+def _ended_ms(client: Any, since: str, until: str) -> list[int]:
+    ended: list[int] = []
+    while page := client.xrange(JOURNAL, f"({since}", until, count=10_000):
+        ended += [int(entry.partition("-")[0]) for entry, fields in page if fields["event"] == "EXECUTED"]
+        since = page[-1][0]
+    return ended
 
 
 async def _admit(url: str, lanes: int, count: int) -> None:
@@ -188,17 +265,26 @@ async def _admit(url: str, lanes: int, count: int) -> None:
 
 
 @contextmanager
-def _worker(cores: Cores, redis: RedisServer, directory: Path) -> Iterator[Service]:
-    """Run the real worker, with one `log` account."""
+def _workers(
+    count: int, cores: Cores | None, redis: RedisServer, directory: Path, broker: Mapping[str, Any]
+) -> Iterator[list[Service]]:
+    """Run real workers with one account."""
     config = {
         "redis": {"url": redis.url, "durability": "always"},
         "worker": {"concurrency": CONCURRENCY},
         "webhooks": {"default": {"secret": "WEBHOOK_SECRET", "accounts": [ACCOUNT]}},
-        "accounts": {ACCOUNT: {"broker": "log", "default_quantity": 1}},
+        "accounts": {ACCOUNT: {"default_quantity": 1, **broker}},
     }
-    service = Service("worker", config, directory, environment={"REDIS_URL": redis.url})
+    environment = {"REDIS_URL": redis.url, "DESK_SECRET": "signs-orders-of-benchmarks"}
+    services = [
+        Service("worker", config, directory, environment=environment, label=f"worker-{number}")
+        for number in range(1, count + 1)
+    ]
     try:
-        with running_on(frozenset({cores.server})):
-            yield service.start()
+        with nullcontext() if cores is None else running_on(frozenset({cores.server})):
+            for service in services:
+                service.start()
+        yield services
     finally:
-        service.kill()
+        for service in services:
+            service.kill()
