@@ -16,7 +16,7 @@ ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
 $(shell rm -f .venv/.stamp-*)
 endif
 
-.PHONY: help up test check check-openapi format lock bench bench-full chaos soak clean
+.PHONY: help up test check check-openapi format lock bench bench-full bench-peers chaos soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -49,6 +49,9 @@ bench-full: .venv/.stamp-dev .venv/.stamp-bench ## the same with growth, and bes
 	@.venv/bin/python -m benchmarks full $(ARGS)
 	@$(MAKE) --no-print-directory bench-peers ARGS=
 	@.venv/bench/bin/python -m benchmarks.plots
+
+bench-peers: .venv/.stamp-dev .venv/.stamp-peers .venv/.stamp-peers-arq .venv/.stamp-peers-node ## measure what others do beside it (ARGS are passed on)
+	@.venv/bin/python -m benchmarks.peers $(ARGS)
 
 chaos: .venv/.stamp-dev ## break everything under load for 5 minutes and check every promise (SEED=n repeats a run)
 	@.venv/bin/python -m tests.chaos --seconds 300 $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -85,9 +88,21 @@ clean: ## remove what was built; the data in var/ stays
 	@touch $@
 
 # Tools with many packages of their own, each in an environment of its own.
-.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-bench: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
+.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-bench .venv/.stamp-peers .venv/.stamp-peers-arq: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
 	@echo 'installing the tools of $* into .venv/$*'
 	@.venv/bin/python -m venv .venv/$*
 	@.venv/$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
 		--requirement requirements/$*.txt
 	@touch $@
+
+# Node's packages, away from the sources. Without npm there are none, and what needs them says that it is skipped.
+.venv/.stamp-peers-node: .venv/.stamp-venv benchmarks/peers/package.json benchmarks/peers/package-lock.json benchmarks/peers/.npmrc
+	@if command -v npm >/dev/null; then \
+		echo 'installing the packages of node into .venv/peers-node' && \
+		mkdir -p .venv/peers-node && \
+		cp benchmarks/peers/package.json benchmarks/peers/package-lock.json benchmarks/peers/.npmrc .venv/peers-node/ && \
+		cd .venv/peers-node && npm ci --ignore-scripts --loglevel=error && \
+		touch ../../$@; \
+	else \
+		echo 'no npm: without the peers that run on node'; \
+	fi
