@@ -56,7 +56,7 @@ def findings() -> list[Finding]:
     else:
         found.append(_loaded(bridge.config, settings))
     if settings is not None:
-        found += [*_public_url(settings), *secret_findings(settings, bridge), *_extras(settings)]
+        found += [*_public_url(settings), *secret_findings(settings, bridge), *_extras(settings), *_tracing()]
     return found + _redis(bridge, settings)
 
 
@@ -92,6 +92,7 @@ def _unstarted() -> list[Finding]:
         *_public_url(settings),
         *secret_findings(settings, None),
         *_extras(settings),
+        *_tracing(),
     ]
 
 
@@ -102,6 +103,17 @@ def _extras(settings: "Settings") -> list[Finding]:
         check_extras(settings)
     except ConfigError as error:
         return [wrong("extras", str(error), "install it, or take the account out")]
+    return []
+
+
+def _tracing() -> list[Finding]:
+    """Return whether services that get the variables of this shell could start with them."""
+    from libs.common.telemetry.tracing_settings import tracing_settings
+
+    try:
+        tracing_settings(os.environ)
+    except ConfigError as error:
+        return [wrong("tracing", str(error), "correct it, or unset OTEL_EXPORTER_OTLP_ENDPOINT")]
     return []
 
 

@@ -2,9 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Final
-from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
@@ -42,4 +40,8 @@ async def open_tracing(
 
 def hello_of(name: str) -> Hello:
     """Return who a service is; another each time it is started."""
+    # Slow to load, and not needed without tracing.
+    from importlib.metadata import version
+    from uuid import uuid4
+
     return Hello(f"{PRODUCT}-{name}", version(PRODUCT), str(uuid4()))

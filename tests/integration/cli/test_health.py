@@ -368,3 +368,16 @@ def test_people_see_what_parked_lanes_wait_for_and_for_how_long_a_breaker_is_hal
     assert "1 parked (1 rate_limit)" in outcome.out
     assert "paper:PARKED half_open for " in outcome.out
     assert "breaker" not in " ".join(bascule("status", "--json").json["reasons"])
+
+
+def test_a_check_names_the_variable_about_tracing_that_is_wrong(
+    bascule: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")
+
+    code, found = findings(bascule, "check")
+
+    assert code == 1
+    assert found["tracing"][0] == "wrong"
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL" in found["tracing"][1]
