@@ -18,6 +18,17 @@ NO_PASSWORD: Final = "0" * 64
 ADMIN: Final = {"username": "admin", "password": "the-tests-own"}
 
 
+def make_users(directory: Path) -> Path:
+    """Make the users as the documentation says, and one of the tests' own; return their file."""
+    directory.mkdir()
+    (directory / "config").symlink_to(ROOT / "config")
+    subprocess.run(["bash", "-euc", documented_commands()], cwd=directory, check=True, timeout=30)
+    users = directory / "users.acl"
+    with users.open("a") as file:
+        file.write(f"user {ADMIN['username']} on >{ADMIN['password']} ~* &* +@all\n")
+    return users
+
+
 @dataclass(frozen=True)
 class GuardedRedis:
     """A server with those users, and one of the test's own."""
@@ -46,12 +57,7 @@ class GuardedRedis:
 @contextmanager
 def guarded_redis(binary: Binary, directory: Path) -> Iterator[GuardedRedis]:
     """Run one, with the passwords that the commands of the documentation made."""
-    directory.mkdir()
-    (directory / "config").symlink_to(ROOT / "config")
-    subprocess.run(["bash", "-euc", documented_commands()], cwd=directory, check=True, timeout=30)
-    users = directory / "users.acl"
-    with users.open("a") as file:
-        file.write(f"user {ADMIN['username']} on >{ADMIN['password']} ~* &* +@all\n")
+    users = make_users(directory)
     with RedisServer(binary, tcp=True, options={"aclfile": str(users)}, identity=ADMIN) as server:
         urls = {
             user: (directory / f"redis-url-{user}").read_text().replace(":6379/", f":{server.port}/")
@@ -70,11 +76,17 @@ def documented_commands() -> str:
 class GuardedBridge(Bridge):
     """A bridge whose every process is a user of its own; commands come as `operator`, and the test as itself."""
 
-    def __init__(self, directory: Path, guarded: GuardedRedis, **options: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        guarded: GuardedRedis,
+        *,
+        environment: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
         self.guarded = guarded
-        super().__init__(
-            directory, guarded.urls["admin"], environment={"REDIS_URL": guarded.urls["operator"]}, **options
-        )
+        environment = {**(environment or {}), "REDIS_URL": guarded.urls["operator"]}
+        super().__init__(directory, guarded.urls["admin"], environment=environment, **options)
 
     def _add(self, name: str, group: list[Service], own: Mapping[str, Any]) -> Service:
         operators, self.environment = (

@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -10,11 +11,13 @@ import pytest
 from libs.common.domain.ids import AccountName
 from libs.common.policy.shards import shard_of
 from libs.common.store.keys import Keys
+from tests.e2e.commands import bascule
 from tests.e2e.ledger import assert_no_failures
+from tests.e2e.redis_users import ADMIN, USERS, GuardedBridge, GuardedRedis, make_users
 from tests.e2e.sender import Sent, send_until_taken
 from tests.support import http_client
 from tests.support.eventually import eventually
-from tests.support.processes import Bridge, Service
+from tests.support.processes import Bridge, Service, close_all
 from tests.support.redis_cluster import RedisCluster
 from tests.support.redis_server import Binary, RedisServer
 from tests.support.stray_keys import assert_no_stray_keys
@@ -36,6 +39,14 @@ def cluster(redis_binary: Binary) -> Iterator[RedisCluster]:
         yield cluster
 
 
+@pytest.fixture
+def bridges() -> Iterator[list[Bridge]]:
+    """Takes bridges that a test makes itself, and kills them at the end."""
+    made: list[Bridge] = []
+    yield made
+    close_all(made)
+
+
 def on_cluster(make: BridgeFactory, cluster: RedisCluster, venue: Venue, **options: Any) -> Bridge:
     def account(name: str) -> dict[str, Any]:
         return {
@@ -46,26 +57,22 @@ def on_cluster(make: BridgeFactory, cluster: RedisCluster, venue: Venue, **optio
             "request_expiry": "500ms",
         }
 
-    return make(
-        cluster.url,
-        config={
-            "redis": {"shards": SHARDS},
-            "worker": {"lease": "1500ms"},
-            "webhooks": {
-                "default": {"accounts": list(ACCOUNTS), "max_age": "600s"},
-                "lone": {
-                    "token": "LONE_TOKEN",
-                    "auth": ["url"],
-                    "accounts": [LONE],
-                    "rate": "off",
-                    "max_age": "600s",
-                },
+    config = {
+        "redis": {"shards": SHARDS},
+        "worker": {"lease": "1500ms"},
+        "webhooks": {
+            "default": {"accounts": list(ACCOUNTS), "max_age": "600s"},
+            "lone": {
+                "token": "LONE_TOKEN",
+                "auth": ["url"],
+                "accounts": [LONE],
+                "rate": "off",
+                "max_age": "600s",
             },
-            "accounts": {name: account(name) for name in (*ACCOUNTS, LONE)},
         },
-        environment={"LONE_TOKEN": TOKEN},
-        **options,
-    )
+        "accounts": {name: account(name) for name in (*ACCOUNTS, LONE)},
+    }
+    return make(cluster.url, config=config, environment={"LONE_TOKEN": TOKEN}, **options)
 
 
 def records(cluster: RedisCluster, kind: str) -> dict[str, dict[str, str]]:
@@ -209,6 +216,34 @@ async def test_a_replica_that_takes_over_for_a_node_has_every_alert_traded_once(
         ]
     assert starts[-1] == "suspect"
     assert_no_failures(bridge)
+
+
+async def test_each_process_needs_no_more_than_its_user_may(
+    redis_binary: Binary, venue: Venue, tmp_path: Path, bridges: list[Bridge]
+):
+    users = make_users(tmp_path / "users")
+    with RedisCluster(redis_binary, options={"aclfile": str(users)}, identity=ADMIN) as cluster:
+        nodes = cluster.url.partition("//")[2]
+        passwords = {user: (users.parent / f"redis-url-{user}").read_text().split("@")[0] for user in USERS}
+        urls = {
+            user: f"redis+cluster://{begin.partition('//')[2]}@{nodes}" for user, begin in passwords.items()
+        }
+        guarded = GuardedRedis(cluster.nodes[0], {**urls, "admin": cluster.url})
+
+        def make(_: str, **options: Any) -> Bridge:
+            bridges.append(GuardedBridge(tmp_path / "bridge", guarded, **options))
+            return bridges[-1].start()
+
+        bridge = on_cluster(make, cluster, venue)
+        alerts = [bridge.alert(symbol=f"S{number % 4}") for number in range(20)]
+        sent = await send_until_taken(bridge, alerts, 4, rate_per_s=100)
+        await wait_ended(cluster, len(alerts) * len(ACCOUNTS))
+        assert_whole(cluster, venue, sent, alerts)
+        status = await bascule(bridge, "status", "--json")
+        assert status.code == 0, status
+        for node in cluster.nodes:
+            with node.client() as client:
+                assert client.acl_log() == []
 
 
 async def wait_exit(service: Service) -> None:

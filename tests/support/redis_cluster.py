@@ -36,11 +36,19 @@ class RedisCluster:
     Args:
         binary: The program; by default the newest one there is.
         options: Directives beside those of `RedisServer`.
+        identity: As there.
     """
 
-    def __init__(self, binary: Binary | None = None, *, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        binary: Binary | None = None,
+        *,
+        options: Mapping[str, str] | None = None,
+        identity: Mapping[str, str] | None = None,
+    ) -> None:
         self.nodes = [
-            RedisServer(binary, tcp=True, options={**_OPTIONS, **(options or {})}) for _ in range(3)
+            RedisServer(binary, tcp=True, options={**_OPTIONS, **(options or {})}, identity=identity)
+            for _ in range(3)
         ]
         for node in self.nodes:
             node.port = _port()

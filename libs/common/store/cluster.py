@@ -7,7 +7,6 @@ lead elsewhere meanwhile is made anew before its next call.
 
 import asyncio
 import builtins
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -59,8 +58,10 @@ class Topology:
         timeout_s: Bound on finding out, whatever nodes are away.
         """
         self._seeds = tuple(seeds)
-        self._nodes = deque(self._seeds)
+        self._nodes = list(self._seeds)
         """All that are known; the next to be asked comes first."""
+        self._silent: set[Node] = set()
+        """Those that gave no answer when they were asked last: each may cost the time that there is for all."""
         self._ask = ask
         self._timeout_s = timeout_s
         self._ranges: tuple[tuple[int, int, Node], ...] = ()
@@ -76,10 +77,10 @@ class Topology:
             AuthenticationError, NoPermissionError: None does, and one does not let us ask.
             Unfit: None does, and one is not what the address says.
         """
-        found = self._known(slot)
+        found = None if slot in self._doubted else self._serving(slot)
         if found is None:
             await self._read()
-            found = self._known(slot)
+            found = self._serving(slot)
         if found is None:
             raise ConnectionError(f"no node of the Redis Cluster serves slot {slot}")
         return found
@@ -88,9 +89,7 @@ class Topology:
         """Have the nodes asked again before a slot's is told the next time."""
         self._doubted.add(slot)
 
-    def _known(self, slot: int) -> Node | None:
-        if slot in self._doubted:
-            return None
+    def _serving(self, slot: int) -> Node | None:
         return next((node for start, end, node in self._ranges if start <= slot <= end), None)
 
     async def _read(self) -> None:
@@ -115,10 +114,11 @@ class Topology:
         each_s = self._timeout_s / 2
         try:
             async with asyncio.timeout(self._timeout_s):
-                for _ in range(len(self._nodes)):
-                    node = self._nodes[0]
+                for node in sorted(self._nodes, key=lambda node: node in self._silent):
                     # Another the next time, whatever this one says: it may be cut off from the others.
-                    self._nodes.rotate(-1)
+                    self._nodes.remove(node)
+                    self._nodes.append(node)
+                    self._silent.add(node)
                     try:
                         async with asyncio.timeout(each_s):
                             self._learn(await self._ask(node), node)
@@ -127,6 +127,7 @@ class Topology:
                     except (RedisError, OSError) as error:
                         problem = f"{_words(node)}: {error}"
                     else:
+                        self._silent.discard(node)
                         self._doubted -= doubted
                         return
         except builtins.TimeoutError:
@@ -145,7 +146,8 @@ class Topology:
         self._ranges = tuple(ranges)
         # In the order of their turns; new ones last.
         known = [node for node in self._nodes if node in told]
-        self._nodes = deque([*known, *sorted(told.difference(known))])
+        self._nodes = [*known, *sorted(told.difference(known))]
+        self._silent &= told
 
 
 class _Routed(Worded):

@@ -84,6 +84,16 @@ async def test_a_node_that_hangs_leaves_time_for_another():
     assert nodes.asked == ["b"]
 
 
+async def test_a_node_that_gave_no_answer_is_asked_again_only_where_no_other_answers():
+    nodes = Nodes(b=WHOLE, c=WHOLE)
+    for _ in range(4):
+        assert await nodes.topology.primary(5) == A
+        nodes.topology.doubt(5)
+    assert nodes.asked.count("a") == 1
+    nodes.answers = {"a": WHOLE}
+    assert await nodes.topology.primary(5) == A
+
+
 async def test_with_nobody_there_it_says_whom_it_asked_last():
     with pytest.raises(RedisConnectionError, match=r"no node .* answers; the last was b:2: refused"):
         await Nodes().topology.primary(5)
