@@ -113,7 +113,8 @@ def _ready(loops: list[DutyLoop]) -> Check:
 
 def _live(clock: Clock, loops: list[DutyLoop]) -> Check:
     async def live() -> Health:
-        stuck = [loop.name for loop in loops if clock.monotonic_ms() - loop.beat_at_ms > STUCK_MS]
+        running = [loop for loop in loops if loop.is_running]
+        stuck = [loop.name for loop in running if clock.monotonic_ms() - loop.beat_at_ms > STUCK_MS]
         return Degraded(f"loops that stand still: {', '.join(stuck)}") if stuck else Healthy()
 
     return live

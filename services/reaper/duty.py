@@ -45,6 +45,8 @@ class DutyLoop:
         metrics.failed(duty.name, 0)
         self.beat_at_ms = clock.monotonic_ms()
         """When the loop last came round, monotonic; liveness reads it."""
+        self.is_running = False
+        """Whether it has begun: not before its Redis was found fit."""
         self.is_well = False
         """Whether the last pass succeeded; readiness reads it."""
         self.problem = "none was made yet"
@@ -59,6 +61,7 @@ class DutyLoop:
         """
         while not stopping.is_set():
             self.beat_at_ms = self._clock.monotonic_ms()
+            self.is_running = True
             try:
                 pause_s = await self._duty.run_once()
             except BridgeError as error:

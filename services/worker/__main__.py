@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from libs.common.domain.clock import Clock
 from libs.common.domain.ids import Holder
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.service import Service, run_service
@@ -76,7 +75,7 @@ async def main(service: Service) -> None:
         worker.ops_host,
         worker.ops_port,
         ready=_ready(units),
-        live=_live(clock, units),
+        live=_live(units),
     )
     try:
         await ops.start()
@@ -113,11 +112,10 @@ def _ready(units: Sequence[Unit]) -> Check:
     return ready
 
 
-def _live(clock: Clock, units: Sequence[Unit]) -> Check:
+def _live(units: Sequence[Unit]) -> Check:
     async def live() -> Health:
         for unit in units:
-            for name, loop in (("consumer", unit.consumer), ("heartbeat", unit.heartbeat)):
-                stands_ms = clock.monotonic_ms() - loop.beat_at_ms
+            for name, stands_ms in unit.stands_ms().items():
                 if stands_ms > STUCK_MS:
                     return Degraded(f"the {name} has stood still for {stands_ms} ms")
         return Healthy()

@@ -88,6 +88,8 @@ class Unit:
         self.number = shard.number
         self._shard = shard
         self._settings = settings
+        self._clock = clock
+        self._began_at_ms: int | None = None
         retention = Retention(settings.retention.alerts_ms, settings.retention.dead_letters_ms)
         self._lanes = Lanes(client, keys, holder)
         self._leases = Leases(clock, worker.lease_ms)
@@ -166,6 +168,15 @@ class Unit:
         )
         self.heartbeat = Heartbeat(self._lanes, self._leases, clock, lease_ms=worker.lease_ms)
 
+    def stands_ms(self) -> dict[str, int]:
+        """Return for how long its loops have not come round, ms, by their names; none before its Redis was found fit."""
+        began_at_ms = self._began_at_ms
+        if began_at_ms is None:
+            return {}
+        now_ms = self._clock.monotonic_ms()
+        beats = {"consumer": self.consumer.beat_at_ms, "heartbeat": self.heartbeat.beat_at_ms}
+        return {name: now_ms - max(beat_at_ms, began_at_ms) for name, beat_at_ms in beats.items()}
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Execute lanes until `stopping` is set, then hand them back.
 
@@ -186,6 +197,7 @@ class Unit:
         """Execute lanes until `stopping` is set; then hand them back, in the drain time."""
         lanes, consumer, drain_ms = self._lanes, self.consumer, self._settings.worker.drain_ms
         stopped = asyncio.Event()
+        self._began_at_ms = self._clock.monotonic_ms()
         beating = asyncio.create_task(self.heartbeat.run(stopped))
         with suppress(BridgeError):  # else the first read finds none, and creates it
             await lanes.create_group()
