@@ -25,8 +25,8 @@ def main() -> None:
     parser.add_argument(
         "--patience",
         type=int,
-        default=60,
-        help="seconds that all turns together wait for a quiet machine, at most (default: 60)",
+        default=40,
+        help="seconds that all turns together wait for a quiet machine, at most (default: 40)",
     )
     given = parser.parse_args()
     if unknown := set(given.names) - {*BENCHMARKS, *GROUPS}:

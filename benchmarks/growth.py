@@ -113,6 +113,8 @@ def _figures(found: dict[str, list[dict[str, Any]]]) -> list[Figure]:
         figures.append(Figure(size, _spread(runs, "per_s"), unit))
         who = "ingress" if is_door else "workers"
         figures.append(Figure(f"  processor time, {who}", _spread(runs, "cpu_us"), "us each", digits=1))
+        # Sizes are compared with one another: a reader must see which of them had company.
+        figures.append(Figure("  strangers", _spread(runs, "strangers_share"), "cores", digits=2))
         if is_door:
             figures.append(Figure("  ingress, resident", _spread(runs, "memory_mb"), "MB"))
             continue
