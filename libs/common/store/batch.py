@@ -10,7 +10,7 @@ from libs.common.domain.errors import BridgeError, StoreCorrupt, StoreUnavailabl
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-WORTH_A_FLIGHT: Final = 16
+WORTH_A_FLIGHT: Final = 24
 """Fewer wait for a flight under way to come back: an fsync each would cost more than they gain."""
 
 

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-import httpx
+import httpcore
+
+from services.worker.brokers.network import Network
 
 KEEP_ALIVE_S: Final = 4.0
 """Below the 5 s after which common servers close an idle connection: an order sent down a dying one is unknown."""
@@ -15,24 +17,27 @@ KEEP_ALIVE_S: Final = 4.0
 class Connections:
     """Lends connections, the one used last first, so that few stay open when little is to be done.
 
-    Each is a transport of its own that holds one connection: httpx's pool looks at every connection it has for every
-    call, which at 64 of them takes twice as long as the call itself.
+    httpcore's own pool looks at every connection it has for every call, which at 64 of them takes twice as long as the
+    call itself.
     """
 
-    def __init__(self, most: int, tls: ssl.SSLContext) -> None:
+    def __init__(self, most: int, origin: httpcore.Origin, tls: ssl.SSLContext) -> None:
         """Args:
         most: How many may be open at once; further callers wait for one.
+        origin: The venue.
         tls: Shared by all: making one takes tens of milliseconds.
         """
+        self._origin = origin
         self._tls = tls
+        self._network = Network()
         self._permits = asyncio.Semaphore(most)
-        self._idle: list[httpx.AsyncHTTPTransport] = []
+        self._idle: list[httpcore.AsyncHTTPConnection] = []
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[httpx.AsyncHTTPTransport]:
+    async def lend(self) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
         """Lend one for a call. After a failed call it is closed: what it still carries belongs to nobody."""
         async with self._permits:
-            connection = self._idle.pop() if self._idle else self._make()
+            connection = await self._take() or self._make()
             try:
                 yield connection
             except BaseException:
@@ -45,6 +50,19 @@ class Connections:
         while self._idle:
             await self._idle.pop().aclose()
 
-    def _make(self) -> httpx.AsyncHTTPTransport:
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S)
-        return httpx.AsyncHTTPTransport(verify=self._tls, limits=limits)
+    async def _take(self) -> httpcore.AsyncHTTPConnection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            # Closed by the venue, or unused for longer than a venue may keep it.
+            if not connection.is_closed() and not connection.has_expired():
+                return connection
+            await connection.aclose()
+        return None
+
+    def _make(self) -> httpcore.AsyncHTTPConnection:
+        return httpcore.AsyncHTTPConnection(
+            self._origin,
+            ssl_context=self._tls,
+            keepalive_expiry=KEEP_ALIVE_S,
+            network_backend=self._network,
+        )

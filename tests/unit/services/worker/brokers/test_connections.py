@@ -3,16 +3,18 @@
 import asyncio
 import ssl
 
+import httpcore
 import pytest
 
 from services.worker.brokers.connections import Connections
 from tests.support.eventually import eventually
 
+ORIGIN = httpcore.Origin(b"https", b"venue.example", 443)
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 async def test_the_connection_used_last_is_lent_first() -> None:
-    connections = Connections(8, TLS)
+    connections = Connections(8, ORIGIN, TLS)
     async with connections.lend() as first, connections.lend() as second:
         assert first is not second
     for _ in range(3):
@@ -22,7 +24,7 @@ async def test_the_connection_used_last_is_lent_first() -> None:
 
 
 async def test_a_connection_of_a_failed_call_is_not_lent_again() -> None:
-    connections = Connections(1, TLS)
+    connections = Connections(1, ORIGIN, TLS)
     with pytest.raises(ValueError, match="the call failed"):
         async with connections.lend() as failed:
             raise ValueError("the call failed")
@@ -32,7 +34,7 @@ async def test_a_connection_of_a_failed_call_is_not_lent_again() -> None:
 
 
 async def test_a_cancelled_call_makes_room_for_the_next() -> None:
-    connections = Connections(1, TLS)
+    connections = Connections(1, ORIGIN, TLS)
 
     async def hold() -> None:
         async with connections.lend():
@@ -53,7 +55,7 @@ async def test_a_cancelled_call_makes_room_for_the_next() -> None:
 
 
 async def test_no_more_are_lent_at_once_than_allowed() -> None:
-    connections = Connections(3, TLS)
+    connections = Connections(3, ORIGIN, TLS)
     lent, most = 0, 0
 
     async def call() -> None:
