@@ -22,7 +22,7 @@ from libs.common.store.reconciliation import Reconciliation
 from libs.common.store.retention import Retention
 from libs.common.store.shards import Shard
 from libs.common.telemetry.logs import get_logger
-from libs.common.telemetry.spans import Tracer
+from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.attempts import Attempts
 from services.worker.breakers import Breakers
@@ -70,7 +70,7 @@ class Unit:
         solo: Solo,
         clock: Clock,
         metrics: WorkerMetrics,
-        tracer: Tracer,
+        tracer: Tracer = OFF,
     ) -> None:
         """Args:
         shard: Whose lanes it executes.

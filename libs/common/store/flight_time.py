@@ -37,6 +37,10 @@ class FlightTime:
     def learn(self, redis_now_ms: int, departed_ms: int) -> None:
         """Note what Redis' clock said to a call.
 
-        Held against the departure, so the bound is too generous by the way there, and no call is late by mistake.
+        Held against the departure, the bound is too generous by the way there, so that no call is late by mistake. Of all
+        answers the one with the shortest way counts, until another shows that one of the clocks has moved.
         """
-        self._ahead_ms = redis_now_ms - departed_ms
+        at_most_ms = redis_now_ms - departed_ms
+        at_least_ms = redis_now_ms - self._clock.monotonic_ms()
+        if self._ahead_ms is None or not at_least_ms <= self._ahead_ms <= at_most_ms:
+            self._ahead_ms = at_most_ms

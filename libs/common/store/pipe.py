@@ -5,7 +5,12 @@ from collections import deque
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError, RedisError  # noqa: A004 - the name is redis-py's
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004 - the name is redis-py's
+    MovedError,
+    RedisError,
+    ResponseError,
+)
 
 from libs.common.store.sending import send
 
@@ -38,17 +43,20 @@ class Pipe:
             if line is None:
                 connection = await self._client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
                 line = self._line = _Line(connection)
+                line.reading = asyncio.create_task(self._read(line))
+            # Before it is sent: whoever closes the line meanwhile tells this caller too.
+            answer = line.expect_answer()
+            line.users += 1
             try:
                 await send(line.connection, words)
+            except (RedisError, OSError) as error:
+                self._close(line, error)
             except BaseException:
-                # Perhaps a part of it has left, and redis-py has closed the connection.
-                if line.reading is None:
-                    await self._close(line, ConnectionError("the call before it could not be sent"))
+                answer.cancel()
+                self._close(line, ConnectionError("a call was given up while it was sent"))
                 raise
-            answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            line.waiting.append(answer)
-            if line.reading is None:
-                line.reading = asyncio.create_task(self._read(line))
+            finally:
+                await self._leave(line)
         return await answer
 
     async def _read(self, line: "_Line") -> None:
@@ -58,25 +66,43 @@ class Pipe:
                 try:
                     async with asyncio.timeout(line.timeout_s):
                         reply = await line.connection.read_response()
+                except ResponseError as refused:
+                    line.tell_next(refused)
+                    if isinstance(refused, MovedError) or not line.connection.is_connected:
+                        # What was sent behind it must not be executed before it is sent again.
+                        error = ConnectionError(f"the call before it was refused: {refused}")
+                        line.is_given_up = True
+                        return
                 except (RedisError, OSError) as came:
                     error = came
-                    if not line.connection.is_connected:
-                        return
-                    line.tell_next(came)
+                    return
                 else:
                     line.tell_next(reply)
         finally:
-            await self._close(line, error)
+            self._close(line, error)
+            try:
+                if line.is_given_up:
+                    await line.connection.disconnect(nowait=True)
+            finally:
+                await self._leave(line)
 
-    async def _close(self, line: "_Line", error: Exception) -> None:
-        """Give the connection back; nobody waits for answers on it, or it is of no more use."""
+    def _close(self, line: "_Line", error: Exception) -> None:
+        """Let nobody use a line any more, and tell all who wait."""
         if self._line is line:
             self._line = None
-        if line.waiting:
-            await line.connection.disconnect(nowait=True)
         while line.waiting:
-            line.tell_next(type(error)(*error.args))
-        await self._client.connection_pool.release(line.connection)
+            line.is_given_up = True
+            one = ConnectionError(str(error))
+            one.__cause__ = error
+            line.tell_next(one)
+        if line.is_given_up and line.reading is not asyncio.current_task():
+            line.reading.cancel()
+
+    async def _leave(self, line: "_Line") -> None:
+        """Give the connection back once neither reader nor sender uses it: the next user must meet neither."""
+        line.users -= 1
+        if not line.users:
+            await self._client.connection_pool.release(line.connection)
 
 
 class _Line:
@@ -87,11 +113,20 @@ class _Line:
         # Read here: while something is sent, it is lifted.
         self.timeout_s: float | None = connection.socket_timeout
         self.waiting: deque[asyncio.Future[Any]] = deque()
-        self.reading: asyncio.Task[None] | None = None
+        self.reading: asyncio.Task[None]
+        self.users = 1
+        """Its reader, and who sends."""
+        self.is_given_up = False
+        """Whether the connection must carry nothing more."""
+
+    def expect_answer(self) -> "asyncio.Future[Any]":
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.waiting.append(answer)
+        return answer
 
     def tell_next(self, reply: Any) -> None:
-        answer = self.waiting.popleft()
-        if answer.done():
+        answer = self.waiting.popleft() if self.waiting else None
+        if answer is None or answer.done():
             return
         if isinstance(reply, Exception):
             answer.set_exception(reply)

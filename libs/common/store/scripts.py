@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -64,14 +64,16 @@ def _read_one(answer: Any, read: Callable[[Any], Answer | BridgeError]) -> Answe
 async def _call(client: Redis | Pipe, *command: str | bytes | int) -> Any:
     """Send one command.
 
-    MOVED means that nothing was executed, and has the next connection lead to the right node of a cluster.
+    MOVED means that nothing was executed, and has the next connection lead to the right node of a cluster. What goes
+    down a pipe is not sent again: it could come behind what was sent after it.
     """
     words = packed(command)
-    exchange = client.call if isinstance(client, Pipe) else partial(_exchange, client)
+    if isinstance(client, Pipe):
+        return await client.call(words)
     try:
-        return await exchange(words)
+        return await _exchange(client, words)
     except MovedError:
-        return await exchange(words)
+        return await _exchange(client, words)
 
 
 async def _exchange(client: Redis, words: bytes) -> Any:

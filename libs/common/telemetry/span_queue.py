@@ -33,10 +33,11 @@ MAX_IN_FLIGHT: Final = 2
 """Batches that the exporter has and has not reported on: one that it exports, and the next."""
 
 _RECEIVE_BYTES: Final = 65_536
-_PASSED_ON: Final = (
-    "OTEL_", "PYTHON", "LC_", "LANG", "PATH", "HOME", "TMPDIR", "SSL_", "REQUESTS_", "CURL_", "GRPC_",
+_PASSED_ON: Final = frozenset({
+    "LANG", "PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
-)  # fmt: skip
+})  # fmt: skip
+_PREFIXES_PASSED_ON: Final = ("OTEL_", "PYTHON", "LC_", "GRPC_")
 
 log = get_logger()
 
@@ -61,9 +62,7 @@ class SpanQueue:
         """
         self._settings = settings
         self._hello = frame(msgspec.msgpack.encode(hello))
-        self._environ = {
-            name: value for name, value in environ.items() if name.upper().startswith(_PASSED_ON)
-        }
+        self._environ = {name: value for name, value in environ.items() if _is_passed_on(name.upper())}
         self._metrics = metrics
         self._command = tuple(command)
         self._loop = asyncio.get_running_loop()
@@ -242,3 +241,7 @@ class SpanQueue:
     def _restart(self) -> None:
         if not self._is_closing:
             self.start()
+
+
+def _is_passed_on(name: str) -> bool:
+    return name in _PASSED_ON or name.startswith(_PREFIXES_PASSED_ON)

@@ -330,8 +330,11 @@ class Connection(HttpToolsProtocol):
             and not self.expect_100_continue
             and not self.flow.write_paused
             and not parser.should_upgrade()
+            # As the path of an app it would read otherwise.
+            and self.url.startswith(b"/")
             and b"%" not in self.url
             and b"?" not in self.url
+            and b"#" not in self.url
             and self.url.isascii()
         )
 

@@ -67,5 +67,6 @@ class WholeRequest:
         connection.on_response_complete()
 
     def hand_over(self) -> None:
-        """Leave it to the app, in a task of its own, as if it had not been taken."""
-        self._connection.run_app(self)
+        """Leave it to the app, in a task of its own, as if it had not been taken; nothing once it is answered."""
+        if not self.response_complete:
+            self._connection.run_app(self)

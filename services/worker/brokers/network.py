@@ -5,6 +5,7 @@ all that an order takes. Deadlines are the caller's here: one over the whole cal
 """
 
 import asyncio
+import select
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final, cast
@@ -85,7 +86,7 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._is_over = True
         if self._transport is not None:
             self._transport.close()
-            await asyncio.sleep(0)
+            # What is left to be sent belongs to nobody, and a venue that does not read it must not keep it open.
             self._transport.abort()
 
     async def start_tls(
@@ -106,7 +107,7 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
             transport = await loop.start_tls(
                 self._transport, over, ssl_context, server_hostname=server_hostname
             )
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:  # ssl.SSLError is one
             self._transport.abort()
             raise httpcore.ConnectError(str(error)) from error
         if transport is None:
@@ -117,7 +118,7 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Return what httpcore asks of a connection."""
         if info == "is_readable":
-            return bool(self._came) or self._is_over
+            return bool(self._came) or self._is_over or self._has_news()
         if info == "ssl_object" and self._transport is not None:
             return self._transport.get_extra_info("ssl_object")
         return None
@@ -144,6 +145,16 @@ class Stream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         """Take note that it is gone."""
         self._is_over, self._error = True, exc or self._error
         self._wake()
+
+    def _has_news(self) -> bool:
+        # The venue may have closed it while the loop was busy: then the end is still with the system.
+        transport = self._transport
+        raw = None if transport is None else transport.get_extra_info("socket")
+        if raw is None:
+            return True
+        poll = select.poll()
+        poll.register(raw.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():

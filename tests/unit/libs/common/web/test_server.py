@@ -39,6 +39,7 @@ class App:
         self.bodies: list[bytes] = []
         self.headers: list[list[tuple[bytes, bytes]]] = []
         self.under_way = 0
+        self.asked: list[str] = []
         self.may_end = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,6 +68,7 @@ class App:
     def take_whole(self, request: WholeRequest) -> bool:
         """Answer at `/echo` at once, and let the app answer at `/slow`, in time."""
         path = request.scope["path"]
+        self.asked.append(path)
         if path == "/echo":
             self.bodies.append(request.body)
             self.headers.append(list(request.scope["headers"]))
@@ -119,10 +121,14 @@ async def serving(max_connections: int | None = None, *, takes_whole: bool = Fal
         await running.server.stop()
 
 
-@pytest.fixture(params=[False, True], ids=["app", "whole"])
+@pytest.fixture
 async def running(request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    async with serving(takes_whole=request.param) as one:
+    async with serving(takes_whole=getattr(request, "param", True)) as one:
         yield one
+
+
+both_ways = pytest.mark.parametrize("running", [False, True], ids=["app", "whole"], indirect=True)
+"""For what a server does with posts: each by the app, and where they came whole without a task."""
 
 
 @pytest.fixture
@@ -137,6 +143,13 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes]:
     length = re.search(rb"content-length: (\d+)", head)
     assert length is not None
     return int(head.split()[1]), head, await reader.readexactly(int(length[1]))
+
+
+async def connections_of(running: Running) -> list[protocol.Connection]:
+    """Return the open connections, once there is one."""
+    found = running.server._server.server_state.connections
+    await eventually(lambda: found)
+    return [one for one in found if isinstance(one, protocol.Connection)]
 
 
 async def is_closed(reader: asyncio.StreamReader) -> bool:
@@ -218,6 +231,7 @@ async def test_trailers_are_bounded_too(running: Running) -> None:
     writer.close()
 
 
+@both_ways
 async def test_trailers_are_nobodys_headers(running: Running) -> None:
     head = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     reader, writer = await running.connect(head + b"1\r\na\r\n0\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n")
@@ -226,6 +240,7 @@ async def test_trailers_are_nobodys_headers(running: Running) -> None:
     writer.close()
 
 
+@both_ways
 async def test_requests_before_a_wrong_one_get_their_own_answers(running: Running) -> None:
     reader, writer = await running.connect(post(b"abc", "/slow") + b"no such thing\r\n\r\n")
     await eventually(lambda: running.app.under_way)
@@ -288,6 +303,7 @@ async def test_a_body_that_nobody_reads_is_not_waited_for(running: Running) -> N
 
 
 @pytest.mark.usefixtures("impatient")
+@both_ways
 async def test_answers_that_nobody_takes_are_not_kept(running: Running) -> None:
     with socket.create_connection(("127.0.0.1", running.server.port)) as client:
         client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -295,6 +311,7 @@ async def test_answers_that_nobody_takes_are_not_kept(running: Running) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
+@both_ways
 async def test_idle_connections_and_requests_under_way_are_left_alone(running: Running) -> None:
     idle, idle_writer = await running.connect(GET)
     assert (await answer(idle))[0] == 404
@@ -379,6 +396,7 @@ async def test_a_closed_connection_makes_room(running: Running) -> None:
             writer.close()
 
 
+@both_ways
 async def test_one_connection_carries_many_requests(running: Running) -> None:
     reader, writer = await running.connect()
     for length in (0, 1, 10_000, 300_000, 5):
@@ -387,6 +405,7 @@ async def test_one_connection_carries_many_requests(running: Running) -> None:
     writer.close()
 
 
+@both_ways
 async def test_requests_sent_ahead_are_all_answered_in_their_order(running: Running) -> None:
     lengths = [number % 700 for number in range(MANY)]
     reader, writer = await running.connect(b"".join(post(b"x" * length) for length in lengths))
@@ -395,6 +414,7 @@ async def test_requests_sent_ahead_are_all_answered_in_their_order(running: Runn
     writer.close()
 
 
+@both_ways
 async def test_requests_sent_ahead_wait_outside(running: Running) -> None:
     reader, writer = await running.connect(post(b"", "/slow") + GET * 100_000)
     await eventually(lambda: running.app.under_way)
@@ -410,6 +430,7 @@ async def test_requests_sent_ahead_wait_outside(running: Running) -> None:
     writer.transport.abort()
 
 
+@both_ways
 async def test_a_request_behind_one_that_is_under_way_is_answered_after_it(running: Running) -> None:
     reader, writer = await running.connect(post(b"abc", "/slow") + post(b"abcd"))
     await eventually(lambda: running.app.under_way)
@@ -421,6 +442,7 @@ async def test_a_request_behind_one_that_is_under_way_is_answered_after_it(runni
     writer.close()
 
 
+@both_ways
 @pytest.mark.parametrize("at", [1, 60, 80, 100])
 async def test_a_request_that_comes_in_two_parts_is_read(running: Running, at: int) -> None:
     whole = post(b"x" * 50)
@@ -432,6 +454,7 @@ async def test_a_request_that_comes_in_two_parts_is_read(running: Running, at: i
     writer.close()
 
 
+@both_ways
 @pytest.mark.parametrize("how", [b"HTTP/1.0", b"HTTP/1.1\r\nConnection: close"], ids=["1.0", "close"])
 async def test_who_asks_for_one_answer_only_gets_it_and_the_end(running: Running, how: bytes) -> None:
     reader, writer = await running.connect(b"POST /echo %b\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc" % how)
@@ -442,6 +465,50 @@ async def test_who_asks_for_one_answer_only_gets_it_and_the_end(running: Running
     writer.close()
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(post(b"abc", "/echo?x=1"), id="a query"),
+        pytest.param(post(b"abc", "/ech%6f"), id="an escape"),
+        pytest.param(post(b"abc", "/echo#x"), id="a fragment"),
+        pytest.param(post(b"abc", "http://somewhere/echo"), id="a whole address"),
+        pytest.param(post(b"abc", headers=b"Expect: 100-continue\r\n"), id="an expectation"),
+        pytest.param(post(b"abc").replace(b"POST", b"PUT"), id="another method"),
+    ],
+)
+async def test_what_an_app_would_read_otherwise_is_left_to_it(running: Running, raw: bytes) -> None:
+    _, writer = await running.connect(raw)
+    await eventually(lambda: running.app.bodies)
+    assert running.app.asked == []
+    writer.close()
+
+
+async def test_no_answer_is_put_behind_one_that_nobody_takes(running: Running) -> None:
+    _, writer = await running.connect(post(b"abc", "/large"))
+    (connection,) = await connections_of(running)
+    await eventually(lambda: connection.flow.write_paused)
+    running.app.asked.clear()
+    before = connection.cycle
+    writer.write(post(b"abc"))
+    await eventually(lambda: connection.cycle is not before)
+    assert running.app.asked == []
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("at", [20, 60])
+@pytest.mark.parametrize("url", ["http://x", "//", "/a b"])
+async def test_an_address_that_is_none_is_answered_in_whatever_parts_it_comes(
+    running: Running, url: str, at: int
+) -> None:
+    raw = post(b"x" * 50, url)
+    reader, writer = await running.connect(raw[:-at])
+    await connections_of(running)
+    writer.write(raw[-at:])
+    assert (await reader.readline()).startswith(b"HTTP/1.1 4")
+    writer.close()
+
+
+@both_ways
 async def test_who_leaves_before_the_answer_disturbs_nobody(running: Running) -> None:
     _, leaving = await running.connect(post(b"abc", "/slow"))
     await eventually(lambda: running.app.under_way)
@@ -453,6 +520,7 @@ async def test_who_leaves_before_the_answer_disturbs_nobody(running: Running) ->
     writer.close()
 
 
+@both_ways
 async def test_a_server_that_stops_answers_what_is_under_way(running: Running) -> None:
     reader, writer = await running.connect(post(b"abc", "/slow"))
     await eventually(lambda: running.app.under_way)
@@ -465,6 +533,7 @@ async def test_a_server_that_stops_answers_what_is_under_way(running: Running) -
     writer.close()
 
 
+@both_ways
 @pytest.mark.parametrize("size", [1, 7, 5_000], ids=lambda size: f"by {size}")
 async def test_chunked_bodies_are_read(running: Running, size: int) -> None:
     body = os.urandom(20_000)
@@ -480,6 +549,7 @@ async def test_chunked_bodies_are_read(running: Running, size: int) -> None:
     writer.close()
 
 
+@both_ways
 async def test_what_follows_an_upgrade_is_not_another_request(running: Running) -> None:
     upgrade = b"Connection: Upgrade\r\nUpgrade: other\r\n"
     reader, writer = await running.connect(post(post(b"abc"), headers=upgrade))
