@@ -70,11 +70,11 @@ async def main(service: Service) -> None:
     shards = Shards.open(redis.url, redis.shards, timeout_s=lease_ms / 1_000 / 2, greeting=greeting)
     loops_of: dict[Shard, list[DutyLoop]] = {}
     for shard in shards:
-        where = f" of shard {shard.number}" if len(shards) > 1 else ""
+        number = shard.number if len(shards) > 1 else None
         look = Look(partial(met[shard.keys.prefix].look, shard.client))
         upkeep = Upkeep(shard.client, shard.keys)
         loops_of[shard] = [
-            DutyLoop(duty, clock, metrics, where=where)
+            DutyLoop(duty, clock, metrics, shard=number)
             for duty in (*duties(settings, upkeep, metrics, service.tracer), look)
         ]
     loops = [loop for own in loops_of.values() for loop in own]

@@ -31,15 +31,16 @@ class Duty(Protocol):
 class DutyLoop:
     """Runs one duty for ever."""
 
-    def __init__(self, duty: Duty, clock: Clock, metrics: ReaperMetrics, *, where: str = "") -> None:
+    def __init__(self, duty: Duty, clock: Clock, metrics: ReaperMetrics, *, shard: int | None = None) -> None:
         """Args:
         duty: What is done.
         clock: Monotonic, for liveness.
         metrics: Count what fails.
-        where: Stands behind its name, where there are several alike.
+        shard: The number of its shard; None where there is one alone.
         """
         self._duty = duty
-        self.name = f"{duty.name}{where}"
+        self.name = duty.name if shard is None else f"{duty.name} of shard {shard}"
+        self._log = log if shard is None else log.bind(shard=shard)
         self._clock = clock
         self._metrics = metrics
         metrics.failed(duty.name, 0)
@@ -66,14 +67,13 @@ class DutyLoop:
                 pause_s = await self._duty.run_once()
             except BridgeError as error:
                 if self._told is not type(error):
-                    log.warning("pass_failed", duty=self.name, error=str(error))
+                    self._log.warning("pass_failed", duty=self._duty.name, error=str(error))
                 self._told, self.problem = type(error), str(error)
                 self.is_well = False
                 self._metrics.failed(self._duty.name)
                 pause_s = RETRY_S
-            except Exception as error:
-                # The outermost loop: one broken pass must not end the others.
-                log.exception("pass_broke", duty=self.name)
+            except Exception as error:  # noqa: BLE001 - one broken pass must not end the others
+                self._log.exception("pass_broke", duty=self._duty.name)
                 self.problem = repr(error)
                 self.is_well = False
                 self._metrics.failed(self._duty.name)

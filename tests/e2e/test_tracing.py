@@ -130,9 +130,10 @@ async def test_a_lane_of_a_dead_worker_stays_one_trace_over_reaper_and_successor
     assert await kill_holding(bridge, holder) is not None, "it handed its lane back in that very moment"
     await bridge.wait_ended(len(bridge.instructions()), 30)
     spans = await spans_of(sink, alert_id, "POST /webhook", "reclaim alerts", "process alerts")
-    post, reclaim, process = (
-        the(spans, name) for name in ("POST /webhook", "reclaim alerts", "process alerts")
-    )
+    post, reclaim = (the(spans, name) for name in ("POST /webhook", "reclaim alerts"))
+    # One for each time that the successor came to it: the venue may not know the order at the first look-up.
+    processes = [span for span in spans if span.name == "process alerts"]
+    process = min(processes, key=lambda span: span.started_at_ns)
     assert {span.trace_id for span in spans} == {post.trace_id}
     assert [span.service for span in (post, reclaim, process)] == [
         "bascule-ingress",

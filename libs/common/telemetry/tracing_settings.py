@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -84,15 +84,29 @@ def exporter_secrets(environ: Mapping[str, str]) -> set[str]:
 
 
 def _protocol(environ: Mapping[str, str]) -> str:
-    protocol = _first(environ, _PROTOCOLS) or DEFAULT_PROTOCOL
+    name, protocol = _first(environ, _PROTOCOLS) or (_PROTOCOLS[-1], DEFAULT_PROTOCOL)
     if protocol not in (HTTP, GRPC):
-        raise ConfigError(f'OTEL_EXPORTER_OTLP_PROTOCOL: "{protocol}" is not one of {HTTP}, {GRPC}')
+        raise ConfigError(f'{name}: "{protocol}" is not one of {HTTP}, {GRPC}')
+    if protocol == HTTP:
+        _check_address(*(_first(environ, _ENDPOINTS) or ("", "")))
     if protocol == GRPC and not _is_installed(_GRPC_EXPORTER):
         raise ConfigError(
-            "OTEL_EXPORTER_OTLP_PROTOCOL: grpc needs the extra `otlp-grpc`, which is not installed: "
+            f"{name}: grpc needs the extra `otlp-grpc`, which is not installed: "
             "`make up EXTRAS=otlp-grpc`, or take http/protobuf"
         )
     return protocol
+
+
+def _check_address(name: str, address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        is_right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        is_right = False
+    if not is_right:
+        # A password in it must not show.
+        shown = address.rpartition("@")[2]
+        raise ConfigError(f'{name}: "{shown}" is no address such as http://127.0.0.1:4318')
 
 
 def _is_installed(module: str) -> bool:
@@ -102,8 +116,9 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str:
-    return next((value for name in names if (value := environ.get(name, "").strip())), "")
+def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return the first variable that is set, and what it says."""
+    return next(((name, value) for name in names if (value := environ.get(name, "").strip())), None)
 
 
 def _count(environ: Mapping[str, str], name: str, default: int) -> int:

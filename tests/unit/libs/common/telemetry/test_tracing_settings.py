@@ -79,3 +79,20 @@ def test_values_of_headers_and_passwords_in_addresses_are_secrets():
         "pa55word",
     }
     assert exporter_secrets({}) == set()
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:4318", "http://localhost:99999", "grpc://x:4317", "http://", "http://x:0"]
+)
+def test_an_address_that_leads_nowhere_is_refused_by_its_name(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT: "):
+        tracing_settings({"OTEL_EXPORTER_OTLP_ENDPOINT": address})
+
+
+def test_the_variable_that_is_wrong_is_the_one_that_is_named() -> None:
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json",
+    }
+    with pytest.raises(ConfigError, match=r"^OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: "):
+        tracing_settings(environ)
