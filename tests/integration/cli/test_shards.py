@@ -7,10 +7,14 @@ from typing import TypeVar
 import orjson
 import pytest
 
-from libs.common.domain.ids import AccountName, Market
+from cli import flatten
+from libs.common.domain.alert import Action
+from libs.common.domain.ids import AccountName, AlertId, Market
 from libs.common.domain.instruction import PLAIN_VERSION
 from libs.common.store.keys import Keys
+from libs.common.store.operator_alerts import OperatorAlert
 from libs.common.store.published import Published, PublishedPosition
+from libs.common.store.readings import Readings
 from libs.common.store.shards import Shards
 from tests.integration.cli.conftest import CommandLine
 from tests.support.redis_server import RedisServer
@@ -345,6 +349,30 @@ def test_flattening_goes_through_the_lanes_of_the_accounts_shard(
     for alert in ids:
         assert bascule("alerts", alert, "--json").json["account"] == "scalp"
     assert [one["account"] for one in bascule("halts", "--json").json] == ["scalp"]
+
+
+def test_flattening_waits_for_the_accounts_shard_alone(
+    bascule: CommandLine,
+    config: Path,
+    shards: Fill[None],
+    cut_off: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def sent_and_ended(
+        readings: Readings, account: AccountName, *_: object
+    ) -> tuple[list[OperatorAlert], list[AlertId]]:
+        store = ShardedStore(readings._shards, "worker-a")
+        alert = await store.admit(accounts=(account,))
+        await store.of(account).execute()
+        return [OperatorAlert(account, Market("BTCUSDT"), Action.CLOSE_ALL)], [alert]
+
+    monkeypatch.setattr(flatten, "_send", sent_and_ended)
+    cut_off()
+
+    outcome = bascule("flatten", "scalp", "--symbol", "BTCUSDT", "--yes", "--timeout", "1s", "--json")
+
+    assert outcome.code == 0
+    assert [one["state"] for one in outcome.json["instructions"]] == ["EXECUTED"]
 
 
 def test_an_order_is_settled_on_its_shard(bascule: CommandLine, shards: Fill[str]) -> None:
