@@ -81,8 +81,11 @@ def command(
             spread = await readings.halts.set(Scope(account=name), mode, by=operator_name(), reason=reason)
             refuse_untouched(spread)
             note(f"{mode} of account {name} is set: {EFFECTS[mode]}")
-            for words in failures(spread):
-                note(f"not on {words}: run `bascule halt` for account {name} again")
+            failed, unnoted = failures(spread, readings.of(name).number)
+            for words in failed:
+                note(f"NOT on {words}: run `bascule halt` for account {name} again")
+            for words in unnoted:
+                note(f"not noted on {words}: account {name} is not there")
         await _refuse_halted(readings, name, found)
         return await _send(readings, name, found, reason)
 

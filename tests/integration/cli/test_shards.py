@@ -282,6 +282,38 @@ def test_a_halt_that_one_shard_did_not_take_exits_1_and_says_so_and_may_be_repea
     assert "NOT lifted on shard 2: " in resumed.err
 
 
+def test_a_halt_of_an_account_needs_the_accounts_own_shard_alone(
+    bascule: CommandLine, config: Path, shards: Fill[None], cut_off: Callable[[], None]
+) -> None:
+    shards(at_work)
+    cut_off()
+
+    outcome = bascule(*PAUSE, "--account", "scalp")
+    assert outcome.code == 0
+    assert "pause of account scalp is set: " in outcome.out
+    assert "not noted on shard 2: " in outcome.err
+    assert "trading goes on" not in outcome.err
+    outcome = bascule("resume", "--account", "scalp")
+    assert outcome.code == 0
+    assert "still noted on shard 2: " in outcome.err
+
+    outcome = bascule(*PAUSE, "--account", "paper")
+    assert outcome.code == 1
+    assert "NOT set on shard 2: " in outcome.err
+    assert bascule("resume", "--account", "paper").code == 1
+
+
+def test_a_halt_of_an_account_that_another_shard_did_not_note_is_no_ailment(
+    bascule: CommandLine, config: Path, shards: Fill[None]
+) -> None:
+    bascule(*PAUSE, "--account", "scalp")
+    with bascule.redis.client() as client:
+        client.delete(Keys(1).halts)
+        assert bascule("halts").err == ""
+        client.delete(Keys(3).halts)
+    assert "is not set on shard 3, where trading goes on" in bascule("halts").err
+
+
 def test_a_halt_that_some_shards_lack_is_an_ailment(
     bascule: CommandLine, config: Path, shards: Fill[None]
 ) -> None:
