@@ -160,7 +160,12 @@ def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
         for name, facts in names
     ]
     found += shards_away(bridge, away) + shard_findings(settings, noted)
-    found += _halts(merge_tables({number: halts for number, (_, _, halts) in spread.answers.items()}))
+    found += _halts(
+        merge_tables(
+            {number: halts for number, (_, _, halts) in spread.answers.items()},
+            of=len(away) + len(spread.answers),
+        )
+    )
     for server, (name, _) in zip(servers, names, strict=True):
         found.append(_clock(name, spread.answers[server.shards[0]][1]))
     return found

@@ -81,13 +81,16 @@ def command(
             spread = await readings.halts.set(Scope(account=name), mode, by=operator_name(), reason=reason)
             refuse_untouched(spread)
             note(f"{mode} of account {name} is set: {EFFECTS[mode]}")
-            for words in failures(spread):
-                note(f"not on {words}: run `bascule halt` for account {name} again")
+            failed, unnoted = failures(spread, readings.of(name).number)
+            for words in failed:
+                note(f"NOT on {words}: run `bascule halt` for account {name} again")
+            for words in unnoted:
+                note(f"not noted on {words}: account {name} is not there")
         await _refuse_halted(readings, name, found)
         return await _send(readings, name, found, reason)
 
     asked, ids = ask(bridge, do)
-    records = {} if no_wait else _wait(bridge, ids, timeout_ms)
+    records = {} if no_wait else _wait(bridge, name, ids, timeout_ms)
     documents = [_outcome(one, alert, records.get(alert)) for one, alert in zip(asked, ids, strict=True)]
     if as_json:
         markets = [_market_document(one) for one in found]
@@ -171,11 +174,15 @@ async def _send(
     return asked, ids
 
 
-def _wait(bridge: Bridge, ids: Sequence[AlertId], timeout_ms: int) -> "dict[AlertId, AlertRecord]":
+def _wait(
+    bridge: Bridge, account: AccountName, ids: Sequence[AlertId], timeout_ms: int
+) -> "dict[AlertId, AlertRecord]":
     """Return the alerts as they stand once all have ended, or the time is up."""
 
     async def wait(readings: "Readings") -> "dict[AlertId, AlertRecord]":
-        return {one.alert.alert_id: one for one in await until_ended(readings, ids, timeout_ms)}
+        # All of them lie on the account's shard: what became of the others is not waited for.
+        records = await until_ended(readings.of(account).records.alerts, ids, timeout_ms)
+        return {one.alert.alert_id: one for one in records}
 
     try:
         return ask(bridge, wait)

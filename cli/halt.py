@@ -11,6 +11,7 @@ from cli.halt_scope import (
     EFFECTS,
     failures,
     halt_document,
+    own_shard,
     read_scope,
     refuse_untouched,
     scope_options,
@@ -43,7 +44,7 @@ def command(
     """Stop trading of everything, or of a scope.
 
     All workers obey from the moment it is set. It takes the place of a halt of the same scope. Exit code 1: not every
-    shard took it; called again, it is set where it is missing.
+    shard took it, or not the one of the account; called again, it is set where it is missing.
     """
     from libs.common.store.fan_out import shards_in_words
 
@@ -52,21 +53,23 @@ def command(
     bridge = find_bridge()
     scope = read_scope(bridge, account, strategy, symbol)
 
-    async def set_(readings: "Readings") -> "tuple[Spread[Halt], list[str]]":
+    async def set_(readings: "Readings") -> "tuple[Spread[Halt], int | None, list[str]]":
         spread = await readings.halts.set(scope, HaltMode(mode), by=operator_name(), reason=reason)
         refuse_untouched(spread)
-        return spread, await _remarks(readings, bridge, scope)
+        return spread, own_shard(readings, scope), await _remarks(readings, bridge, scope)
 
-    spread, remarks = ask(bridge, set_)
-    halt, failed = next(iter(spread.answers.values())), failures(spread)
+    spread, own, remarks = ask(bridge, set_)
+    halt, (failed, unnoted) = next(iter(spread.answers.values())), failures(spread, own)
     where = f" on {shards_in_words(tuple(spread.answers))} only" if failed else ""
     if as_json:
-        shards = {"shards": shard_documents(spread)} if len(spread.answers) + len(failed) > 1 else {}
+        shards = {"shards": shard_documents(spread)} if len(spread.answers) + len(spread.failed) > 1 else {}
         write_json({**halt_document(halt), "stops": EFFECTS[halt.mode], **shards})
     else:
         write(printable(f"{halt.mode} of {halt.scope} is set{where}: {EFFECTS[halt.mode]}"))
     for words in failed:
         note(f"NOT set on {words}")
+    for words in unnoted:
+        note(f"not noted on {words}: account {scope.account} is not there")
     for remark in remarks:
         note(remark)
     note(
@@ -105,14 +108,13 @@ async def _known_markets(readings: "Readings", bridge: Bridge, scope: Scope) -> 
     settings = bridge.settings()
     accounts = [] if settings is None else list(settings.accounts)
     accounts = [scope.account] if scope.account is not None else accounts
-    now_ms = await readings.now_ms()
     known: set[str] = set()
     for name in accounts:
         shard = readings.of(name)
         listed = await shard.markets.read(name)
         known.update(() if listed is None else listed.markets)
         known.update(await shard.published.positions(name), await shard.paper.positions(name))
-        known.update(one.market for one in await shard.holdings.of(name, now_ms))
+        known.update(one.market for one in await shard.holdings.of(name, await shard.now_ms()))
     return known
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from libs.common.domain.errors import BridgeError
     from libs.common.store.fan_out import Spread
     from libs.common.store.halts import HaltTable
+    from libs.common.store.readings import Readings
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -111,9 +112,21 @@ def refuse_untouched(spread: "Spread[T]") -> None:
         raise next(iter(spread.failed.values()))
 
 
-def failures(spread: "Spread[T]") -> list[str]:
-    """Return the shards that did not take a change, with why."""
-    return [f"shard {number}: {_why(error)}" for number, error in sorted(spread.failed.items())]
+def failures(spread: "Spread[T]", own: int | None) -> tuple[list[str], list[str]]:
+    """Return the shards that did not take a change, with why: those that needed to, and those that only note it.
+
+    Args:
+        spread: What each answered.
+        own: The one of the scope's account; None where the scope names none, so that all need to.
+    """
+    words = {number: f"shard {number}: {_why(error)}" for number, error in sorted(spread.failed.items())}
+    needed = [text for number, text in words.items() if own in {None, number}]
+    return needed, [text for text in words.values() if text not in needed]
+
+
+def own_shard(readings: "Readings", scope: Scope) -> int | None:
+    """Return the shard that alone obeys a halt of this scope; None where all do."""
+    return None if scope.account is None else readings.of(scope.account).number
 
 
 def shard_documents(spread: "Spread[T]") -> list[Document]:
@@ -134,7 +147,7 @@ def partial_words(table: "HaltTable") -> list[str]:
 
     return [
         f"{one.halt.mode} of {one.halt.scope} is not set on {shards_in_words(one.missing)}, where trading goes on: "
-        "set it again with `bascule halt`"
+        "set it again with `bascule halt`, or lift it with `bascule resume`"
         for one in table.partial
     ]
 

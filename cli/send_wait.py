@@ -50,7 +50,7 @@ async def _outcomes(readings: "Readings", ids: list[str], timeout_ms: int) -> Ou
     """
     from libs.common.domain.ids import AlertId
 
-    records = await until_ended(readings, (AlertId(name) for name in ids), timeout_ms)
+    records = await until_ended(readings.alerts, (AlertId(name) for name in ids), timeout_ms)
     return {record.alert.alert_id: (record, await readings.history(record)) for record in records}
 
 

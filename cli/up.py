@@ -131,7 +131,10 @@ class _Launch:
             await check_redis(plan.settings.redis, say)
         else:
             binary = await asyncio.to_thread(find_server, plan.environ.get("PATH", os.defpath), say)
+            from cli.up_redis import check_own_shards
+
             redis_url = await self._start_redis(binary)
+            await check_own_shards(redis_url, plan.settings.redis.shards, str(short(plan.var / "redis")))
         for program in up_plan.service_programs(plan, redis_url, self._services):
             self._children.append(self._start(program))
         record = RunRecord(

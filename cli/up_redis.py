@@ -1,4 +1,4 @@
-"""Whether a Redis that is not ours to run is fit for the bridge, asked once before anything is started on it."""
+"""Whether a Redis is fit for the bridge, asked once before anything is started on it."""
 
 import asyncio
 import time
@@ -9,8 +9,11 @@ from libs.common.domain.errors import ConfigError, StoreBarred, StoreCorrupt, St
 from libs.common.runtime.secrets import mask_url
 from libs.common.runtime.settings import RedisSettings
 from libs.common.store.checks import check_server
+from libs.common.store.client import connect
 from libs.common.store.fan_out import ask_all
-from libs.common.store.shards import Shards
+from libs.common.store.keys import Keys
+from libs.common.store.layout import claim_layout
+from libs.common.store.shards import Shards, read_layout
 
 PATIENCE_S: Final = 10.0
 """How long a server that is away is waited for."""
@@ -22,7 +25,7 @@ _ASK_S: Final = 0.25
 async def check_redis(
     redis: RedisSettings, say: Callable[[str], None], *, patience_s: float = PATIENCE_S
 ) -> None:
-    """Make sure that a server answers, lets us in and keeps the promises of the configuration.
+    """Make sure that a server answers, lets us in, keeps the promises of the configuration and holds its shards.
 
     Args:
         redis: Where it is, and what it must promise.
@@ -40,6 +43,9 @@ async def check_redis(
         while True:
             try:
                 await ask_all({one.number: check_server(one.client, redis.durability) for one in shards})
+                # A node of a cluster says of the shards that are not its own where they are.
+                await ask_all({one.number: read_layout(one.client, one.keys) for one in shards})
+                await claim_layout(shards.first.client, shards.first.keys, redis.shards)
             except ConfigError as error:
                 raise ConfigError(f"{where}: {error}") from error
             except (StoreUnavailable, StoreCorrupt) as error:
@@ -59,3 +65,24 @@ async def check_redis(
             await asyncio.sleep(_ASK_S)
     finally:
         await shards.aclose()
+
+
+async def check_own_shards(url: str, shards: int, data: str) -> None:
+    """Make sure that our own Redis holds as many shards as the configuration says.
+
+    Args:
+        url: Where it answers.
+        shards: As configured.
+        data: The directory with its data, in words.
+
+    Raises:
+        ConfigError: It holds another number; one line with what to do.
+        StoreUnavailable: No answer.
+    """
+    client = connect(url, timeout_s=_TIMEOUT_S, connections=1)
+    try:
+        await claim_layout(client, Keys(0), shards)
+    except ConfigError as error:
+        raise ConfigError(f"Redis with the data in {data}: {error}") from error
+    finally:
+        await client.aclose()

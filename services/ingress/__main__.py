@@ -86,10 +86,11 @@ async def main(service: Service) -> None:
         await server.start()
         service.started(port=server.port, ops_port=ops.port)
         _spare_collector()
+        claimed = asyncio.Event()
         # Until then posts are answered 503, which makes TradingView send them again.
         await run_together(
             service.stopping,
-            *(_keep_gate(service, shard, gates[shard.number], registry) for shard in shards),
+            *(_keep_gate(service, shard, gates[shard.number], registry, claimed) for shard in shards),
         )
     finally:
         await server.stop()
@@ -114,10 +115,12 @@ def _gates(
     return tuple(gates)
 
 
-async def _keep_gate(service: Service, shard: Shard, gate: Gate, registry: Registry) -> None:
+async def _keep_gate(
+    service: Service, shard: Shard, gate: Gate, registry: Registry, claimed: asyncio.Event
+) -> None:
     """Open the gate of a shard once its Redis is fit, and watch that it stays so until `stopping` is set."""
     redis, stopping = service.settings.redis, service.stopping
-    if not await check_when_up(shard, redis, stopping):
+    if not await check_when_up(shard, redis, claimed, stopping):
         return
     # Webhooks that were made at run time lie on the first shard: no gate opens before they are known.
     keeping_up = asyncio.create_task(registry.keep_up(stopping)) if shard.number == 0 else None

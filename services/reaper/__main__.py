@@ -89,18 +89,26 @@ async def main(service: Service) -> None:
     try:
         await ops.start()
         service.started(ops_port=ops.port)
+        claimed = asyncio.Event()
         await run_together(
-            service.stopping, *(_keep(shard, own, redis, service.stopping) for shard, own in loops_of.items())
+            service.stopping,
+            *(_keep(shard, own, redis, claimed, service.stopping) for shard, own in loops_of.items()),
         )
     finally:
         await ops.stop()
         await shards.aclose()
 
 
-async def _keep(shard: Shard, loops: list[DutyLoop], redis: RedisSettings, stopping: asyncio.Event) -> None:
+async def _keep(
+    shard: Shard,
+    loops: list[DutyLoop],
+    redis: RedisSettings,
+    claimed: asyncio.Event,
+    stopping: asyncio.Event,
+) -> None:
     """Make the passes of one shard until `stopping` is set: none waits for another shard."""
-    await check_when_up(shard, redis, stopping)
-    await asyncio.gather(*(loop.run(stopping) for loop in loops))
+    if await check_when_up(shard, redis, claimed, stopping):
+        await asyncio.gather(*(loop.run(stopping) for loop in loops))
 
 
 def _ready(loops: list[DutyLoop]) -> Check:

@@ -1,5 +1,6 @@
 """Runs a worker: `python -m services.worker`."""
 
+import asyncio
 import os
 import secrets
 import socket
@@ -80,7 +81,8 @@ async def main(service: Service) -> None:
     try:
         await ops.start()
         service.started(ops_port=ops.port, holder=holder)
-        await run_together(service.stopping, *(unit.run(service.stopping) for unit in units))
+        claimed = asyncio.Event()
+        await run_together(service.stopping, *(unit.run(claimed, service.stopping) for unit in units))
     finally:
         await ops.stop()
         for broker in brokers.values():

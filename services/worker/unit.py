@@ -177,15 +177,20 @@ class Unit:
         beats = {"consumer": self.consumer.beat_at_ms, "heartbeat": self.heartbeat.beat_at_ms}
         return {name: now_ms - max(beat_at_ms, began_at_ms) for name, beat_at_ms in beats.items()}
 
-    async def run(self, stopping: asyncio.Event) -> None:
+    async def run(self, claimed: asyncio.Event, stopping: asyncio.Event) -> None:
         """Execute lanes until `stopping` is set, then hand them back.
+
+        Args:
+            claimed: Of all shards of this process; see `check_when_up`.
+            stopping: Ends it.
 
         Raises:
             ConfigError: Redis does not let us in, or does not keep the promises of the configuration.
         """
         ended, background = asyncio.Event(), list[asyncio.Task[None]]()
         try:
-            await check_when_up(self._shard, self._settings.redis, stopping)
+            if not await check_when_up(self._shard, self._settings.redis, claimed, stopping):
+                return
             background += [asyncio.create_task(loop.run(ended)) for loop in self._background]
             await self._execute(stopping)
         finally:

@@ -250,18 +250,40 @@ async def wait_exit(service: Service) -> None:
     await eventually(lambda: service.exit_code is not None, 20)
 
 
-async def test_a_service_with_another_number_of_shards_does_not_start(
-    private_redis: RedisServer, bridge_factory: BridgeFactory
+@pytest.mark.parametrize(("held", "wanted"), [(4, 3), (1, 4), (4, 8)])
+async def test_a_service_with_another_number_of_shards_ends_and_takes_and_leaves_nothing(
+    private_redis: RedisServer, bridge_factory: BridgeFactory, held: int, wanted: int
 ):
-    bridge = bridge_factory(private_redis, config={"redis": {"shards": SHARDS}})
+    accounts = {name: {"broker": "paper", "default_price": 100} for name in ACCOUNTS}
+    config = {
+        "redis": {"shards": held},
+        # With none of the wanted numbers it lies on the first.
+        "webhooks": {"default": {"accounts": [ACCOUNTS[0]]}},
+        "accounts": accounts,
+    }
+    bridge = bridge_factory(private_redis, config=config)
     for service in bridge.services:
         assert service.terminate().code == 0
-        service.config = {**service.config, "redis": {**service.config["redis"], "shards": 3}}
+        service.config = {**service.config, "redis": {**service.config["redis"], "shards": wanted}}
+    for service in bridge.services:
         service.start()
+        if service.name == "ingress":
+            assert await answers_until_the_end(service, bridge) <= {503, http_client.NO_ANSWER}
         await wait_exit(service)
         assert service.exit_code == 1
         line = (
-            f"{service.name}: redis.shards: got 3, and what Redis holds is spread over 4: "
-            "set redis.shards: 4, or begin with an empty Redis\n"
+            f"{service.name}: redis.shards: got {wanted}, and what Redis holds is spread over {held}: "
+            f"set redis.shards: {held}, or begin with an empty Redis\n"
         )
         assert service.errors() == line
+        noted = [number for number in range(8) if bridge.client.exists(Keys(number).meta)]
+        assert noted == list(range(held))
+        assert not [key for number in range(held, 8) for key in bridge.client.scan_iter(f"*{{s{number}}}*")]
+
+
+async def answers_until_the_end(ingress: Service, bridge: Bridge) -> set[int]:
+    """Post for an account on another shard than the first until the ingress has ended; return what was answered."""
+    statuses = set[int]()
+    while ingress.is_running:
+        statuses.add((await bridge.post(bridge.alert())).status)
+    return statuses

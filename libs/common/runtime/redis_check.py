@@ -25,8 +25,13 @@ AGAIN_S: Final = 1.0
 log = get_logger()
 
 
-async def check_when_up(shard: Shard, redis: RedisSettings, stopping: asyncio.Event) -> bool:
+async def check_when_up(
+    shard: Shard, redis: RedisSettings, claimed: asyncio.Event, stopping: asyncio.Event
+) -> bool:
     """Wait until the Redis of a shard answers, and tell whether it did: False where `stopping` was set before.
+
+    The first shard knows how many there are: until it was claimed nothing is asked of any other, which may be empty only
+    because Redis holds fewer. What went there would wait for ever once the number is set right.
 
     By the event and not by cancelling: a cancelled Redis call may complete at that very moment, and on Python 3.11
     the cancellation is then lost.
@@ -34,6 +39,7 @@ async def check_when_up(shard: Shard, redis: RedisSettings, stopping: asyncio.Ev
     Args:
         shard: Nothing was called yet on its connections.
         redis: What it is held against.
+        claimed: Of all shards of this process; set once the first holds the number that is configured.
         stopping: Ends the waiting.
 
     Raises:
@@ -41,6 +47,9 @@ async def check_when_up(shard: Shard, redis: RedisSettings, stopping: asyncio.Ev
             shards; the process must end.
     """
     is_away = False
+    while shard.number > 0 and not await wait_for_event(claimed, RETRY_S):
+        if stopping.is_set():
+            return False
     # On a connection that was greeted Redis would count as used already.
     first = connect(redis.url, timeout_s=FIRST_TIMEOUT_S, connections=1, shard=shard.number)
     try:
@@ -49,6 +58,7 @@ async def check_when_up(shard: Shard, redis: RedisSettings, stopping: asyncio.Ev
                 # Before anything long: who has not said who he is hears so only of short commands.
                 await check_server(first, redis.durability)
                 await claim_layout(first, shard.keys, redis.shards)
+                claimed.set()
                 await check_server(shard.client, redis.durability)
             except StoreBarred as error:
                 raise ConfigError(f"{error}: {error.remedy}") from error

@@ -13,6 +13,7 @@ from redis.exceptions import (
 
 from libs.common.domain.errors import ConfigError, StoreUnavailable
 from libs.common.store.client import translate
+from libs.common.store.cluster import RoutedPool
 
 OLDEST: Final = (6, 2)
 UNKNOWN: Final = "unknown"
@@ -157,14 +158,26 @@ async def check_server(client: Redis, durability: str) -> ServerFacts:
         durability: `always`, `everysec`, `declared` or `none`, as configured.
 
     Raises:
-        ConfigError: It does not; one line that names every broken promise, with what to do.
+        ConfigError: It does not; one line that names every broken promise, with what to do, and of a Redis Cluster the node.
         StoreUnavailable: No answer, or it still loads its data; as `StoreBarred` where it does not let us in.
     """
     facts = await read_server(client, durability)
     broken = [promise for promise in promises(facts, durability) if not promise.is_kept]
     if broken:
-        raise ConfigError("; ".join(f"{promise.finding}: {promise.remedy}" for promise in broken))
+        words = "; ".join(f"{promise.finding}: {promise.remedy}" for promise in broken)
+        raise ConfigError(f"{await _which(client)}{words}")
     return facts
+
+
+async def _which(client: Redis) -> str:
+    """Return which of several servers it is, to begin a line with; empty where there is one."""
+    pool = client.connection_pool
+    if not isinstance(pool, RoutedPool):
+        return ""
+    try:
+        return f"node {await pool.node_words()}: "
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
 
 
 async def _restores_all(client: Redis) -> bool | None:

@@ -200,6 +200,15 @@ class RoutedTlsConnection(_Routed, TlsConnection):
 class RoutedPool(BlockingConnectionPool):
     """Gives out no connection to a node that its slot has left."""
 
+    async def node_words(self) -> str:
+        """Return the node that its connections lead to as `host:port`.
+
+        Raises:
+            ConnectionError: It cannot be told.
+            AuthenticationError, NoPermissionError, Unfit: As with `Topology.primary`.
+        """
+        return _words(await self.connection_kwargs["topology"].primary(self.connection_kwargs["slot"]))
+
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         """Make sure that it leads to the right node, and is ready."""
         assert isinstance(connection, _Routed)

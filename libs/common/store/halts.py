@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from libs.common.domain.errors import EditConflict, StoreCorrupt
 from libs.common.policy.halts import Halt, HaltMode, Scope, author, parse_halt
+from libs.common.policy.shards import shard_of
 from libs.common.store.client import translate
 from libs.common.store.fan_out import Spread, ask_all, ask_each
 from libs.common.store.keys import Keys
@@ -37,17 +38,18 @@ class Partial:
     """The numbers of those shards."""
 
 
-def merge_tables(tables: Mapping[int, HaltTable]) -> HaltTable:
+def merge_tables(tables: Mapping[int, HaltTable], *, of: int) -> HaltTable:
     """Return what is set on several shards as one table.
 
     A halt is the same on all that have it in the same mode, by the same and for the same reason; the time is that of the
-    first.
+    first. A halt of one account is obeyed on the account's own shard: the others only note it, and need not.
 
     Args:
         tables: By the shards' numbers; at least one.
+        of: How many shards there are.
     """
-    if len(tables) == 1:
-        return next(iter(tables.values()))
+    if of == 1:
+        return tables[0]
     found: dict[tuple[str, HaltMode, str, str], dict[int, Halt]] = defaultdict(dict)
     for number, table in tables.items():
         for one in table.halts:
@@ -57,10 +59,15 @@ def merge_tables(tables: Mapping[int, HaltTable]) -> HaltTable:
         known = found[key]
         halt = min(known.values(), key=lambda one: one.at_ms)
         halts.append(halt)
-        if missing := tuple(sorted(tables.keys() - known.keys())):
+        if missing := tuple(sorted((tables.keys() - known.keys()) & _obeying(halt.scope, of))):
             partial.append(Partial(halt, missing))
     unreadable = sorted({text for table in tables.values() for text in table.unreadable})
     return HaltTable(tuple(halts), tuple(unreadable), tuple(partial))
+
+
+def _obeying(scope: Scope, of: int) -> set[int]:
+    """Return the shards on which a halt of this scope stops anything, of so many."""
+    return set(range(of)) if scope.account is None else {shard_of(scope.account, of)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +213,8 @@ class HaltsEverywhere:
             StoreUnavailable: A shard did not answer.
             StoreCorrupt: They are kept under something else than a hash.
         """
-        return merge_tables(await ask_all({number: one.read() for number, one in self._shards.items()}))
+        tables = await ask_all({number: one.read() for number, one in self._shards.items()})
+        return merge_tables(tables, of=len(self._shards))
 
 
 def _text(word: bytes) -> str:

@@ -58,6 +58,6 @@ def merge_health(spread: Spread[ShardHealth]) -> Health:
     return Health(
         merge_snapshots({number: one.snapshot for number, one in found.items()}),
         group_servers({number: one.server for number, one in found.items()}),
-        merge_tables({number: one.halts for number, one in found.items()}),
+        merge_tables({number: one.halts for number, one in found.items()}, of=len(away) + len(found)),
         away,
     )

@@ -7,10 +7,14 @@ from typing import TypeVar
 import orjson
 import pytest
 
-from libs.common.domain.ids import AccountName, Market
+from cli import flatten
+from libs.common.domain.alert import Action
+from libs.common.domain.ids import AccountName, AlertId, Market
 from libs.common.domain.instruction import PLAIN_VERSION
 from libs.common.store.keys import Keys
+from libs.common.store.operator_alerts import OperatorAlert
 from libs.common.store.published import Published, PublishedPosition
+from libs.common.store.readings import Readings
 from libs.common.store.shards import Shards
 from tests.integration.cli.conftest import CommandLine
 from tests.support.redis_server import RedisServer
@@ -278,6 +282,38 @@ def test_a_halt_that_one_shard_did_not_take_exits_1_and_says_so_and_may_be_repea
     assert "NOT lifted on shard 2: " in resumed.err
 
 
+def test_a_halt_of_an_account_needs_the_accounts_own_shard_alone(
+    bascule: CommandLine, config: Path, shards: Fill[None], cut_off: Callable[[], None]
+) -> None:
+    shards(at_work)
+    cut_off()
+
+    outcome = bascule(*PAUSE, "--account", "scalp")
+    assert outcome.code == 0
+    assert "pause of account scalp is set: " in outcome.out
+    assert "not noted on shard 2: " in outcome.err
+    assert "trading goes on" not in outcome.err
+    outcome = bascule("resume", "--account", "scalp")
+    assert outcome.code == 0
+    assert "still noted on shard 2: " in outcome.err
+
+    outcome = bascule(*PAUSE, "--account", "paper")
+    assert outcome.code == 1
+    assert "NOT set on shard 2: " in outcome.err
+    assert bascule("resume", "--account", "paper").code == 1
+
+
+def test_a_halt_of_an_account_that_another_shard_did_not_note_is_no_ailment(
+    bascule: CommandLine, config: Path, shards: Fill[None]
+) -> None:
+    bascule(*PAUSE, "--account", "scalp")
+    with bascule.redis.client() as client:
+        client.delete(Keys(1).halts)
+        assert bascule("halts").err == ""
+        client.delete(Keys(3).halts)
+    assert "is not set on shard 3, where trading goes on" in bascule("halts").err
+
+
 def test_a_halt_that_some_shards_lack_is_an_ailment(
     bascule: CommandLine, config: Path, shards: Fill[None]
 ) -> None:
@@ -345,6 +381,30 @@ def test_flattening_goes_through_the_lanes_of_the_accounts_shard(
     for alert in ids:
         assert bascule("alerts", alert, "--json").json["account"] == "scalp"
     assert [one["account"] for one in bascule("halts", "--json").json] == ["scalp"]
+
+
+def test_flattening_waits_for_the_accounts_shard_alone(
+    bascule: CommandLine,
+    config: Path,
+    shards: Fill[None],
+    cut_off: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def sent_and_ended(
+        readings: Readings, account: AccountName, *_: object
+    ) -> tuple[list[OperatorAlert], list[AlertId]]:
+        store = ShardedStore(readings._shards, "worker-a")
+        alert = await store.admit(accounts=(account,))
+        await store.of(account).execute()
+        return [OperatorAlert(account, Market("BTCUSDT"), Action.CLOSE_ALL)], [alert]
+
+    monkeypatch.setattr(flatten, "_send", sent_and_ended)
+    cut_off()
+
+    outcome = bascule("flatten", "scalp", "--symbol", "BTCUSDT", "--yes", "--timeout", "1s", "--json")
+
+    assert outcome.code == 0
+    assert [one["state"] for one in outcome.json["instructions"]] == ["EXECUTED"]
 
 
 def test_an_order_is_settled_on_its_shard(bascule: CommandLine, shards: Fill[str]) -> None:

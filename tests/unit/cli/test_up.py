@@ -290,6 +290,20 @@ def test_another_redis_that_promises_too_little_is_one_line_and_starts_nothing(t
     assert tree.notes == []
 
 
+def test_another_number_of_shards_than_our_own_redis_holds_is_one_line_and_starts_nothing(tree):
+    launcher = tree.up_and_running()
+    launcher.send_signal(signal.SIGINT)
+    assert launcher.wait(20) == 0
+    path = tree.directory / "config" / "demo.yaml"
+    path.write_text(path.read_text() + "redis: {shards: 4}\n")
+    before = tree.notes
+    line = tree.refused()
+    assert (
+        "var/redis: redis.shards: got 4, and what Redis holds is spread over 1: set redis.shards: 1" in line
+    )
+    assert tree.notes == before
+
+
 def test_data_of_a_newer_server_is_refused(tree):
     (tree.var / "redis").mkdir(parents=True)
     (tree.var / "redis" / "version.json").write_text('{"server":"redis","version":"99.1.0"}')

@@ -5,12 +5,14 @@ import pytest
 from cli.up_redis import check_redis
 from libs.common.domain.errors import ConfigError
 from libs.common.runtime.settings import RedisSettings
-from tests.support.redis_server import RedisServer
+from tests.conftest import BEST_ID
+from tests.support.redis_cluster import RedisCluster
+from tests.support.redis_server import Binary, RedisServer
 
 
-async def refusal(url: str, said: list[str]) -> str:
+async def refusal(url: str, said: list[str], shards: int = 1) -> str:
     with pytest.raises(ConfigError) as caught:
-        await check_redis(RedisSettings(url=url), said.append, patience_s=0.6)
+        await check_redis(RedisSettings(url=url, shards=shards), said.append, patience_s=0.6)
     text = str(caught.value)
     assert len(text.splitlines()) == 1
     return text
@@ -51,3 +53,25 @@ async def test_a_wrong_password_is_not_waited_for_and_not_shown(redis_server: Re
 
 async def test_an_address_with_a_wrong_option_is_one_line() -> None:
     assert "cannot be read" in await refusal("redis://127.0.0.1:1/0?socket_timeout=soon", [])
+
+
+async def test_another_number_of_shards_than_redis_holds_is_one_line(redis_server: RedisServer) -> None:
+    await check_redis(RedisSettings(url=redis_server.url, shards=4), print)
+    text = await refusal(redis_server.url, [], shards=1)
+    assert "redis.shards: got 1, and what Redis holds is spread over 4: set redis.shards: 4" in text
+
+
+@pytest.mark.parametrize("redis_binary", [BEST_ID], indirect=True)
+async def test_of_a_cluster_the_form_of_its_address_and_the_node_that_promises_too_little_are_told(
+    redis_binary: Binary,
+) -> None:
+    with RedisCluster(redis_binary) as cluster:
+        for node in cluster.nodes:
+            text = await refusal(f"redis://127.0.0.1:{node.port}", [], shards=4)
+            assert "a node of a Redis Cluster" in text
+            assert "let the address begin with redis+cluster:// or rediss+cluster://" in text
+        wrong = cluster.node_of(2)
+        with wrong.client() as client:
+            client.config_set("appendfsync", "everysec")
+        text = await refusal(cluster.url, [], shards=4)
+        assert f"node 127.0.0.1:{wrong.port}: Redis writes to disk once a second" in text

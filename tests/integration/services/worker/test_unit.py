@@ -9,6 +9,7 @@ from libs.common.domain.ids import Holder
 from libs.common.runtime.settings import RedisSettings, Settings
 from libs.common.store.shards import Shards
 from libs.common.store.tables import TableStore
+from libs.common.telemetry.spans import OFF
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.mapping import MappingCheck
 from services.worker.solo import Solo
@@ -35,9 +36,10 @@ async def test_a_unit_whose_redis_is_away_at_the_start_does_not_count_as_stuck(
         solo=Solo(),
         clock=clock,
         metrics=WorkerMetrics(CollectorRegistry()),
+        tracer=OFF,
     )
     stopping = asyncio.Event()
-    running = asyncio.create_task(unit.run(stopping))
+    running = asyncio.create_task(unit.run(asyncio.Event(), stopping))
     await asyncio.sleep(0)
     clock.advance(3_600_000)
     assert unit.stands_ms() == {}

@@ -2,10 +2,14 @@ import asyncio
 
 import pytest
 
+from libs.common.domain.errors import ConfigError
+from libs.common.policy.shards import HASH
 from libs.common.runtime import redis_check
-from libs.common.runtime.redis_check import keep_checking
-from libs.common.runtime.settings import Durability
+from libs.common.runtime.redis_check import check_when_up, keep_checking
+from libs.common.runtime.settings import Durability, RedisSettings
 from libs.common.store.client import connect
+from libs.common.store.keys import Keys
+from libs.common.store.shards import Shards
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
 
@@ -28,3 +32,26 @@ async def test_a_promise_that_redis_breaks_later_is_found_and_so_is_that_it_keep
     stopping.set()
     await checking
     await client.aclose()
+
+
+@pytest.mark.leaves_keys("how accounts are spread is noted for ever")
+async def test_no_shard_is_claimed_before_the_first(redis_server: RedisServer):
+    redis = RedisSettings(url=redis_server.url, shards=2)
+    shards, claimed, stopping = Shards.open(redis.url, 2, timeout_s=2), asyncio.Event(), asyncio.Event()
+    with redis_server.client() as admin:
+        admin.hset(Keys(0).meta, "shards", 1)
+        admin.hset(Keys(0).meta, "hash", HASH)
+        other = asyncio.create_task(check_when_up(shards[1], redis, claimed, stopping))
+        with pytest.raises(ConfigError, match="spread over 1"):
+            await check_when_up(shards[0], redis, claimed, stopping)
+        stopping.set()
+        assert not await other
+        assert not admin.exists(Keys(1).meta)
+
+        stopping.clear()
+        admin.hset(Keys(0).meta, "shards", 2)
+        other = asyncio.create_task(check_when_up(shards[1], redis, claimed, stopping))
+        assert await check_when_up(shards[0], redis, claimed, stopping)
+        assert await other
+        assert admin.hget(Keys(1).meta, "shards") == "2"
+    await shards.aclose()
