@@ -1,6 +1,6 @@
 """What it takes for 100, 10,000 and 1,000,000 alerts a minute: worked out from measured costs, and simulated.
 
-`python -m benchmarks.scale` prints the costs, the plans, and what the simulation finds of them, in half a minute; nothing is
+`python -m benchmarks.scale` prints the costs, the plans, and what the simulation finds of them, in some 15 seconds; nothing is
 measured. `--newest` takes costs from the newest files in `var/bench/`, where they have them. See docs/scale.md.
 """
 
@@ -114,10 +114,10 @@ def redis_us(costs: Costs) -> tuple[float, float]:
 
 
 def carried_per_s(costs: Costs) -> float:
-    """Return the alerts a second that one primary carries at `AT_MOST` of its core, in half-full passes.
+    """Return the alerts a second that one primary carries at `AT_MOST` of its core.
 
-    The busier Redis is, the more calls share a pass: from the middle on half of what comes alone at low load is saved. The
-    simulation checks it.
+    The busier Redis is, the more calls share a pass. A quarter of the way from full flights to calls without company is
+    what the simulation finds there, with the calls of many workers.
     """
     full, alone = redis_us(costs)
     return AT_MOST * 1e6 / (full + (alone - full) / 4)
@@ -235,7 +235,7 @@ def main() -> None:
     given = parser.parse_args()
     costs = renewed(Costs(), figures.newest()) if given.newest else Costs()
     for field in fields(costs):
-        print(f"{field.name:20} {getattr(costs, field.name):8,.1f}")
+        print(f"{field.name:20} {getattr(costs, field.name):8g}")
     full, alone = redis_us(costs)
     print(
         f"\nRedis: {full:.0f} us per alert in flights of {FULL_FLIGHT}, {alone:.0f} us where every call comes alone;"
