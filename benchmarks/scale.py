@@ -30,7 +30,7 @@ ADMITTED_WITHIN_S: Final = 2.0
 DRAINED_WITHIN_S: Final = 30.0
 """A burst's orders sent, from its first alert: half of the default maximum age."""
 
-AFTERWARDS_MS: Final = 5_000.0
+AFTERWARDS_MS: Final = DRAINED_WITHIN_S * 1_000
 """How long alerts go on coming after a burst has begun."""
 
 PER_ACCOUNT: Final = 100
