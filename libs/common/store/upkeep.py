@@ -17,6 +17,9 @@ SCANS: Final = 10
 REAPER: Final = "reaper"
 """The consumer that claims stalled tokens; it never keeps one beyond its script."""
 
+TRIMMED_AT_ONCE: Final = 10_000
+"""Journal entries that one call drops at most: it takes Redis a few milliseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
@@ -129,16 +132,26 @@ class Upkeep:
 
     async def trim(self, *, journal_ms: int, dead_letters_ms: int, now_ms: int) -> int:
         """Drop journal entries and dead letters older than their retention; returns how many."""
+        journal = 0
         try:
-            journal = await self._client.xtrim(
-                self._keys.journal, minid=f"{now_ms - journal_ms}-0", approximate=True
-            )
+            while True:
+                # An approximate trim stops there by itself; nobody else waits long for it.
+                dropped = await self._client.xtrim(
+                    self._keys.journal,
+                    minid=f"{now_ms - journal_ms}-0",
+                    approximate=True,
+                    limit=TRIMMED_AT_ONCE,
+                )
+                journal += int(dropped)
+                # It drops whole nodes of the stream, of a hundred entries.
+                if int(dropped) < TRIMMED_AT_ONCE // 2:
+                    break
             letters = await self._client.xtrim(
                 self._keys.dead, minid=f"{now_ms - dead_letters_ms}-0", approximate=False
             )
         except (RedisError, OSError) as error:
             raise translate(error) from error
-        return int(journal) + int(letters)
+        return journal + int(letters)
 
     async def time_ms(self) -> int:
         """Return Redis' time."""

@@ -81,3 +81,18 @@ async def test_with_redis_away_every_pass_says_so():
                 await one
     finally:
         await client.aclose()
+
+
+async def test_a_journal_far_beyond_its_retention_is_trimmed_in_one_pass(
+    redis_server: RedisServer, upkeep: Upkeep
+) -> None:
+    with redis_server.client() as client:
+        pipeline = client.pipeline(transaction=False)
+        for number in range(25_000):
+            pipeline.xadd(KEYS.journal, {"a": "b"}, id=f"{1 + number}-0")
+        pipeline.execute()
+        trimmed = await upkeep.trim(journal_ms=DAY_MS, dead_letters_ms=DAY_MS, now_ms=30 * DAY_MS)
+        left = client.xlen(KEYS.journal)
+        client.delete(KEYS.journal)
+    assert trimmed == 25_000 - left
+    assert left < 200
