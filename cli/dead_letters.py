@@ -253,6 +253,7 @@ async def _find(readings: "Readings", name: str, account: str | None) -> "DeadLe
         lambda letter: f"{letter.letter_id} ({letter.account})",
         kind="dead letter",
         missing=_gone(name),
+        choice="give the id of one" if account else "give the id of one, or choose with --account",
     )
 
 

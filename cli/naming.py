@@ -24,6 +24,7 @@ async def find_beginning(
     *,
     kind: str,
     missing: str,
+    choice: str = "give the id of one",
 ) -> T:
     """Return the one record that a beginning fits.
 
@@ -33,6 +34,7 @@ async def find_beginning(
         label: Names a record among several.
         kind: What such a record is called, in the singular.
         missing: What to say where there is none.
+        choice: What to do where there are several.
 
     Raises:
         Failure: The beginning is too short, or fits none, or several.
@@ -45,5 +47,5 @@ async def find_beginning(
     if not found:
         raise Failure(missing)
     if len(found) > 1:
-        raise Failure(f"{name} names several {kind}s, give the id of one: {', '.join(map(label, found))}")
+        raise Failure(f"{name} names several {kind}s, {choice}: {', '.join(map(label, found))}")
     return found[0]

@@ -1,5 +1,6 @@
 """`bascule status`: what runs, what waits, which promise holds; exit code 3 where something is not well."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,9 @@ LATEST_REAPER_PASS_MS: Final = 5_000
 LONGEST_WAIT_MS: Final = 30_000
 HEALTH_TIMEOUT_S: Final = 2.0
 
+_SHARD: Final = re.compile(r"\bshard (\d+): ", re.ASCII)
+"""How the ingress begins what it says of one of several."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ingress:
@@ -31,6 +35,14 @@ class Ingress:
     """None where nothing says where it is."""
     problem: str | None
     """None where it is healthy, or was not asked."""
+
+    def refuses(self, shards: int) -> str:
+        """Return whose alerts it refuses, of so many shards: of all, or of those that it names."""
+        from libs.common.store.fan_out import shards_in_words
+
+        named = {int(number) for number in _SHARD.findall(self.problem or "")}
+        part = f" for {shards_in_words(tuple(named))}" if 0 < len(named) < shards else ""
+        return f"refuses alerts{part}"
 
 
 @click.command(name="status")
@@ -180,7 +192,8 @@ def _reasons(health: "Health", ingress: Ingress, durability: str) -> list[str]:
     from libs.common.store.fan_out import shards_in_words
 
     snapshot = health.snapshot
-    reasons = [] if ingress.problem is None else [f"the ingress refuses alerts: {ingress.problem}"]
+    refuses = ingress.refuses(_count(health))
+    reasons = [] if ingress.problem is None else [f"the ingress {refuses}: {ingress.problem}"]
     reasons += [
         f"shard {number} does not answer, and is left out here: {str(error.__cause__ or error).rstrip('.')}"
         for number, error in sorted(health.away.items())
@@ -268,7 +281,11 @@ def _show(document: Document) -> None:
         return
     redis, lanes, ingress = document["redis"], document["lanes"], document["ingress"]
     oldest, reaper = document["oldest_waiting_ms"], document["reaper_pass_ms"]
-    health = {True: "takes alerts", False: "refuses alerts", None: "not asked, its address is not known"}
+    health = {
+        True: "takes alerts",
+        False: Ingress(ingress["url"], ingress["reason"]).refuses(redis["shards"]),
+        None: "not asked, its address is not known",
+    }
     share = "" if redis["memory_share"] is None else f", {redis['memory_share']:.1%} of"
     bound = "" if not share else f" {size(redis['limit_bytes'])}" if redis["limit_bytes"] else " the machine"
     at = f" at {ingress['url']}" if ingress["url"] else ""

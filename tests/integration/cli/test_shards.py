@@ -226,6 +226,23 @@ def test_dead_letters_are_found_by_their_ids_wherever_they_lie(
     assert [one["account"] for one in bascule("dead-letters", "list", "--json").json] == ["main"]
 
 
+def test_dead_letters_of_one_alert_are_told_apart_by_account(bascule: CommandLine, shards: Fill[str]) -> None:
+    async def steps(store: ShardedStore) -> str:
+        alert = await store.admit(accounts=("gamma", "scalp"))
+        for account in ("gamma", "scalp"):
+            await store.of(account).reject(with_order=False)
+        return alert
+
+    alert = shards(steps)
+
+    refused = bascule("dead-letters", "replay", alert)
+    assert refused.code == 1
+    assert "give the id of one, or choose with --account: " in refused.err
+    again = bascule("dead-letters", "replay", alert, "--account", "scalp", "--json")
+    assert again.json["account"] == "scalp"
+    assert bascule("dead-letters", "discard", alert, "--account", "gamma").code == 0
+
+
 @pytest.mark.leaves_keys("dead letters that no instruction stands behind")
 def test_dead_letters_of_one_id_are_told_apart_by_account(bascule: CommandLine, shards: Fill[None]) -> None:
     async def steps(store: ShardedStore) -> None:

@@ -175,3 +175,22 @@ def test_a_halt_that_some_shards_lack_is_named_with_them() -> None:
     [reason] = document["reasons"]
     assert "pause of everything is not set on shards 1, 2" in reason
     assert [one["mode"] for one in document["halts"]] == ["pause"]
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("shard 2: it is away", "the ingress refuses alerts for shard 2: "),
+        ("shard 1: it is away; shard 2: so is this", "the ingress refuses alerts for shards 1, 2: "),
+        ("; ".join(f"shard {number}: it is away" for number in range(4)), "the ingress refuses alerts: "),
+        ("it does not answer", "the ingress refuses alerts: "),
+    ],
+)
+def test_an_ingress_that_takes_alerts_for_other_shards_is_not_said_to_refuse_them(
+    named: str, words: str
+) -> None:
+    several = Health(WELL, [Server((0, 1, 2, 3), SERVER)], HaltTable(()), {})
+
+    [reason] = status_document(several, Ingress("http://127.0.0.1:8080", named), "always")["reasons"]
+
+    assert reason == f"{words}{named}"
