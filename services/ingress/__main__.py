@@ -128,6 +128,8 @@ async def _keep_gate(
         await registry.read_once(stopping)
         with contextlib.suppress(StoreUnavailable):  # then the first admission is the first to learn it
             await gate.intake.learn_clock()
+        if stopping.is_set():  # nothing was read then
+            return
         gate.door.open()
         await keep_checking(
             shard.client, redis.durability, stopping, gate.door.judge, on_facts=gate.door.weigh
