@@ -41,9 +41,9 @@ format: .venv/.stamp-dev ## put the code into the one format
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-bench: .venv/.stamp-dev .venv/.stamp-bench ## run the main benchmarks and draw them (ARGS: names and options)
+bench: .venv/.stamp-dev .venv/.stamp-bench ## run the main benchmarks and draw them (with ARGS, names and options, it draws nothing)
 	@.venv/bin/python -m benchmarks $(or $(ARGS),main)
-	@.venv/bench/bin/python -m benchmarks.plots
+	$(if $(ARGS),,@.venv/bench/bin/python -m benchmarks.plots)
 
 bench-full: .venv/.stamp-dev .venv/.stamp-bench ## the same with growth, and beside other receivers and queues
 	@.venv/bin/python -m benchmarks full $(ARGS)

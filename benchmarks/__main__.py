@@ -29,6 +29,9 @@ def main() -> None:
         help="seconds that all turns together wait for a quiet machine, at most (default: 40)",
     )
     given = parser.parse_args()
+    for name in ("runs", "seconds"):
+        if (number := getattr(given, name)) is not None and number < 1:
+            parser.error(f"--{name}: {number} is not a number from 1 on")
     if unknown := set(given.names) - {*BENCHMARKS, *GROUPS}:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
     end_on_signals()
