@@ -7,7 +7,8 @@ from cli.context import Bridge, ask
 from cli.documents import Document
 from cli.filters import is_same
 from cli.output import Failure, note, when, write_json, write_table
-from libs.common.domain.errors import ConfigError
+from libs.common.domain.errors import ConfigError, StoreBarred, StoreUnavailable
+from libs.common.domain.ids import AccountName
 
 if TYPE_CHECKING:
     from libs.common.store.readings import Readings
@@ -50,11 +51,22 @@ def list_newest(
         StoreCorrupt: A record cannot be used.
     """
 
-    async def look(readings: "Readings") -> "tuple[Found[T], int]":
+    async def look(readings: "Readings") -> "tuple[Found[T], int, str]":
         now_ms = await readings.now_ms()
-        return await search(readings, None if since_ms is None else now_ms - since_ms), now_ms
+        from_ms = None if since_ms is None else now_ms - since_ms
+        try:
+            return await search(readings, from_ms), now_ms, ""
+        except StoreBarred:
+            raise
+        except StoreUnavailable as error:
+            if account is None or readings.shard_count == 1:
+                raise
+            found = await _own_part(bridge, readings, account, lambda own: search(own, from_ms))
+            if found is None:
+                raise
+            return found, now_ms, str(error)
 
-    found, now_ms = ask(bridge, look)
+    found, now_ms, missing = ask(bridge, look)
     if not found.items:
         refuse_unknown_names(bridge, account, webhook)
     documents = [document(item) for item in found.items]
@@ -65,6 +77,37 @@ def list_newest(
         write_table(list(columns), rows)
     if found.is_cut:
         note(CUT)
+    if missing:
+        note(f"{missing}; what other accounts have there is left out")
+
+
+async def _own_part(
+    bridge: Bridge,
+    readings: "Readings",
+    account: str,
+    search: "Callable[[Readings], Awaitable[Found[T]]]",
+) -> "Found[T] | None":
+    """Return what the shard of an account holds, where others are away; None where it is away too.
+
+    None also where there is nothing and no such account is configured: by another spelling it may lie elsewhere.
+    """
+    configured = configured_account(bridge, account)
+    try:
+        found = await search(readings.only(configured or AccountName(account)))
+    except StoreUnavailable:
+        return None
+    return found if configured is not None or found.items else None
+
+
+def configured_account(bridge: Bridge, account: str | None) -> AccountName | None:
+    """Return how an account that is asked for is spelled in the configuration; None where it is not there."""
+    try:
+        settings = None if account is None else bridge.settings()
+    except ConfigError:
+        return None
+    return (
+        None if settings is None else next((one for one in settings.accounts if is_same(account, one)), None)
+    )
 
 
 def refuse_unknown_names(bridge: Bridge, account: str | None, webhook: str | None) -> None:

@@ -1,8 +1,9 @@
 """`bascule positions`: what the accounts hold, by the paper broker's books and by the workers' last readings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from libs.common.runtime.account_settings import PaperAccount
     from libs.common.store.published import PublishedBalance, PublishedPosition
     from libs.common.store.readings import Readings
+    from libs.common.store.shard_readings import ShardReadings
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +108,23 @@ async def _read(
     others = await readings.published_accounts() if paper is None else elsewhere
     # A paper account's books are newer than what a worker made of them.
     others = [name for name in others if is_same(account, name) and name not in on_paper]
-    return _Held(
-        {
-            name: dict(await readings.of(name).paper.positions(name))
-            for name in on_paper
-            if is_same(account, name)
-        },
-        {name: await readings.of(name).published.positions(name) for name in others},
-        {name: await readings.of(name).published.balance(name) for name in others},
-        await readings.now_ms(),
-    )
+    books, published, balances = {}, {}, {}
+    for name in on_paper:
+        if is_same(account, name):
+            books[name] = dict(await readings.one(name, partial(_books, account=name)))
+    for name in others:
+        published[name], balances[name] = await readings.one(name, partial(_published, account=name))
+    return _Held(books, published, balances, await readings.now_ms())
+
+
+async def _books(shard: "ShardReadings", account: "AccountName") -> "Mapping[Market, Position]":
+    return await shard.paper.positions(account)
+
+
+async def _published(
+    shard: "ShardReadings", account: "AccountName"
+) -> "tuple[dict[Market, PublishedPosition], PublishedBalance | None]":
+    return await shard.published.positions(account), await shard.published.balance(account)
 
 
 def _row(one: Document, now_ms: int) -> list[object]:

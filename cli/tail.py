@@ -12,7 +12,7 @@ from cli.context import Bridge, ask, find_bridge, no_answer
 from cli.documents import Document, change_document, post_document
 from cli.exit_codes import ExitCode
 from cli.filters import account_option, duration_ms, is_same, json_option
-from cli.listing import refuse_unknown_names
+from cli.listing import configured_account, refuse_unknown_names
 from cli.output import cell, local_time, note, painted, write
 from libs.common.domain.errors import StoreUnavailable
 
@@ -78,8 +78,14 @@ def command(
     """
     bridge, wanted = find_bridge(), Wanted(webhook, account, symbol)
     refuse_unknown_names(bridge, account, webhook)
+    configured = configured_account(bridge, account)
+
+    async def follow(readings: "Readings") -> None:
+        own = readings if configured is None else readings.only(configured)
+        await _follow(own, bridge, wanted, since_ms, count, as_json=as_json)
+
     with suppress(KeyboardInterrupt):  # how it is meant to end
-        ask(bridge, lambda readings: _follow(readings, bridge, wanted, since_ms, count, as_json=as_json))
+        ask(bridge, follow)
     return ExitCode.OK
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import copy
 from itertools import chain
 from typing import Final
 from urllib.parse import urlsplit
@@ -68,13 +69,29 @@ class Readings(Searches):
         """Return how many shards there are."""
         return len(self.parts)
 
+    def only(self, account: AccountName) -> "Readings":
+        """Return the same of the shard of an account alone: of an alert what belongs to accounts elsewhere is left out."""
+        shard = self._shards.of(account)
+        narrowed = copy(self)
+        narrowed.parts = {shard.number: self.parts[shard.number]}
+        narrowed.tail = Tail(Shards([shard]), narrowed.bare_alerts)
+        return narrowed
+
     async def now_ms(self) -> int:
-        """Return Redis' time, on the first shard.
+        """Return Redis' time, on the first shard; where that is away, on another.
 
         Raises:
             StoreUnavailable: No answer.
         """
-        return await self.first.now_ms()
+        try:
+            return await self.first.now_ms()
+        except StoreBarred:
+            raise
+        except StoreUnavailable:
+            answers = (await self.each(lambda one: one.now_ms())).answers
+            if not answers:
+                raise
+            return next(iter(answers.values()))
 
     async def noted_shards(self) -> int | None:
         """Return how many shards Redis says it has; None where nobody has used it yet.

@@ -5,6 +5,7 @@ from itertools import chain
 from typing import TypeVar
 
 from libs.common.domain.alert import Alert
+from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId
 from libs.common.store.fan_out import Spread, ask_all, ask_each, unavailable
 from libs.common.store.journal import JournalEntry
@@ -26,6 +27,20 @@ class RecordsEverywhere:
     def of(self, account: AccountName) -> ShardReadings:
         """Return the shard of an account."""
         return self.parts[self._shards.of(account).number]
+
+    async def one(self, account: AccountName, question: Callable[[ShardReadings], Awaitable[T]]) -> T:
+        """Return what the shard of an account answers.
+
+        Raises:
+            StoreUnavailable: It did not; of several the text names it.
+        """
+        shard = self.of(account)
+        try:
+            return await question(shard)
+        except StoreUnavailable as error:
+            if len(self._shards) == 1:
+                raise
+            raise unavailable({shard.number: error}, of=len(self._shards)) from None
 
     async def all(self, question: Callable[[ShardReadings], Awaitable[T]]) -> list[T]:
         """Return what every shard answers, in the order of their numbers.

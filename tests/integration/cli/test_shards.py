@@ -70,6 +70,20 @@ def cut_off(shards: object, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Non
     return lambda: monkeypatch.setattr("libs.common.store.readings.Shards.open", opened)
 
 
+@pytest.fixture
+def cut_off_first(shards: object, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Has the first shard lie where nobody answers, once it is called; how many there are is known."""
+    there = Shards.open
+
+    def opened(url: str, count: int, **options: object) -> Shards:
+        found = list(there(url, count, **options))  # type: ignore[arg-type]
+        if count > 2:
+            found[0] = there("unix:///nowhere/redis.sock", count, timeout_s=1)[0]
+        return Shards(found)
+
+    return lambda: monkeypatch.setattr("libs.common.store.readings.Shards.open", opened)
+
+
 async def at_work(store: ShardedStore) -> None:
     """A worker and a reaper serve each shard; one lane is held, and one waits."""
     for part in store.stores:
@@ -183,6 +197,72 @@ def test_a_list_of_which_a_shard_is_missing_is_a_failure_that_names_it(
     assert (outcome.code, outcome.out) == (1, "")
     assert "no answer from Redis" in outcome.err
     assert "shard 2: " in outcome.err
+
+
+@pytest.mark.parametrize("is_configured", [True, False])
+def test_lists_of_an_account_need_its_own_shard_alone(
+    bascule: CommandLine,
+    config: Path,
+    shards: Fill[str],
+    cut_off: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    is_configured: bool,
+) -> None:
+    async def steps(store: ShardedStore) -> str:
+        alert = await store.admit(accounts=("scalp", "paper"))
+        await store.of("scalp").reject()
+        await store.of("paper").execute()
+        return alert
+
+    alert = shards(steps)
+    if not is_configured:
+        monkeypatch.delenv("BASCULE_CONFIG")
+    whole = bascule("alerts", "--account", "scalp", "--json")
+    assert [len(one["instructions"]) for one in whole.json] == [2]
+    assert whole.err == ""
+    cut_off()
+
+    for words in (("alerts",), ("orders",), ("dead-letters", "list")):
+        found = bascule(*words, "--account", "scalp", "--json")
+        assert (found.code, [one["alert_id"] for one in found.json]) == (0, [alert])
+        assert "shard 2: " in found.err
+        assert "is left out" in found.err
+        for other in ("paper", "nobody"):
+            refused = bascule(*words, "--account", other)
+            assert (refused.code, refused.out) == (1, "")
+            assert "shard 2: " in refused.err or "no account nobody" in refused.err
+
+
+def test_positions_and_tail_of_an_account_need_its_own_shard_alone(
+    bascule: CommandLine, config: Path, shards: Fill[str], cut_off: Callable[[], None]
+) -> None:
+    async def steps(store: ShardedStore) -> str:
+        return await store.admit(accounts=("main", "paper"))
+
+    alert = shards(steps)
+    assert bascule("paper", "price", "gamma", "BTCUSDT", "100").code == 0
+    cut_off()
+
+    tail = bascule("tail", "--account", "MAIN", "--since", "1min", "--count", "1", "--json")
+    assert [orjson.loads(line)["alert_id"] for line in tail.out.splitlines()] == [alert]
+    refused = bascule("tail", "--count", "1")
+    assert (refused.code, "shard 2: " in refused.err) == (1, True)
+    assert bascule("positions", "--account", "main").code == 0
+    refused = bascule("positions")
+    assert (refused.code, "shard 2: " in refused.err) == (1, True)
+
+
+def test_a_list_asks_another_shard_for_the_time_where_the_first_is_away(
+    bascule: CommandLine, config: Path, shards: Fill[str], cut_off_first: Callable[[], None]
+) -> None:
+    async def steps(store: ShardedStore) -> str:
+        return await store.admit(accounts=("scalp",))
+
+    alert = shards(steps)
+    cut_off_first()
+
+    assert [one["alert_id"] for one in bascule("alerts", "--account", "scalp", "--json").json] == [alert]
+    assert "shard 0: " in bascule("alerts").err
 
 
 def test_a_tail_merges_the_journals_of_all_shards(bascule: CommandLine, shards: Fill[str]) -> None:
