@@ -137,7 +137,7 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg()[0],
         "fsync_ms": fsync_ms(),
         "python": platform.python_version(),
-        "system": platform.release(),
+        "system": platform.release().partition("-")[0],
     }
 
 
