@@ -1,4 +1,4 @@
-"""Which part of Redis holds an account."""
+"""Which shard holds an account."""
 
 import zlib
 from typing import Final

@@ -62,7 +62,7 @@ class RedisSettings(Section, frozen=True, kw_only=True):
     environment's REDIS_URL comes first."""
     shards: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 1
     """Parts that accounts are spread over, each on one primary of a Redis Cluster. More: more primaries share the work;
-    an alert for accounts of several parts takes two round trips. It cannot be changed once Redis holds anything."""
+    an alert for accounts of several shards takes two round trips. It cannot be changed once Redis holds anything."""
     durability: Durability = Durability.ALWAYS
     """What Redis must promise; a process refuses to start on less."""
 

@@ -1,6 +1,6 @@
-"""The parts that accounts are spread over, each with keys and connections of its own.
+"""The shards that accounts are spread over, each with keys and connections of its own.
 
-On Redis Cluster each part lies on one of the primaries; elsewhere they lie side by side.
+On Redis Cluster each shard lies on one of the primaries; elsewhere they lie side by side.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -23,7 +23,7 @@ Greet = Callable[[AbstractConnection], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One part."""
+    """One shard."""
 
     number: int
     keys: Keys
@@ -31,7 +31,7 @@ class Shard:
 
 
 class Shards(Sequence[Shard]):
-    """All parts, by their numbers."""
+    """All shards, by their numbers."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         """Args:
@@ -49,14 +49,14 @@ class Shards(Sequence[Shard]):
         connections: int = 8,
         greeting: Callable[[Keys], Greet] | None = None,
     ) -> "Shards":
-        """Return all parts; nothing is connected before the first call.
+        """Return all shards; nothing is connected before the first call.
 
         Args:
             url: The address of Redis.
-            count: How many parts there are.
+            count: How many there are.
             timeout_s: As with `connect`.
-            connections: The most that are open at once, for each part.
-            greeting: Returns what makes the first calls on connections to a part with these keys.
+            connections: The most that are open at once, for each shard.
+            greeting: Returns what makes the first calls on connections to a shard with these keys.
 
         Raises:
             ConfigError: As with `connect`.
@@ -78,13 +78,13 @@ class Shards(Sequence[Shard]):
 
     @property
     def first(self) -> Shard:
-        """Return the part that also holds what belongs to no account: webhooks and symbols made at run time, and posts
+        """Return the shard that also holds what belongs to no account: webhooks and symbols made at run time, and posts
         that were refused.
         """
         return self._shards[0]
 
     def of(self, account: AccountName) -> Shard:
-        """Return the part of an account."""
+        """Return the shard of an account."""
         return self._shards[shard_of(account, len(self._shards))]
 
     async def aclose(self) -> None:
@@ -109,15 +109,15 @@ class Shards(Sequence[Shard]):
 
 
 async def read_layout(client: Redis, keys: Keys) -> int:
-    """Return how many parts Redis holds; 1 where no service has noted it yet.
+    """Return how many shards Redis holds; 1 where no service has noted it yet.
 
     Args:
-        client: A connection to part 0.
-        keys: Those of part 0.
+        client: A connection to shard 0.
+        keys: Those of shard 0.
 
     Raises:
         StoreUnavailable: No answer.
-        StoreCorrupt: What stands there is no number of parts.
+        StoreCorrupt: What stands there is no number of shards.
     """
     try:
         found = await call(client, "HGET", keys.meta, "shards")

@@ -22,7 +22,7 @@ PAGE: Final = 500
 
 _BEGINNING: Final = "0-0"
 
-_SWEEP_S: Final = 0.1
+_LOOK_S: Final = 0.1
 """The pause between two looks at several shards where nothing happens."""
 _AT_ONCE_S: Final = 0.01
 """The same where something has happened."""
@@ -60,7 +60,7 @@ class Tail:
         self._streams = (*journals, *self._refused)
         self._at: dict[str, str] = {}
         self._seen_to_ms: int | None = None
-        """The newest that the last sweep over several shards has seen."""
+        """The newest that the last look over several shards has seen."""
         self._told = _Lately()
         self._alerts: dict[AlertId, Alert] = {}
 
@@ -104,13 +104,13 @@ class Tail:
         while True:
             reads = await ask_all({one.number: self._read(one, None) for one in self._shards})
             pages = {key: page for found in reads.values() for key, page in found.items()}
-            # A shard may hold older ones that came after it was read: so what one sweep sees, the next one tells.
+            # A shard may hold older ones that came after it was read: so what one look sees, the next one tells.
             known_to_ms = self._seen_to_ms
             self._seen_to_ms = max((page[-1].at_ms for page in pages.values()), default=None)
             merged = [] if known_to_ms is None else self._merged(pages, known_to_ms)
             if merged or time.monotonic() >= over_at_s:
                 return merged
-            await asyncio.sleep(_AT_ONCE_S if pages else _SWEEP_S)
+            await asyncio.sleep(_AT_ONCE_S if pages else _LOOK_S)
 
     async def _read(self, shard: Shard, block_ms: int | None) -> dict[str, list[Entry]]:
         """Return what is new in the streams of a shard, at most a page of each."""

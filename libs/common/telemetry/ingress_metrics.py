@@ -44,7 +44,7 @@ class IngressMetrics:
         )
         open_doors = Gauge(
             "bascule_door_open",
-            "1 while alerts are taken; 0 until Redis has been found fit, and while its memory is full.",
+            "1 while alerts are taken; 0 until Redis has been found fit, and while its memory is full. Of several shards: all.",
             registry=registry,
         )
         open_doors.set_function(
@@ -52,7 +52,7 @@ class IngressMetrics:
         )
         memory = Gauge(
             "bascule_redis_memory_share",
-            "What Redis uses of its limit, or of its machine's memory without one; at limits.memory alerts are refused.",
+            "What Redis uses of its limit, or of its machine's memory without one; at limits.memory alerts are refused. Of several shards: the fullest.",
             registry=registry,
         )
         memory.set_function(lambda: max((share() for _, share in self._doors), default=0.0))
