@@ -68,7 +68,10 @@ def bybit(code: int, message: str) -> Reply:
 async def test_these_say_nothing_about_the_order(exchange: ExchangeAnswers, what: str) -> None:
     # Short only where it is waited for: on a busy machine another question may take longer.
     timeout_ms = 1_000 if what == "a hang" else 10_000
-    async with connected(exchange, {exchange.order: UNKNOWN[what]}, timeout_ms=timeout_ms) as (broker, server):
+    async with connected(exchange, {exchange.order: UNKNOWN[what]}, timeout_ms=timeout_ms) as (
+        broker,
+        server,
+    ):
         with pytest.raises(OrderOutcomeUnknown):
             await broker.place(request(exchange), lambda: True)
         assert len(server.of(exchange.order)) == 1
