@@ -20,8 +20,9 @@ from services.ingress.fresh_ids import FreshIds
 from services.ingress.hook import Hook
 from services.ingress.openapi import document_response
 from services.ingress.preview import PreviewEndpoint
+from services.ingress.reading import not_durable
 from services.ingress.registry import Registry
-from services.ingress.webhook import ANSWER, WebhookEndpoint, not_durable
+from services.ingress.webhook import ANSWER, WebhookEndpoint
 
 DEFAULT_PATHS: Final = frozenset({"/webhook", "/tv-webhook"})
 HOOKS: Final = "/hooks/"

@@ -18,8 +18,8 @@ from libs.common.wire.dialects.recognition import recognise
 from libs.common.wire.masking import Masker
 from services.ingress.hook import Hook
 from services.ingress.proof import Senders
+from services.ingress.reading import check_address, not_durable, read_unexposed, text_of
 from services.ingress.refusals import Refusals
-from services.ingress.webhook import check_address, not_durable, read_unexposed, text_of
 
 
 class PreviewEndpoint:

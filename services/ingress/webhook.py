@@ -8,7 +8,6 @@ from typing import Final, assert_never
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from libs.common.domain.alert import AlertContent
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError, BridgeError, StoreCorrupt, StoreUnavailable
 from libs.common.store.intake import (
@@ -27,9 +26,7 @@ from libs.common.web.body import SenderGone, read_body, too_large
 from libs.common.web.headers import header
 from libs.common.web.whole_request import WholeRequest
 from libs.common.wire.dialects.catalogue import in_senders_words
-from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.recognition import recognise
-from libs.common.wire.masking import Masker
 from services.ingress.answers import (
     answer_admitted,
     answer_duplicate,
@@ -41,6 +38,7 @@ from services.ingress.fresh_ids import FreshIds
 from services.ingress.gates import Gate, admit_to_each
 from services.ingress.hook import Hook
 from services.ingress.proof import Senders
+from services.ingress.reading import check_address, not_durable, read_unexposed, text_of
 from services.ingress.refusals import Refusals
 
 ANSWER: Final = "bascule.answer"
@@ -254,65 +252,6 @@ class WebhookEndpoint:
                 return self._gates[hook.owner].door.lane_refusal(lane, waiting)
             case _:
                 assert_never(verdict)
-
-
-def check_address(hook: Hook, senders: Senders, scope: Scope) -> None:
-    """Return where a post comes from an address that its webhook takes posts from.
-
-    Raises:
-        AdmissionError: 403, it does not.
-    """
-    address = senders.address(scope)
-    if not hook.takes_from(address):
-        came = "an address that cannot be told" if address is None else str(address)
-        raise AdmissionError(
-            403, "address_refused", f"the post came from {came}, from where this webhook takes none"
-        )
-
-
-def text_of(body: bytes) -> str:
-    """Return a body as text.
-
-    Raises:
-        AdmissionError: 400, it is not UTF-8.
-    """
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise AdmissionError(400, "not_utf8", f"byte {error.start} of the body is not UTF-8") from error
-
-
-def read_unexposed(document: Document, masker: Masker) -> AlertContent:
-    """Return what a document means, if nothing that will be shown holds a secret.
-
-    Raises:
-        AdmissionError: 422, it is not valid.
-    """
-    content = document.read()
-    symbol, sender_id, strategy = content.symbol, content.sender_id, content.strategy
-    exchange, interval = content.exchange, content.interval
-    if masker.is_shown_by(f"{symbol}\n{sender_id}\n{strategy}\n{exchange}\n{interval}"):
-        named = {
-            "symbol": symbol,
-            "id": sender_id,
-            "strategy": strategy,
-            "exchange": exchange,
-            "interval": interval,
-        }
-        field = next((name for name, value in named.items() if value and masker.is_shown_by(value)), "symbol")
-        detail = f'"{field}" holds a credential, which would be stored and shown with it'
-        refusal = AdmissionError(422, "credential_in_field", detail, field=field)
-        raise in_senders_words(refusal, content.dialect)
-    return content
-
-
-def not_durable(cause: BridgeError | None = None) -> AdmissionError:
-    """Return the answer to an alert that Redis did not take."""
-    detail = "the alert could not be made durable in time: send it again"
-    refusal = AdmissionError(503, "not_durable", detail, retry_after_s=1)
-    # Our own troubles are for the log, not for the sender.
-    refusal.__cause__ = cause
-    return refusal
 
 
 def _raising(error: Exception) -> ASGIApp:

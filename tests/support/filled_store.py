@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
 
@@ -58,30 +58,14 @@ class FilledStore:
             client, self.keys, self.holder, Retention(alerts_ms=DAY_MS, dead_letters_ms=DAY_MS)
         )
 
-    async def admit(
-        self,
-        symbol: str = "BTCUSDT",
-        *,
-        accounts: tuple[str, ...] = ("paper",),
-        action: Action = Action.BUY,
-        price: str | None = "100",
-        quantity: str | None = "0.10",
-        max_age_ms: int = 60_000,
-        sender_id: str | None = None,
-        webhook: str = "default",
-    ) -> AlertId:
-        """Make an alert durable, as the ingress does, and return its id; of a repeated `sender_id` the first one's."""
-        admission = await self.admission(
-            symbol,
-            accounts=accounts,
-            action=action,
-            price=price,
-            quantity=quantity,
-            max_age_ms=max_age_ms,
-            sender_id=sender_id,
-            webhook=webhook,
-        )
-        return await self.submit(admission)
+    async def admit(self, symbol: str = "BTCUSDT", **asked: Any) -> AlertId:
+        """Make an alert durable, as the ingress does, and return its id; of a repeated `sender_id` the first one's.
+
+        Args:
+            symbol: Its symbol.
+            asked: As `admission` takes it.
+        """
+        return await self.submit(await self.admission(symbol, **asked))
 
     async def submit(self, admission: Admission) -> AlertId:
         """Make what is asked for durable, and return the id that it is known by."""

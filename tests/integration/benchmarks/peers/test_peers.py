@@ -15,10 +15,18 @@ pytestmark = [
 ]
 
 
+# The default run must not install node and two environments of packages that nothing else here uses: 0039.
+needs_receivers = pytest.mark.skipif(
+    all(missing(peer) is not None for peer in RECEIVERS), reason="`make bench-peers` installs the receivers"
+)
+needs_queues = pytest.mark.skipif(
+    all(missing(peer) is not None for peer in QUEUES), reason="`make bench-peers` installs the queues"
+)
+
+
+@needs_receivers
 def test_receivers_that_are_installed_answer_and_keep_what_they_say() -> None:
     installed = [peer for peer in RECEIVERS if missing(peer) is None]
-    if not installed:
-        pytest.skip("no peers are installed")
     figures, details = receiving.measure(installed, runs=1, seconds=1, patience_s=0)
     runs = details["runs"]
     assert isinstance(runs, dict)
@@ -27,10 +35,9 @@ def test_receivers_that_are_installed_answer_and_keep_what_they_say() -> None:
     assert all(peer.what in table(figures) for peer in installed)
 
 
+@needs_queues
 def test_queues_that_are_installed_end_every_job() -> None:
     installed = [peer for peer in QUEUES if missing(peer) is None]
-    if not installed:
-        pytest.skip("no peers are installed")
     figures, details = working.measure(installed, runs=1, jobs=300, patience_s=0)
     runs = details["runs"]
     assert isinstance(runs, dict)
