@@ -1,16 +1,21 @@
 """Gives lanes of dead or stalled workers to others."""
 
+from typing import Final
+
 from libs.common.store.upkeep import Grace, Upkeep
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.telemetry.tracing import note_reclaim
 
+SOONEST_S: Final = 0.005
+"""Between two passes."""
+
 log = get_logger()
 
 
 class Reclaim:
-    """Looks for lapsed leases."""
+    """Runs when the next lease runs out, and at the latest after the interval."""
 
     name = "reclaim"
 
@@ -27,21 +32,23 @@ class Reclaim:
         self._tracer = tracer
         self._metrics = metrics
         self._lease_ms = lease_ms
-        self._interval_s = interval_ms / 1_000
+        self._interval_ms = interval_ms
 
     async def run_once(self) -> float:
         """Reclaim lanes whose lease ran out."""
-        pass_ = await self._upkeep.reclaim(lease_ms=self._lease_ms)
+        pass_ = await self._upkeep.reclaim(lease_ms=self._lease_ms, next_in_ms=self._interval_ms)
         if isinstance(pass_, Grace):
             self._metrics.grace()
             if pass_.leases:  # the first pass of all is one, too
                 log.warning("leases_started_afresh", leases=pass_.leases)
-        else:
-            self._metrics.reclaimed(pass_.lanes)
-            for head in pass_.traced:
-                note_reclaim(self._tracer, head.traceparent, head.alert_id, head.account, head.lost_holders)
-            if pass_.lanes or pass_.dropped:
-                log.warning("lanes_reclaimed", lanes=pass_.lanes, dropped=pass_.dropped)
-            if pass_.failed:  # each is tried again after a lease
-                log.error("lanes_not_reclaimed", lanes=pass_.failed)
-        return self._interval_s
+            return self._interval_ms / 1_000
+        self._metrics.reclaimed(pass_.lanes)
+        for head in pass_.traced:
+            note_reclaim(self._tracer, head.traceparent, head.alert_id, head.account, head.lost_holders)
+        if pass_.lanes or pass_.dropped:
+            log.warning("lanes_reclaimed", lanes=pass_.lanes, dropped=pass_.dropped)
+        if pass_.failed:  # each is tried again after a lease
+            log.error("lanes_not_reclaimed", lanes=pass_.failed)
+        if pass_.next_lapse_ms is None:
+            return self._interval_ms / 1_000
+        return max(SOONEST_S, min(self._interval_ms, pass_.next_lapse_ms) / 1_000)

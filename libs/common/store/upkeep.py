@@ -39,6 +39,8 @@ class Reclamation:
     """Tokens that were not current any more."""
     failed: int
     """Lanes that were not reclaimed, since their records cannot be used."""
+    next_lapse_ms: int | None = None
+    """Until the next lease runs out, where that is before the next pass."""
     traced: tuple["ReclaimedHead", ...] = ()
 
 
@@ -87,13 +89,22 @@ class Upkeep:
         reply = await self._run("promote", at_most)
         return Promotion(int(reply[0]), None if int(reply[1]) < 0 else int(reply[1]))
 
-    async def reclaim(self, *, lease_ms: int, at_most: int = 1_000) -> Reclamation | Grace:
-        """Issue new tokens for lanes whose lease ran out."""
-        reply = await self._run("reclaim", lease_ms, REAPER, at_most)
+    async def reclaim(
+        self, *, lease_ms: int, next_in_ms: int = 0, at_most: int = 1_000
+    ) -> Reclamation | Grace:
+        """Issue new tokens for lanes whose lease ran out; `next_in_ms` is when the next pass would be."""
+        reply = await self._run("reclaim", lease_ms, REAPER, at_most, next_in_ms)
         if reply[0] == b"GRACE":
             return Grace(int(reply[1]))
-        traced = tuple(_reclaimed_head(fields) for fields in reply[4:])
-        return Reclamation(int(reply[1]), int(reply[2]), int(reply[3]), traced)
+        traced = tuple(_reclaimed_head(fields) for fields in reply[5:])
+        next_lapse_ms = int(reply[4])
+        return Reclamation(
+            int(reply[1]),
+            int(reply[2]),
+            int(reply[3]),
+            next_lapse_ms=None if next_lapse_ms < 0 else next_lapse_ms,
+            traced=traced,
+        )
 
     async def audit(self, *, keep_dead_ms: int, scan: int = 1_000) -> AuditFindings:
         """Heal lanes whose token was lost, and expire what waits behind held heads.

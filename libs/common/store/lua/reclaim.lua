@@ -8,19 +8,21 @@
 -- ARGV[2]  lease ms
 -- ARGV[3]  the reaper's consumer name
 -- ARGV[4]  the most in one pass
+-- ARGV[5]  ms until the next pass
 --
--- Returns  {'OK', lanes reclaimed, tokens dropped, lanes that cannot be, then per instruction that was running and is
---          traced: {alert, account, traceparent, lost holders}} | {'GRACE', leases started afresh}
+-- Returns  {'OK', lanes reclaimed, tokens dropped, lanes that cannot be, ms until the next lease runs out where that is
+--          before the next pass or -1, then per instruction that was running and is traced: {alert, account, traceparent,
+--          lost holders}} | {'GRACE', leases started afresh}
 
 write_even_when_full()
 
 local lease, reaper, most = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 if not has_group() then
-  redis.call('HSET', META, 'reclaimed_at', text(NOW))
-  return {'OK', 0, 0, 0}
+  redis.call('HSET', META, 'reclaimed_at', NOW_TEXT)
+  return {'OK', 0, 0, 0, -1}
 end
 local past = tonumber(redis.call('HGET', META, 'reclaimed_at'))
-redis.call('HSET', META, 'reclaimed_at', text(NOW))
+redis.call('HSET', META, 'reclaimed_at', NOW_TEXT)
 if not past or NOW < past or NOW - past > lease / 2 then
   local from, afresh = '-', 0
   while true do
@@ -70,4 +72,11 @@ repeat
     if not pcall(reissue, token) then failed = failed + 1 end
   end
 until cursor == '0-0' or reclaimed + dropped >= most
-return {'OK', reclaimed, dropped, failed, unpack(traced)}
+
+-- Of leases that are renewed as they should be there are none: a look ahead costs nothing until a holder is late.
+local next_in = -1
+for _, one in ipairs(redis.call('XPENDING', READY, GROUP, 'IDLE', math.max(0, lease - tonumber(ARGV[5])), '-', '+', 100)) do
+  local left = math.max(0, lease - one[3])
+  if next_in < 0 or left < next_in then next_in = left end
+end
+return {'OK', reclaimed, dropped, failed, next_in, unpack(traced)}

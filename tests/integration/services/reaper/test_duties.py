@@ -69,6 +69,15 @@ async def test_lanes_that_come_due_one_by_one_are_promoted_one_by_one(rig: Reape
 # Reclaim.
 
 
+async def test_reclaim_comes_again_when_the_next_lease_runs_out(rig: ReaperRig):
+    hold = await rig.hold()
+    assert await rig.reclaim() == INTERVAL_MS / 1_000
+    rig.lapse(hold.held.token, LEASE_MS - 200)
+    rig.now_ms += INTERVAL_MS
+    assert 0 < await rig.reclaim() <= 0.2
+    assert rig.count("lanes_reclaimed") == 0
+
+
 async def test_reclaim_gives_the_lanes_of_a_dead_worker_to_others_and_says_so(
     rig: ReaperRig, events: list[EventDict]
 ):

@@ -47,6 +47,22 @@ async def test_living_leases_are_never_reclaimed(rig: Rig):
     assert await rig.lanes().renew([hold.held for hold in holds[::2]]) == [False] * 10
 
 
+@pytest.mark.parametrize(
+    ("idle_ms", "told"), [([0, 0], False), ([5_400, 0], False), ([5_600, 0], True), ([5_550, 5_700], True)]
+)
+async def test_a_lease_that_runs_out_before_the_next_pass_is_told(rig: Rig, idle_ms: list[int], told: bool):
+    for number, idle in enumerate(idle_ms):
+        hold = await rig.hold(f"M{number}")
+        rig.lapse(hold.held.token, idle)
+    pass_ = await rig.do(rig.upkeep.reclaim(lease_ms=LEASE_MS, next_in_ms=500))
+    assert isinstance(pass_, Reclamation)
+    assert (pass_.lanes, pass_.next_lapse_ms is not None) == (0, told)
+    if told:
+        assert pass_.next_lapse_ms is not None
+        # Leases age by Redis' own clock meanwhile.
+        assert 0 <= pass_.next_lapse_ms <= LEASE_MS - max(idle_ms)
+
+
 async def test_an_undelivered_token_is_nobodys_to_lose(rig: Rig):
     await rig.admit()
     before = rig.tokens(), rig.fence()
@@ -297,7 +313,7 @@ async def test_a_traced_head_of_a_lost_holder_is_told_with_its_trace(rig: Rig):
         await rig.go(one)
         rig.lapse(one.held.token)
     assert await reclaim(rig) == Reclamation(
-        2, 0, 0, (ReclaimedHead(hold.head.alert_id, AccountName("desk"), trace, 1),)
+        2, 0, 0, traced=(ReclaimedHead(hold.head.alert_id, AccountName("desk"), trace, 1),)
     )
     assert rig.order(hold.order_id)["traceparent"] == trace
     assert "traceparent" not in rig.order(other.order_id)
