@@ -235,8 +235,16 @@ _ALL: Final = (
         "test_settle",
     ),
     Mutation(
-        "an alert ends with its first instruction", "prelude", "if open <= 0 then", "if true then", "test_settle"
+        "an alert ends with its first instruction", "prelude", "  if open > 0 then", "  if false then", "test_settle"
     ),
+    Mutation(
+        "the next head is handed out unread",
+        "prelude",
+        "if not head or not is_readable(fields) then",
+        "if not head then",
+        "test_settle",
+    ),
+    Mutation("no lease is renewed", "begin", "renew_leases()\n", "", "test_begin"),
     Mutation(
         "the first end stands for the alert",
         "prelude",
@@ -282,8 +290,7 @@ _ALL: Final = (
     ),
     Mutation(
         "a lease that cannot be renewed raises", "prelude",
-        "redis.pcall('XCLAIM', READY, GROUP, holder, 0, token, 'JUSTID')",
-        "redis.call('XCLAIM', READY, GROUP, holder, 0, token, 'JUSTID')", FUZZ,
+        "redis.pcall(unpack(command))", "redis.call(unpack(command))", FUZZ,
     ),
     # Admission.
     Mutation(
@@ -373,6 +380,7 @@ _ALL: Final = (
     Mutation(
         "a grace of one page", "reclaim", "    if #pending < 500 then break end\n", "    do break end\n", "test_reclaim"
     ),
+    Mutation("no lapse is foreseen", "reclaim", "  if next_in < 0 or left < next_in then next_in = left end\n", "", "test_reclaim"),
     Mutation("reclaim of one page", "reclaim", "until cursor == '0-0' or", "until true or", "test_reclaim"),
     Mutation(
         "one bad lane stops reclaim", "reclaim", "if not pcall(reissue, token) then", "if reissue(token) then", "test_reclaim"
@@ -430,8 +438,8 @@ _ALL: Final = (
     Mutation("reservations are not counted", "begin", "        if may_rest == '1' then held.orders = held.orders + 1 end\n", "", "test_budgets"),
     Mutation("reservations outlive the reading", "begin", "if released == 0 or released >= read_at then", "if true then", "test_budgets"),
     Mutation("a release is seen by older readings", "begin", "if released == 0 or released >= read_at then", "if released == 0 then", "test_budgets"),
-    Mutation("reservations are kept", "prelude", "  if known[3] then release_reservations(fields.account, known[1] or '') end\n", "", "test_budgets"),
-    Mutation("what rests is not followed", "prelude", "      redis.call('ZADD', FOLLOWING, text(NOW), order)\n", "", "test_legs"),
+    Mutation("reservations are kept", "prelude", "  if known.has_reserved then release_reservations(fields.account, known.orders) end\n", "", "test_budgets"),
+    Mutation("what rests is not followed", "prelude", "      redis.call('ZADD', FOLLOWING, NOW_TEXT, order)\n", "", "test_legs"),
     Mutation("what rests expires", "prelude", "    if RESTING[now] then\n", "    redis.call('PEXPIRE', order_key, keep_dead)\n    if RESTING[now] then\n", "test_legs"),
     Mutation("a plan is made twice", "plan", "  if known then return {'STATE'} end\n", "", "test_plan"),
     Mutation("late reports count", "report", "  if generation ~= seen then return {'LATE'} end\n", "", "test_report"),

@@ -34,7 +34,6 @@
 --          | {'MEMORY_FULL', ''} | {'LANE_FULL', lane, entries} | {'ERROR', text}}
 
 local NOBODY = {}
-local NOW_TEXT = text(NOW)
 
 local items, k, a = {}, 10, 6
 while a <= #ARGV do

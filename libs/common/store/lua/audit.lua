@@ -72,12 +72,6 @@ local function heal_stream(lane)
   end
 end
 
--- One that may have traded without a trace ends as the head of its lane, by what its venue says.
-local function may_have_traded(fields)
-  local known = redis.call('HMGET', instruction_key(fields.alert, fields.account), 'epoch', 'orders')
-  return must_be_looked_up(known[1], known[2])
-end
-
 local function expire_behind_head(lane)
   local lane_key = PREFIX .. 'lane:' .. lane
   if not redis.call('ZSCORE', PARKED, lane) then return end
@@ -86,9 +80,14 @@ local function expire_behind_head(lane)
     local fields = fields_of(entries[n])
     if not is_readable(fields) then
       dead_letter_unreadable(lane, lane_key, entries[n])
-    elseif tonumber(fields.deadline) <= NOW and not may_have_traded(fields) then
-      finish(lane, lane_key, entries[n][1], fields, 'EXPIRED', 'too_old', 'behind a head that waits', keep_dead, keep_dead)
-      expired = expired + 1
+    elseif tonumber(fields.deadline) <= NOW then
+      local known = read_instruction(fields)
+      -- One that may have traded without a trace ends as the head of its lane, by what its venue says.
+      if not must_be_looked_up(known.epoch, known.orders) then
+        finish(lane, lane_key, entries[n][1], fields, known, 'EXPIRED', 'too_old', 'behind a head that waits', keep_dead,
+          keep_dead)
+        expired = expired + 1
+      end
     end
   end
 end

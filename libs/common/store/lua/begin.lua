@@ -135,11 +135,11 @@ local function reserve_budgets(account, order, budgets, read_at)
     -- Only what may rest is a resting order in the end: market orders under way are none.
     if budget.measure == 'orders' then may_rest = '1' end
   end
-  redis.call('HSET', key, order, text(NOW) .. '|' .. adds .. '|' .. may_rest .. '|0')
+  redis.call('HSET', key, order, NOW_TEXT .. '|' .. adds .. '|' .. may_rest .. '|0')
   return nil
 end
 
-return answer_each((#KEYS - 8) / 4, function(i)
+local answers = answer_each((#KEYS - 8) / 4, function(i)
   local k, a = 9 + (i - 1) * 4, 4 + (i - 1) * 20
   local lane, token, holder, entry = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local order, attempt, nonce, window = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6], tonumber(ARGV[a + 7])
@@ -158,7 +158,7 @@ return answer_each((#KEYS - 8) / 4, function(i)
   if head ~= entry then return {'STATE'} end
   local known = redis.call('HMGET', order_key, 'state', 'attempt', 'nonce', 'expires_at', 'granted', 'cleared')
   local key = instruction_key(fields.alert, fields.account)
-  local of_head = redis.call('HMGET', key, 'epoch', 'slot')
+  local of_head = redis.call('HMGET', key, 'epoch', 'slot', 'orders', 'journal', 'running')
   if is_suspect(of_head[1]) and not is_cleared(known[6]) then return {'STATE'} end
   if known[1] == 'SENDING' and known[2] == attempt and known[3] == nonce then
     renew_lease(token, holder)
@@ -177,7 +177,7 @@ return answer_each((#KEYS - 8) / 4, function(i)
 
   local function wait_until(at_ms, reason, detail)
     redis.call('HSET', key, 'running', '')
-    return {'WAIT', text(math.min(at_ms, deadline)), reason, text(NOW), detail or ''}
+    return {'WAIT', text(math.min(at_ms, deadline)), reason, NOW_TEXT, detail or ''}
   end
   if halt then return wait_until(NOW + HALTED_MS, 'halted', words) end
 
@@ -243,23 +243,26 @@ return answer_each((#KEYS - 8) / 4, function(i)
   if account_granted then redis.call('HSET', BREAKERS, account_scope, account_granted) end
 
   local expires_at = text(math.min(NOW + wait + window, deadline))
-  redis.call('HSET', order_key, 'state', 'SENDING', 'attempt', attempt, 'nonce', nonce, 'signed_at', text(NOW),
+  -- A plan of which certainly nothing was executed may have been made anew.
+  local intent = {'state', 'SENDING', 'attempt', attempt, 'nonce', nonce, 'signed_at', NOW_TEXT,
     'expires_at', expires_at, 'misses', '0', 'alert', fields.alert, 'account', fields.account, 'lane', lane,
     'market', market, 'granted', text(wait) .. '|' .. generation .. '|' .. is_probe .. '|' .. account_generation
-      .. '|' .. is_account_probe)
-  redis.call('PERSIST', order_key)
+      .. '|' .. is_account_probe, 'plan', plan}
   local traceparent = traceparent_of(fields.body)
-  if traceparent then redis.call('HSET', order_key, 'traceparent', traceparent) end
-  -- A plan of which certainly nothing was executed may have been made anew.
-  redis.call('HSET', order_key, 'plan', plan)
-  local extra = {'attempts', attempt, 'running', token, 'plan', whole_plan ~= '' and whole_plan or plan}
+  if traceparent then intent[#intent + 1], intent[#intent + 2] = 'traceparent', traceparent end
+  redis.call('HSET', order_key, unpack(intent))
+  -- Only a record that is there already can have an expiry.
+  if known[1] then redis.call('PERSIST', order_key) end
+  local extra = {'attempts', attempt, 'plan', whole_plan ~= '' and whole_plan or plan}
   if not known[1] then
-    local orders = redis.call('HGET', key, 'orders')
-    extra[#extra + 1], extra[#extra + 2] = 'orders', orders and (orders .. ' ' .. order) or order
+    extra[#extra + 1], extra[#extra + 2] = 'orders', of_head[3] and (of_head[3] .. ' ' .. order) or order
   end
+  if of_head[5] ~= token then extra[#extra + 1], extra[#extra + 2] = 'running', token end
   if budgets ~= '' then extra[#extra + 1], extra[#extra + 2] = 'reserved', '1' end
-  record(key, 'SENDING', fields.alert, fields.account, lane, order, attempt, extra, note)
+  record(key, 'SENDING', fields.alert, fields.account, lane, order, attempt, extra, note, of_head[4])
   renew_lease(token, holder)
   return {'GO', expires_at, text(wait), text(tonumber(expires_at) - NOW), generation, is_probe, account_generation,
     is_account_probe}
 end)
+renew_leases()
+return answers

@@ -10,5 +10,5 @@
 
 write_even_when_full()
 
-redis.call('ZADD', KEYS[9], text(NOW), ARGV[2])
+redis.call('ZADD', KEYS[9], NOW_TEXT, ARGV[2])
 return 'OK'

@@ -49,12 +49,12 @@ redis.call('ZSCORE', PARKED, lane)
 redis.call('XLEN', fills_key(account))
 
 redis.call('HSET', order_key, 'state', state, 'decided', nonce)
-if answer ~= '' then redis.call('HSET', order_key, 'answer', answer, 'ended_at', text(NOW)) end
+if answer ~= '' then redis.call('HSET', order_key, 'answer', answer, 'ended_at', NOW_TEXT) end
 note_fill(account, market, order, filled)
 if of_instruction[1] then
   record(key, 'RESOLVED', alert, account, lane, order, detail, {'running', ''}, note)
 else
   write_journal('RESOLVED', alert, account, lane, order, detail, note)
 end
-redis.call('ZADD', PARKED, 'XX', text(NOW), lane)
+redis.call('ZADD', PARKED, 'XX', NOW_TEXT, lane)
 return {'DONE'}

@@ -42,7 +42,7 @@ return answer_each((#KEYS - 8) / 2, function(i)
     redis.call('HSET', order_key, 'state', state, 'attempt', text(attempt), 'nonce', '', 'misses', '0',
       'expires_at', text(math.max(tonumber(known[3]) or 0, SUSPECT_UNTIL)), 'alert', fields.alert,
       'account', fields.account, 'lane', lane, 'market', market, 'cleared', text(EPOCH))
-    if not known[5] then redis.call('HSET', order_key, 'signed_at', text(NOW)) end
+    if not known[5] then redis.call('HSET', order_key, 'signed_at', NOW_TEXT) end
     redis.call('PERSIST', order_key)
     if known[1] == 'NOT_EXECUTED' and string.match(of_head[2] or '', '^%S+') == order then
       redis.call('HDEL', order_key, 'plan')

@@ -13,6 +13,6 @@
 write_even_when_full()
 
 local is_new = not redis.call('GET', KEYS[9])
-redis.call('SET', KEYS[9], text(NOW), 'PX', ARGV[5])
+redis.call('SET', KEYS[9], NOW_TEXT, 'PX', ARGV[5])
 if is_new then write_journal('DRIFT', '', ARGV[2], ARGV[3], 'order', ARGV[4]) end
 return is_new and 1 or 0

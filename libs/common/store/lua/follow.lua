@@ -61,7 +61,7 @@ local function take(order)
 end
 
 local claimed, failed = {}, 0
-for _, order in ipairs(redis.call('ZRANGEBYSCORE', FOLLOWING, '-inf', text(NOW), 'LIMIT', 0, 500)) do
+for _, order in ipairs(redis.call('ZRANGEBYSCORE', FOLLOWING, '-inf', NOW_TEXT, 'LIMIT', 0, 500)) do
   if #claimed >= most then break end
   local ok, found = pcall(take, order)
   if not ok then
@@ -74,4 +74,4 @@ end
 
 local first = redis.call('ZRANGE', FOLLOWING, 0, 0, 'WITHSCORES')
 local wait = first[2] and text(math.max(0, tonumber(first[2]) - NOW)) or '-1'
-return {text(NOW), wait, text(redis.call('ZCARD', FOLLOWING)), text(failed), unpack(claimed)}
+return {NOW_TEXT, wait, text(redis.call('ZCARD', FOLLOWING)), text(failed), unpack(claimed)}

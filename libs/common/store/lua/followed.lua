@@ -48,7 +48,7 @@ return answer_each(#items, function(i)
   redis.call('HSET', key, 'state', item.state, 'reported', item.report, 'absent', item.absent,
     'absent_since', item.absent_since, 'is_lost', item.is_lost, 'cancelled_at', item.cancelled_at)
   if item.answer ~= '' then redis.call('HSET', key, 'answer', item.answer) end
-  if item.is_word then redis.call('HSET', key, 'looked_at', text(NOW)) end
+  if item.is_word then redis.call('HSET', key, 'looked_at', NOW_TEXT) end
   if not item.keeps_claim then redis.call('HDEL', key, 'follower') end
   note_fill(account, market, item.order, item.filled)
   for _, note in ipairs(item.notes) do
@@ -61,7 +61,7 @@ return answer_each(#items, function(i)
   end
   if item.due == '' then
     redis.call('ZREM', FOLLOWING, item.order)
-    if not RESTING[item.state] then redis.call('HSET', key, 'ended_at', text(NOW)) end
+    if not RESTING[item.state] then redis.call('HSET', key, 'ended_at', NOW_TEXT) end
     redis.call('PEXPIRE', key, KEPT)
   else
     redis.call('ZADD', FOLLOWING, text(NOW + tonumber(item.due)), item.order)

@@ -36,7 +36,7 @@ end
 local mode = ARGV[7]
 local held_mode, held_rest = string.match(held or '', '^([^|]*)|[^|]*|(.*)$')
 if held_mode == mode and held_rest == by .. '|' .. why then return {'DONE', held} end
-local record = mode .. '|' .. text(NOW) .. '|' .. by .. '|' .. why
+local record = mode .. '|' .. NOW_TEXT .. '|' .. by .. '|' .. why
 redis.call('HSET', HALTS, scope, record)
 write_journal('HALT', '', account, scope, mode, why .. ' (by ' .. by .. ')',
   cjson.encode({scope = scope, mode = mode, by = by, reason = why}))

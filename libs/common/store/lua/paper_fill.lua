@@ -32,14 +32,14 @@ return answer_each(#items, function(i)
   local book = redis.call('HGET', books, ARGV[a]) or ''
   if places_order then
     if known[1] then return {'KNOWN', known[1]} end
-    if NOW >= tonumber(ARGV[a + 3]) then return {'EXPIRED', text(NOW)} end
+    if NOW >= tonumber(ARGV[a + 3]) then return {'EXPIRED', NOW_TEXT} end
   end
   if book ~= ARGV[a + 1] then return {'CHANGED', book} end
   redis.call('HSET', books, ARGV[a], ARGV[a + 2])
   for j = 1, count do
     local order, report = KEYS[k + j], ARGV[a + 5 + j]
     if j == 1 and places_order then
-      redis.call('HSET', order, 'report', report, 'market', ARGV[a], 'alert', ARGV[a + 4], 'placed_at', text(NOW))
+      redis.call('HSET', order, 'report', report, 'market', ARGV[a], 'alert', ARGV[a + 4], 'placed_at', NOW_TEXT)
     else
       redis.call('HSET', order, 'report', report, 'market', ARGV[a])
     end

@@ -26,7 +26,7 @@ return answer_each(#KEYS - 8, function(i)
   if NOW >= deadline then return {'EXPIRED'} end
   if halt then
     redis.call('HSET', key, 'running', '')
-    return {'WAIT', text(math.min(NOW + HALTED_MS, deadline)), 'halted', text(NOW), words}
+    return {'WAIT', text(math.min(NOW + HALTED_MS, deadline)), 'halted', NOW_TEXT, words}
   end
   local known = redis.call('HGET', key, 'plan')
   if known == plan then return {'PLANNED'} end

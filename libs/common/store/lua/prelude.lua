@@ -31,7 +31,8 @@ local HALTED_MS = 2000
 -- The newest fills of an account that are kept, about; held against `store/reconciliation.py` by a test.
 local FILLS_KEPT = 10000
 
-local function text(number) return string.format('%.0f', number) end
+-- Whole numbers only; several times as fast as a float's format.
+local function text(number) return string.format('%d', number) end
 
 -- Redis' time in microseconds, read once: it does not advance within a script.
 local NOW_US = (function()
@@ -40,6 +41,7 @@ local NOW_US = (function()
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end)()
 local NOW = math.floor(NOW_US / 1000)
+local NOW_TEXT = text(NOW)
 
 -- At the memory limit Redis denies a script whose first write may grow memory. Workers and the reaper must
 -- finish what was begun, so their first write is one that is never denied.
@@ -124,9 +126,23 @@ local function issue_token(lane)
   return token
 end
 
--- Starts a lease afresh, as far as there is one: with the token, the group or the stream gone there is nothing to
--- renew, which the audit heals; what its caller has to say stays true.
-local function renew_lease(token, holder) redis.pcall('XCLAIM', READY, GROUP, holder, 0, token, 'JUSTID') end
+-- Starts leases afresh, as far as there are any: with a token, the group or the stream gone there is nothing to renew,
+-- which the audit heals; what the caller has to say stays true. Together at the end, since several tokens of a holder
+-- cost little more than one.
+local TO_RENEW = {}
+
+local function renew_lease(token, holder)
+  TO_RENEW[holder] = TO_RENEW[holder] or {}
+  table.insert(TO_RENEW[holder], token)
+end
+
+local function renew_leases()
+  for holder, tokens in pairs(TO_RENEW) do
+    local command = {'XCLAIM', READY, GROUP, holder, '0', unpack(tokens)}
+    command[#command + 1] = 'JUSTID'
+    redis.pcall(unpack(command))
+  end
+end
 
 -- Whether tokens can be pending at all: the group may have been destroyed by hand, until the audit creates it again.
 local function has_group()
@@ -164,10 +180,10 @@ local function keep_post(stream, max_bytes, fields)
 end
 
 -- Adds one journal entry and remembers its id in the instruction, so that an alert's history is read without
--- a search. `extra` are further fields to set.
-local function record(key, event, alert, account, lane, reason, detail, extra, note)
+-- a search. `extra` are further fields to set; `past` are the ids before, false for none, nil to have them read.
+local function record(key, event, alert, account, lane, reason, detail, extra, note, past)
   local id = write_journal(event, alert, account, lane, reason, detail, note)
-  local past = redis.call('HGET', key, 'journal')
+  if past == nil then past = redis.call('HGET', key, 'journal') end
   redis.call('HSET', key, 'journal', past and (past .. ' ' .. id) or id, unpack(extra))
 end
 
@@ -221,7 +237,11 @@ local function is_readable(fields)
 end
 
 -- The trace context in an encoded instruction, or nil. Within a text of the sender's the quotes would be escaped.
-local function traceparent_of(body) return string.match(body, '"traceparent":"([%x%-]+)"') end
+local function traceparent_of(body)
+  -- A plain search is several times as fast as one for a pattern, and most bodies may have none.
+  local at = string.find(body, '"traceparent":"', 1, true)
+  return at and string.match(body, '^([%x%-]+)"', at + 15)
+end
 
 -- Keeps an instruction that ended badly for operators. `fields` are those of its lane's entry; what it lacks is ''.
 local function write_dead_letter(lane, fields, state, reason, detail, attempts)
@@ -247,7 +267,7 @@ local function release_reservations(account, orders)
   local key = risk_key(account)
   for order in string.gmatch(orders, '%S+') do
     local held = string.match(redis.call('HGET', key, order) or '', '^(%d+|[^|]*|[01])|0$')
-    if held then redis.call('HSET', key, order, held .. '|' .. text(NOW)) end
+    if held then redis.call('HSET', key, order, held .. '|' .. NOW_TEXT) end
   end
 end
 
@@ -255,46 +275,52 @@ end
 local function note_fill(account, market, order, quantity)
   if quantity == '' then return end
   redis.call('XADD', fills_key(account), 'MAXLEN', '~', FILLS_KEPT, '*', 'market', market, 'order', order,
-    'quantity', quantity, 'at', text(NOW))
+    'quantity', quantity, 'at', NOW_TEXT)
+end
+
+-- What ending an instruction takes, read at once.
+local function read_instruction(fields)
+  local key = instruction_key(fields.alert, fields.account)
+  local known = redis.call('HMGET', key, 'state', 'epoch', 'orders', 'attempts', 'reserved', 'journal')
+  return {key = key, state = known[1], epoch = known[2], orders = known[3] or '', attempts = known[4] or '0',
+    has_reserved = known[5], journal = known[6]}
 end
 
 -- Ends one instruction: its state, its alert's once all have ended, its dead letter, its expiry.
--- keep: ms that ended records stay; keep_dead: the same where a dead letter may be replayed; ends, ends_as: an order
+-- known: of `read_instruction`; keep: ms that ended records stay; keep_dead: the same where a dead letter may be replayed; ends, ends_as: an order
 -- whose new state is about to be written.
-local function finish(lane, lane_key, entry_id, fields, state, reason, detail, keep, keep_dead, note, ends, ends_as)
-  local key = instruction_key(fields.alert, fields.account)
+local function finish(lane, lane_key, entry_id, fields, known, state, reason, detail, keep, keep_dead, note, ends, ends_as)
   local alert_key = PREFIX .. 'alert:' .. fields.alert
   -- Every read comes first: a key of a wrong type fails here, before anything is written.
-  local known = redis.call('HMGET', key, 'orders', 'attempts', 'reserved')
-  local ended = redis.call('HGET', alert_key, 'ended')
-  ended = (ended and ended .. ' ' or '') .. fields.account .. '=' .. state
-  local accounts = redis.call('HGET', alert_key, 'accounts') or fields.account
+  local of_alert = redis.call('HMGET', alert_key, 'ended', 'accounts', 'open')
+  local ended = (of_alert[1] and of_alert[1] .. ' ' or '') .. fields.account .. '=' .. state
+  local open = (tonumber(of_alert[3] or '') or 0) - 1
   local leaves_letter = SEVERITY[state] > SEVERITY.SKIPPED
-  record(key, state, fields.alert, fields.account, lane, reason, detail,
-    {'state', state, 'reason', reason, 'detail', detail, 'ended_at', text(NOW), 'running', ''}, note)
-  if known[3] then release_reservations(fields.account, known[1] or '') end
+  record(known.key, state, fields.alert, fields.account, lane, reason, detail,
+    {'state', state, 'reason', reason, 'detail', detail, 'ended_at', NOW_TEXT, 'running', ''}, note, known.journal)
+  if known.has_reserved then release_reservations(fields.account, known.orders) end
   -- An order record outlives every dead letter that could send it again. One that rests is followed from here on,
   -- outside the lane, and gets its expiry when it ends.
-  for order in string.gmatch(known[1] or '', '%S+') do
+  for order in string.gmatch(known.orders, '%S+') do
     local order_key = PREFIX .. 'order:' .. order
     local now = order == ends and ends_as or redis.call('HGET', order_key, 'state')
     if RESTING[now] then
-      redis.call('ZADD', FOLLOWING, text(NOW), order)
+      redis.call('ZADD', FOLLOWING, NOW_TEXT, order)
     else
       redis.call('PEXPIRE', order_key, keep_dead)
     end
   end
-  local open = redis.call('HINCRBY', alert_key, 'open', -1)
-  redis.call('HSET', alert_key, 'ended', ended)
-  if open <= 0 then
+  if open > 0 then
+    redis.call('HSET', alert_key, 'open', text(open), 'ended', ended)
+  else
     local worst = worst_of(ended)
     local stays = SEVERITY[worst] > SEVERITY.SKIPPED and keep_dead or keep
-    redis.call('HSET', alert_key, 'state', worst)
+    redis.call('HSET', alert_key, 'open', text(open), 'ended', ended, 'state', worst)
     redis.call('PEXPIRE', alert_key, stays)
     -- All at once: while one of them is open, an alert is shown with all of its instructions.
-    for account in string.gmatch(accounts, '%S+') do redis.call('PEXPIRE', instruction_key(fields.alert, account), stays) end
+    for account in string.gmatch(of_alert[2] or fields.account, '%S+') do redis.call('PEXPIRE', instruction_key(fields.alert, account), stays) end
   end
-  if leaves_letter then write_dead_letter(lane, fields, state, reason, detail, known[2] or '0') end
+  if leaves_letter then write_dead_letter(lane, fields, state, reason, detail, known.attempts) end
   redis.call('XDEL', lane_key, entry_id)
 end
 
@@ -308,15 +334,15 @@ local function dead_letter_unreadable(lane, lane_key, entry)
   local fields = fields_of(entry)
   local held = cjson.encode(entry[2])
   if is_named(fields) then
-    local known = redis.call('HMGET', instruction_key(fields.alert, fields.account), 'state', 'orders')
-    local is_open, may_have_traded = known[1] == 'QUEUED' or known[1] == 'ACTIVE', false
-    for order in string.gmatch(known[2] or '', '%S+') do
+    local known = read_instruction(fields)
+    local is_open, may_have_traded = known.state == 'QUEUED' or known.state == 'ACTIVE', false
+    for order in string.gmatch(known.orders, '%S+') do
       local state = redis.call('HGET', PREFIX .. 'order:' .. order, 'state')
       may_have_traded = may_have_traded or AMBIGUOUS[state]
     end
     if is_open and not may_have_traded then
       fields.version, fields.deadline, fields.body = fields.version or '', fields.deadline or '', fields.body or ''
-      finish(lane, lane_key, entry[1], fields, 'DEAD', 'malformed', held, UNREADABLE_KEPT, UNREADABLE_KEPT)
+      finish(lane, lane_key, entry[1], fields, known, 'DEAD', 'malformed', held, UNREADABLE_KEPT, UNREADABLE_KEPT)
       return
     end
   end
@@ -325,14 +351,14 @@ local function dead_letter_unreadable(lane, lane_key, entry)
   redis.call('XDEL', lane_key, entry[1])
 end
 
--- The oldest entry that can be read: its id and fields, or nil.
-local function head_of(lane, lane_key)
+-- The oldest entry that can be read: its id and fields, or nil. With a `count` of 2 also the entry after it, if any.
+local function head_of(lane, lane_key, count)
   while true do
-    local entry = redis.call('XRANGE', lane_key, '-', '+', 'COUNT', 1)[1]
-    if not entry then return nil end
-    local fields = fields_of(entry)
-    if is_readable(fields) then return entry[1], fields end
-    dead_letter_unreadable(lane, lane_key, entry)
+    local entries = redis.call('XRANGE', lane_key, '-', '+', 'COUNT', count or 1)
+    if not entries[1] then return nil end
+    local fields = fields_of(entries[1])
+    if is_readable(fields) then return entries[1][1], fields, entries[2] end
+    dead_letter_unreadable(lane, lane_key, entries[1])
   end
 end
 
@@ -344,14 +370,16 @@ local function close_lane(lane, lane_key, token)
   return {'CLOSED'}
 end
 
--- Hands the head of a lane to the holder of its token, with all that is known of its orders; or closes it.
-local function hand_out(lane, lane_key, token)
-  local id, fields = head_of(lane, lane_key)
+-- Hands the head of a lane to the holder of its token, with all that is known of its orders; or closes it. `head` is
+-- the oldest entry where the caller has read it.
+local function hand_out(lane, lane_key, token, head)
+  local id, fields = head and head[1], head and fields_of(head)
+  if not head or not is_readable(fields) then id, fields = head_of(lane, lane_key) end
   if not id then return close_lane(lane, lane_key, token) end
   local key = instruction_key(fields.alert, fields.account)
   local known = redis.call('HMGET', key, 'plan', 'orders', 'lost_holders', 'admitted_at', 'epoch')
   redis.call('HSET', key, 'state', 'ACTIVE', 'running', token)
-  local answer = {'HEAD', id, fields.alert, fields.account, fields.version, fields.body, fields.deadline, text(NOW),
+  local answer = {'HEAD', id, fields.alert, fields.account, fields.version, fields.body, fields.deadline, NOW_TEXT,
     known[1] or '', known[3] or '0', known[4] or '0', is_suspect(known[5]) and '1' or '0'}
   for order in string.gmatch(known[2] or '', '%S+') do
     local state = redis.call('HMGET', PREFIX .. 'order:' .. order, 'state', 'attempt', 'expires_at', 'misses', 'answer',

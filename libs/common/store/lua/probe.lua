@@ -4,6 +4,6 @@
 --
 -- Returns  {bytes used, bytes of memory}
 
-redis.call('SET', KEYS[9], text(NOW), 'PX', 10000)
+redis.call('SET', KEYS[9], NOW_TEXT, 'PX', 10000)
 local used, of = memory()
 return {text(used), text(of)}

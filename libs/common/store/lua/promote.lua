@@ -24,9 +24,9 @@ if step > 0 then
     end
   end
 end
-if not past or step > 0 or NOW - past >= 100 then redis.call('HSET', META, 'promoted_at', text(NOW)) end
+if not past or step > 0 or NOW - past >= 100 then redis.call('HSET', META, 'promoted_at', NOW_TEXT) end
 
-local due = redis.call('ZRANGEBYSCORE', PARKED, '-inf', text(NOW), 'LIMIT', 0, ARGV[2])
+local due = redis.call('ZRANGEBYSCORE', PARKED, '-inf', NOW_TEXT, 'LIMIT', 0, ARGV[2])
 local promoted = 0
 for _, lane in ipairs(due) do
   redis.call('ZREM', PARKED, lane)

@@ -8,10 +8,12 @@
 
 write_even_when_full()
 
-return answer_each((#ARGV - 1) / 3, function(i)
+local answers = answer_each((#ARGV - 1) / 3, function(i)
   local a = 2 + (i - 1) * 3
   local lane, token, holder = ARGV[a], ARGV[a + 1], ARGV[a + 2]
   if not is_held(lane, token, holder) then return {'STALE'} end
   renew_lease(token, holder)
   return {'OK'}
 end)
+renew_leases()
+return answers

@@ -46,7 +46,7 @@ return answer_each(#KEYS - 8, function(i)
   local key = instruction_key(known[5], known[6])
   redis.call('HSET', order_key, 'state', state)
   if answer ~= '' then redis.call('HSET', order_key, 'answer', answer) end
-  if answer ~= '' and not RESTING[state] then redis.call('HSET', order_key, 'ended_at', text(NOW)) end
+  if answer ~= '' and not RESTING[state] then redis.call('HSET', order_key, 'ended_at', NOW_TEXT) end
   note_fill(known[6], market, order, filled)
   -- What a leg came to has a word of its own: EXPIRED and REJECTED are states of instructions too.
   local event = answer ~= '' and 'ORDER_' .. state or state

@@ -30,7 +30,7 @@ return answer_each((#KEYS - 8) / 2, function(i)
   local market, filled = ARGV[a + 11], ARGV[a + 12]
   local lane_key, order_key = KEYS[k], KEYS[k + 1]
   if not is_held(lane, token, holder) then return {'STALE'} end
-  local head, fields = head_of(lane, lane_key)
+  local head, fields, next_head = head_of(lane, lane_key, 2)
   if head ~= entry then return hand_out(lane, lane_key, token) end
   local ends_order = false
   if order ~= '' and order_state ~= '' then
@@ -40,18 +40,21 @@ return answer_each((#KEYS - 8) / 2, function(i)
     if not ends_order and known[1] ~= order_state then return {'STATE'} end
   end
   local is_given_up = state == 'DEAD' and reason == 'outcome_unknown'
-  local known = redis.call('HMGET', instruction_key(fields.alert, fields.account), 'orders', 'epoch')
-  if reason ~= 'malformed' and must_be_looked_up(known[2], known[1]) then return {'STATE'} end
-  for one in string.gmatch(known[1] or '', '%S+') do
+  local known = read_instruction(fields)
+  if reason ~= 'malformed' and must_be_looked_up(known.epoch, known.orders) then return {'STATE'} end
+  for one in string.gmatch(known.orders, '%S+') do
     local found = order_state
     if one ~= order or order_state == '' then found = redis.call('HGET', PREFIX .. 'order:' .. one, 'state') end
     if AMBIGUOUS[found] and not is_given_up then return {'STATE'} end
   end
-  finish(lane, lane_key, entry, fields, state, reason, detail, KEEP, KEEP_DEAD, answer, order, order_state)
+  finish(lane, lane_key, entry, fields, known, state, reason, detail, KEEP, KEEP_DEAD, answer, order, order_state)
   if ends_order then
-    redis.call('HSET', order_key, 'state', order_state, 'answer', answer)
-    if not RESTING[order_state] then redis.call('HSET', order_key, 'ended_at', text(NOW)) end
+    if RESTING[order_state] then
+      redis.call('HSET', order_key, 'state', order_state, 'answer', answer)
+    else
+      redis.call('HSET', order_key, 'state', order_state, 'answer', answer, 'ended_at', NOW_TEXT)
+    end
     note_fill(fields.account, market, order, filled)
   end
-  return hand_out(lane, lane_key, token)
+  return hand_out(lane, lane_key, token, next_head)
 end)

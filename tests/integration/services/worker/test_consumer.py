@@ -29,8 +29,7 @@ async def test_lanes_run_side_by_side(
         assert consumer.running == 8
         assert worker.count("bascule_lanes_held") == 8
         answers.set()
-        await eventually(rig.is_at_rest)
-        assert consumer.running == 0
+        await eventually(lambda: rig.is_at_rest() and consumer.running == 0)
     assert worker.count("bascule_lanes_held") == 0
 
 
