@@ -244,6 +244,7 @@ class Attempts:
                 self._clock,
                 wait_ms=work.account.fill_wait_ms,
             )
+        self._metrics.order_became(report.state.lower())
         return Done(attempt, report)
 
     async def _not_executed(
@@ -281,6 +282,7 @@ class Attempts:
         noted = await self._note(work, leg, attempt, OrderState.UNKNOWN, None, detail)
         if isinstance(noted, Moved | Stale):
             return noted
+        self._metrics.order_became("unknown")
         return await self._resolve(work, leg, attempt, unknown_for_ms=0)
 
     async def _refused(self, work: Work, leg: Leg, attempt: int, error: OrderRejected) -> Outcome:
@@ -293,6 +295,7 @@ class Attempts:
             if found is not None and found.state is not OrderState.REJECTED:
                 return await self._answered(work, leg, attempt, found)
         report = OrderReport(order_id="", state=OrderState.REJECTED, detail=str(error))
+        self._metrics.order_became("rejected")
         reason = Reason.NO_PRICE if error.code == Reason.NO_PRICE else Reason.VENUE_REJECTED
         return Done(attempt, report, refused_for=reason)
 
@@ -307,8 +310,10 @@ class Attempts:
         )
         match resolution:
             case Adopted(report):
+                self._metrics.order_became("resolved")
                 return await self._answered(work, leg, attempt, report)
             case NeverExecuted():
+                self._metrics.order_became("not_executed")
                 if work.head.is_suspect:
                     # It may never have been judged: what would be sent now is planned anew.
                     return await persist(lambda: self._lanes.open.submit(work.held), work.lease)

@@ -265,6 +265,8 @@ class Follower:
             log.info("followed_order_found", **_names(order))
         if seen.fill is not None:
             self._metrics.order_filled(order.account)
+        if seen.state is not order.state:
+            self._metrics.order_became(seen.state.lower())
         if seen.has_ended:
             log.info("followed_order_ended", **_names(order), state=seen.state.value)
         if must_cancel:

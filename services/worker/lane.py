@@ -77,6 +77,8 @@ class LaneRunner:
                                 **trace_fields(stored_context(step.body)),
                             )
                         head = step
+                        if step.is_first:
+                            self._metrics.reached(step.queued_ms)
                     case Moved():
                         moved += 1
                         if moved > MOVED_AT_MOST:
