@@ -13,7 +13,7 @@ from libs.common.store.checks import promises
 from libs.common.store.fan_out import Spread, ask_each, unavailable
 from libs.common.store.figures import BreakerFigures
 from libs.common.store.health import Health, ShardHealth, merge_health, read_health
-from libs.common.store.new_letters import NewLetters
+from libs.common.store.letter_reasons import NewLetters
 from libs.common.store.shard_readings import ShardReadings
 from libs.common.store.shards import Shard
 from libs.common.telemetry.census_metrics import CensusFigures, CensusMetrics
