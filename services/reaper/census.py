@@ -24,6 +24,9 @@ INTERVAL_S: Final = 5.0
 PAUSES: Final = 50
 """Times as long as it took a census rests at least, so that it stays at that however many lanes there are."""
 
+LONGEST_INTERVAL_S: Final = 30.0
+"""Liveness reads how long ago the last pass began."""
+
 TRIED_LATELY_MS: Final = 60_000
 """A breaker whose reset was no longer ago still counts as open: its trial is under way, or was and failed. One that is
 half-open for longer waits for an alert, and says nothing about its venue any more."""
@@ -88,7 +91,8 @@ class Census:
             self._metrics.show(self._figures(health, up))
         if spread.failed:
             raise unavailable(spread.away, of=len(self._parts))
-        return max(INTERVAL_S, PAUSES * (self._clock.monotonic_ms() - began_at_ms) / 1_000)
+        took_s = (self._clock.monotonic_ms() - began_at_ms) / 1_000
+        return min(LONGEST_INTERVAL_S, max(INTERVAL_S, PAUSES * took_s))
 
     async def _read(self, readings: ShardReadings, letters: NewLetters) -> ShardCensus:
         return ShardCensus(await read_health(readings, self._durability), await letters.count())
