@@ -6,6 +6,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from libs.common.domain.ids import Holder
@@ -45,7 +46,7 @@ async def main(service: Service) -> None:
             durability=redis.durability,
             window_ms=worker.lease_ms,  # every request is over before its lane's lease
             shards=redis.shards,
-            on_new=lambda new: _incarnated(new, metrics),
+            on_new=partial(_incarnated, keys, metrics),
         ).greet
 
     shards = Shards.open(redis.url, redis.shards, timeout_s=STORE_TIMEOUT_S, greeting=greeting)
@@ -91,10 +92,10 @@ async def main(service: Service) -> None:
         await shards.aclose()
 
 
-def _incarnated(new: Incarnated, metrics: WorkerMetrics) -> None:
+def _incarnated(keys: Keys, metrics: WorkerMetrics, new: Incarnated) -> None:
     """Say that Redis was restarted, or that another server took over."""
     metrics.redis_incarnated(is_suspect=new.suspect_until_ms is not None)
-    names = {"run_id": new.run_id, "before": new.before}
+    names = {"shard": keys.shard, "run_id": new.run_id, "before": new.before}
     if new.suspect_until_ms is None:
         log.info("redis_incarnated", **names)
     else:
@@ -103,13 +104,12 @@ def _incarnated(new: Incarnated, metrics: WorkerMetrics) -> None:
 
 def _ready(units: Sequence[Unit]) -> Check:
     async def ready() -> Health:
-        away = {unit.number: unit.consumer.problem for unit in units if not unit.consumer.is_connected}
-        if not away:
+        problems = {unit.number: problem for unit in units if (problem := unit.problem()) is not None}
+        if not problems:
             return Healthy()
         if len(units) == 1:
-            return Degraded(f"no token could be read: {away[0]}")
-        words = "; ".join(f"shard {number}: {problem}" for number, problem in away.items())
-        return Degraded(f"no token could be read: {words}")
+            return Degraded(problems[0])
+        return Degraded("; ".join(f"shard {number}: {problem}" for number, problem in problems.items()))
 
     return ready
 
@@ -120,6 +120,8 @@ def _live(units: Sequence[Unit]) -> Check:
             for name, stands_ms in unit.stands_ms().items():
                 if stands_ms > STUCK_MS:
                     return Degraded(f"the {name} has stood still for {stands_ms} ms")
+            if ended := unit.ended():
+                return Degraded(f"broken: {', '.join(ended)}")
         return Healthy()
 
     return live
