@@ -11,12 +11,14 @@ from redis.exceptions import RedisError
 
 from libs.common.domain.errors import StoreBarred, StoreUnavailable
 from libs.common.domain.ids import AccountName, DeadLetterId
+from libs.common.policy.report import Asked
 from libs.common.store.client import translate
 from libs.common.store.dead_letters import DeadLetter, Discard, Replay
 from libs.common.store.fan_out import ask_each
 from libs.common.store.halts import HaltsEverywhere
 from libs.common.store.health import Health, merge_health, read_health
 from libs.common.store.records import OrderRecord
+from libs.common.store.report import Report, merge_activity
 from libs.common.store.searches import Searches
 from libs.common.store.shards import Shard, Shards, read_layout
 from libs.common.store.tables import TableStore
@@ -113,6 +115,21 @@ class Readings(Searches):
             StoreCorrupt: Halts are kept under something else than a hash.
         """
         return merge_health(await self.each(lambda one: read_health(one, durability)))
+
+    async def report(self, asked: Asked, since_ms: int, until_ms: int) -> Report:
+        """Return what came in within a period and what has become of it by now, on the shards that answer.
+
+        Args:
+            asked: What is counted.
+            since_ms: The beginning of the period, by Redis' clock.
+            until_ms: Its end, which does not belong to it.
+
+        Raises:
+            StoreUnavailable: None answers.
+            StoreCorrupt: A journal is kept under something else than a stream.
+        """
+        spread = await self.each(lambda one: one.activity.read(asked, since_ms, until_ms))
+        return merge_activity(spread, asked, since_ms, until_ms)
 
     async def paper_accounts(self) -> list[AccountName]:
         """Return the paper accounts that have ever traded, found by a walk through all keys.

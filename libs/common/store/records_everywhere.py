@@ -21,7 +21,7 @@ class RecordsEverywhere:
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
-        self.parts = {shard.number: ShardReadings(shard) for shard in shards}
+        self.parts = {shard.number: ShardReadings(shard, of=len(shards)) for shard in shards}
         """By the shards' numbers, in their order."""
 
     def of(self, account: AccountName) -> ShardReadings:
