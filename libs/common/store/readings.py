@@ -44,7 +44,7 @@ class Readings(Searches):
         """Where that is kept which belongs to no account."""
         self.tables = TableStore(shards.first.client, shards.first.keys)
         self.halts = HaltsEverywhere({number: one.halts for number, one in self.parts.items()})
-        self.tail = Tail(shards, self.bare_alerts)
+        self.tail = Tail(shards, self.alerts_within_reach)
 
     @classmethod
     @asynccontextmanager
@@ -76,7 +76,7 @@ class Readings(Searches):
         shard = self._shards.of(account)
         narrowed = copy(self)
         narrowed.parts = {shard.number: self.parts[shard.number]}
-        narrowed.tail = Tail(Shards([shard]), narrowed.bare_alerts)
+        narrowed.tail = Tail(Shards([shard]), narrowed.alerts_within_reach)
         return narrowed
 
     async def now_ms(self) -> int:

@@ -88,6 +88,10 @@ class RecordsEverywhere:
             merged = found | merged
         return merged
 
+    async def alerts_within_reach(self, alert_ids: Sequence[AlertId]) -> Spread[dict[AlertId, Alert]]:
+        """Return what each shard knows of these alerts, as far as it answers."""
+        return await self.each(lambda one: one.records.bare_alerts(alert_ids))
+
     async def orders(self, client_order_ids: Sequence[ClientOrderId]) -> list[OrderRecord]:
         """Return these orders, in this order; those that are gone are left out.
 
