@@ -37,8 +37,7 @@ def merge_activity(spread: Spread[Activity], asked: Asked, since_ms: int, until_
         StoreCorrupt: What one holds cannot be read.
     """
     away, found = spread.away, spread.answers
-    if not found:
-        raise next(iter(away.values()))
+    spread.need_any()
     tally = Tally(asked)
     # A post for accounts of several shards may leave a trace on each.
     told: set[str] = set()
