@@ -66,11 +66,6 @@ class Readings(Searches):
         finally:
             await shards.aclose()
 
-    @property
-    def shard_count(self) -> int:
-        """Return how many shards there are."""
-        return len(self.parts)
-
     def only(self, account: AccountName) -> "Readings":
         """Return the same of the shard of an account alone: of an alert what belongs to accounts elsewhere is left out."""
         shard = self._shards.of(account)
