@@ -17,10 +17,11 @@ from libs.common.store.dead_letters import DeadLetter, Discard, Replay
 from libs.common.store.fan_out import ask_each
 from libs.common.store.halts import HaltsEverywhere
 from libs.common.store.health import Health, merge_health, read_health
+from libs.common.store.layout import read_layout
 from libs.common.store.records import OrderRecord
 from libs.common.store.report import Report, merge_activity
 from libs.common.store.searches import Searches
-from libs.common.store.shards import Shard, Shards, read_layout
+from libs.common.store.shards import Shard, Shards
 from libs.common.store.tables import TableStore
 from libs.common.store.tail import Tail
 from libs.common.wire.redis_url import CLUSTER_SCHEMES
