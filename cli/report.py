@@ -32,8 +32,6 @@ _GROUPS: Final = (
     ("accounts", "account"),
     ("webhooks", "webhook"),
 )
-_SAMPLED: Final = frozenset({401, 403})
-"""What strangers are answered."""
 _ALWAYS: Final = frozenset({"strategy", "symbol"})
 _ENDS: Final = ("EXECUTED", "SKIPPED", "REJECTED", "EXPIRED", "DEAD")
 _OPEN: Final = ("QUEUED", "ACTIVE")
@@ -210,8 +208,10 @@ def _remarks(document: Document) -> Iterator[str]:
         yield f"{missing['records_unreadable']} more alerts came in, of which the records cannot be read"
     if document["posts"] is None:
         yield "refused posts and duplicates name a webhook alone, and are left out"
-    elif any(one["status"] in _SAMPLED for one in document["refusals"]):
-        yield "refusals of who proved nothing are kept as a sample; the metric bascule_posts_total counts them all"
+    elif document["refusals"]:
+        yield (
+            "refusals of strangers are kept as a sample or not at all: the metric bascule_posts_total counts them all"
+        )
 
 
 def _on(one: Document, document: Document) -> str:
