@@ -193,8 +193,7 @@ def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
 
         spread = await readings.each(lambda one: one.server(durability))
         away = spread.away
-        if not spread.answers:
-            raise next(iter(away.values()))
+        spread.need_any()
         noted = None if readings.first.number in away else await readings.noted_shards()
         return group_servers(spread.answers), away, noted
 

@@ -138,9 +138,9 @@ def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
         readings: "Readings",
     ) -> "tuple[Spread[tuple[Answering, int, HaltTable]], int | None]":
         spread = await readings.each(ask_one)
-        if not spread.answers:
-            raise next(iter(spread.away.values()))
-        return spread, None if readings.first.number in spread.away else await readings.noted_shards()
+        away = spread.away
+        spread.need_any()
+        return spread, None if readings.first.number in away else await readings.noted_shards()
 
     from libs.common.store.halts import merge_tables
     from libs.common.store.servers import group_servers

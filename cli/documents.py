@@ -128,6 +128,7 @@ def change_document(entry: "JournalEntry", alert: "Alert | None") -> Document:
         "account": entry.account or None,
         "lane": entry.lane or None,
         "webhook": None if alert is None else alert.webhook,
+        "strategy": None if content is None else content.strategy,
         "symbol": None if content is None else content.symbol,
         "action": None if content is None else content.action.value,
         "quantity": None if content is None else decimal(content.quantity),

@@ -29,6 +29,12 @@ COLUMNS: Final[Columns] = MappingProxyType(
     }
 )
 
+NOT_KEPT: Final = (
+    "older ones make room for newer ones, and refusals of strangers, such as for a wrong secret, are kept as a sample or "
+    "not at all"
+)
+"""Why an id that somebody was answered may be unknown here."""
+
 
 @click.command(name="events")
 @click.argument("event_id", metavar="[ID]", required=False)
@@ -47,7 +53,8 @@ def command(
 ) -> None:
     """List posts to webhooks, or show one.
 
-    Admitted, repeated and refused ones, newest first. Of an ID its beginning is enough.
+    Admitted, repeated and refused ones, newest first. Of an ID its beginning is enough. Refusals of strangers, such as
+    for a wrong secret, are kept as a sample or not at all.
     """
     if event_id == "":
         raise click.UsageError("the ID is empty; leave it out for the list")
@@ -93,7 +100,7 @@ async def _find(readings: "Readings", name: str) -> "Post":
     found = await readings.newest_posts(limit=5, matches=lambda post: post.event_id.startswith(name))
     exact = [post for post in found.items if post.event_id == name]
     if not found.items:
-        raise Failure(f"no event {name}")
+        raise Failure(f"no event {name} is kept: {NOT_KEPT}")
     if not exact and len(found.items) > 1:
         names = ", ".join(post.event_id for post in found.items)
         raise Failure(f"{name} is the beginning of several events: {names}")

@@ -9,7 +9,7 @@ from cli.context import Bridge, ask, find_bridge
 from cli.documents import Document, decimal
 from cli.exit_codes import ExitCode
 from cli.filters import duration_ms, is_same, json_option
-from cli.halt_scope import EFFECTS, failures, refuse_untouched
+from cli.halt_scope import EFFECTS, failures
 from cli.operators import confirm_typed, known_account, operator_name
 from cli.output import Failure, ago, note, printable, span, write, write_json, write_table
 from cli.waiting import ENDED_WELL, until_ended
@@ -79,7 +79,7 @@ def command(
         if halts_first:
             mode = HaltMode.CLOSE_ONLY
             spread = await readings.halts.set(Scope(account=name), mode, by=operator_name(), reason=reason)
-            refuse_untouched(spread)
+            spread.need_any()
             note(f"{mode} of account {name} is set: {EFFECTS[mode]}")
             failed, unnoted = failures(spread, readings.of(name).number)
             for words in failed:

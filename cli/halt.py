@@ -13,7 +13,6 @@ from cli.halt_scope import (
     halt_document,
     own_shard,
     read_scope,
-    refuse_untouched,
     scope_options,
     shard_documents,
 )
@@ -55,7 +54,7 @@ def command(
 
     async def set_(readings: "Readings") -> "tuple[Spread[Halt], int | None, list[str]]":
         spread = await readings.halts.set(scope, HaltMode(mode), by=operator_name(), reason=reason)
-        refuse_untouched(spread)
+        spread.need_any()
         return spread, own_shard(readings, scope), await _remarks(readings, bridge, scope)
 
     spread, own, remarks = ask(bridge, set_)

@@ -102,16 +102,6 @@ def halt_words(document: Document, now_ms: int) -> str:
     return printable(f"{document['mode']} of {scope}: {document['reason']} (by {document['by']}, {since})")
 
 
-def refuse_untouched(spread: "Spread[T]") -> None:
-    """Raise what stood in the way where no shard took a change.
-
-    Raises:
-        BridgeError: None did.
-    """
-    if not spread.answers:
-        raise next(iter(spread.failed.values()))
-
-
 def failures(spread: "Spread[T]", own: int | None) -> tuple[list[str], list[str]]:
     """Return the shards that did not take a change, with why: those that needed to, and those that only note it.
 

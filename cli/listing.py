@@ -59,7 +59,7 @@ def list_newest(
         except StoreBarred:
             raise
         except StoreUnavailable as error:
-            if account is None or readings.shard_count == 1:
+            if account is None or len(readings.parts) == 1:
                 raise
             found = await _own_part(bridge, readings, account, lambda own: search(own, from_ms))
             if found is None:

@@ -29,6 +29,7 @@ COMMANDS: Final = (
     "dead-letters",
     "events",
     "tail",
+    "report",
     "webhook",
     "symbols",
     "check",

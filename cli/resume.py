@@ -12,7 +12,6 @@ from cli.halt_scope import (
     halt_document,
     own_shard,
     read_scope,
-    refuse_untouched,
     scope_document,
     scope_options,
     shard_documents,
@@ -48,7 +47,7 @@ def command(account: str | None, strategy: str | None, symbol: str | None, reaso
 
         spread = await readings.halts.lift(scope, by=operator_name(), reason=reason)
         try:
-            refuse_untouched(spread)
+            spread.need_any()
         except EditConflict as error:
             raise Failure(f"{error}; nothing was lifted: look again with `bascule halts`") from error
         own = own_shard(readings, scope)

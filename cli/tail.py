@@ -1,7 +1,7 @@
 """`bascule tail`: posts and state changes as they happen."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -35,6 +35,7 @@ class Wanted:
     """What is to be shown; None: all."""
 
     webhook: str | None
+    strategy: str | None
     account: str | None
     symbol: str | None
 
@@ -44,6 +45,8 @@ class Wanted:
 
         event, alert = happened.event, happened.alert
         symbol = None if alert is None else alert.content.symbol
+        if not is_same(self.strategy, None if alert is None else alert.content.strategy):
+            return False
         if isinstance(event, Post):
             # Posts are of a webhook; what they are to an account is told by the changes that follow.
             return (
@@ -59,6 +62,7 @@ class Wanted:
 
 @click.command(name="tail")
 @click.option("--webhook", help="Only posts to this webhook, and what became of them.")
+@click.option("--strategy", help="Only this strategy, as alerts name it; refused posts name none.")
 @account_option
 @click.option("--symbol", help="Only this symbol, as sent or as the venue calls it; refused posts name none.")
 @click.option("--since", "since_ms", callback=duration_ms, help="First what happened in the last 5min, 2h...")
@@ -66,6 +70,7 @@ class Wanted:
 @json_option
 def command(
     webhook: str | None,
+    strategy: str | None,
     account: str | None,
     symbol: str | None,
     since_ms: int | None,
@@ -76,7 +81,7 @@ def command(
 
     Of alerts and their orders, one line each, until Ctrl-C.
     """
-    bridge, wanted = find_bridge(), Wanted(webhook, account, symbol)
+    bridge, wanted = find_bridge(), Wanted(webhook, strategy, account, symbol)
     refuse_unknown_names(bridge, account, webhook)
     configured = configured_account(bridge, account)
 
@@ -108,7 +113,7 @@ async def _follow(
     now_ms = await readings.now_ms()
     await _interruptible(readings.tail.start(None if since_ms is None else now_ms - since_ms))
     note("following; Ctrl-C ends it")
-    shown, is_away = 0, False
+    shown, is_away, away = 0, False, set[int]()
     while count is None or shown < count:
         try:
             found = await _interruptible(readings.tail.following())
@@ -118,12 +123,24 @@ async def _follow(
             is_away = True
             await asyncio.sleep(AGAIN_AFTER_S)
             continue
+        if is_away:
+            note("Redis answers again")
         is_away = False
+        away = _note_shards(bridge, away, readings.tail.away)
         for happened in filter(wanted.matches, found):
             _write(happened, as_json=as_json)
             shown += 1
             if shown == count:
                 return
+
+
+def _note_shards(bridge: Bridge, before: set[int], away: Mapping[int, StoreUnavailable]) -> set[int]:
+    """Say which of several shards went away and which came back; return those that are away."""
+    for number in sorted(away.keys() - before):
+        note(f"bascule: shard {number} is away, the others go on: {no_answer(bridge, away[number])}")
+    for number in sorted(before - away.keys()):
+        note(f"shard {number} answers again: what happened there meanwhile follows")
+    return set(away)
 
 
 async def _interruptible(call: Coroutine[Any, Any, T]) -> T:
@@ -163,6 +180,7 @@ def _document(happened: "Happened") -> Document:
     if not isinstance(event, Post):
         return {"kind": "change", **change_document(event, alert), "webhook": _webhook_of(happened)}
     about = {
+        "strategy": None if alert is None else alert.content.strategy,
         "symbol": None if alert is None else alert.content.symbol,
         "action": None if alert is None else alert.content.action.value,
     }

@@ -12,8 +12,8 @@ from libs.common.store.checks import check_server
 from libs.common.store.client import connect
 from libs.common.store.fan_out import ask_all
 from libs.common.store.keys import Keys
-from libs.common.store.layout import claim_layout
-from libs.common.store.shards import Shards, read_layout
+from libs.common.store.layout import claim_layout, read_layout
+from libs.common.store.shards import Shards
 
 PATIENCE_S: Final = 10.0
 """How long a server that is away is waited for."""

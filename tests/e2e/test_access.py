@@ -213,6 +213,7 @@ READING = (
     ),
     *(
         ("tail", "--since", "1h", "--count", "5"),
+        ("report",),
         ("webhook", "list"),
         ("symbols", "list"),
         ("check",),

@@ -84,6 +84,7 @@ class FilledStore:
         max_age_ms: int = 60_000,
         sender_id: str | None = None,
         webhook: str = "default",
+        strategy: str | None = None,
     ) -> Admission:
         """Return what `admit` makes durable."""
         seconds, micros = await self.client.time()
@@ -96,6 +97,7 @@ class FilledStore:
             symbol=symbol,
             quantity=None if quantity is None else Decimal(quantity),
             price=None if price is None else Decimal(price),
+            strategy=strategy,
             sender_id=sender_id or f"id-{new}",
         )
         alert = Alert(

@@ -33,6 +33,15 @@ class Spread(Generic[T]):
             found[number] = error
         return found
 
+    def need_any(self) -> None:
+        """Raise what stood in the way of the first, where none answered.
+
+        Raises:
+            BridgeError: None did.
+        """
+        if not self.answers:
+            raise next(iter(self.failed.values()))
+
 
 async def ask_each(calls: Mapping[int, Awaitable[T]]) -> Spread[T]:
     """Return what calls to shards answered, each for itself.

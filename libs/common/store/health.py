@@ -53,8 +53,7 @@ def merge_health(spread: Spread[ShardHealth]) -> Health:
         StoreCorrupt: What one holds cannot be read.
     """
     away, found = spread.away, spread.answers
-    if not found:
-        raise next(iter(away.values()))
+    spread.need_any()
     return Health(
         merge_snapshots({number: one.snapshot for number, one in found.items()}),
         group_servers({number: one.server for number, one in found.items()}),

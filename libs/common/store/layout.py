@@ -1,9 +1,11 @@
-"""Over how many shards the accounts in Redis are spread: noted once, by the first start of a service."""
+"""Over how many shards the accounts in Redis are spread: noted once, by the first start of a service, and read by all."""
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from libs.common.domain.errors import ConfigError
-from libs.common.policy.shards import HASH
+from libs.common.domain.errors import ConfigError, StoreCorrupt
+from libs.common.policy.shards import HASH, MOST
+from libs.common.store.client import call, translate
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
 
@@ -32,3 +34,29 @@ async def claim_layout(client: Redis, keys: Keys, count: int) -> None:
             f"redis.shards: got {count}, and what Redis holds is spread over {found}: "
             f"set redis.shards: {found}, or begin with an empty Redis"
         )
+
+
+async def read_layout(client: Redis, keys: Keys) -> int:
+    """Return how many shards Redis holds; 1 where no service has noted it yet.
+
+    Args:
+        client: A connection to shard 0.
+        keys: Those of shard 0.
+
+    Raises:
+        StoreUnavailable: No answer.
+        StoreCorrupt: What stands there is no number of shards.
+    """
+    try:
+        found = await call(client, "HGET", keys.meta, "shards")
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    if found is None:
+        return 1
+    try:
+        count = int(found)
+    except ValueError:
+        count = 0
+    if not 1 <= count <= MOST:
+        raise StoreCorrupt(f'"shards" in {keys.meta} is no number of shards: {found!r}')
+    return count

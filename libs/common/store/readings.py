@@ -12,14 +12,17 @@ from redis.exceptions import RedisError
 
 from libs.common.domain.errors import StoreBarred, StoreUnavailable
 from libs.common.domain.ids import AccountName, DeadLetterId
+from libs.common.policy.report import Asked
 from libs.common.store.client import translate
 from libs.common.store.dead_letters import DeadLetter, Discard, Replay
 from libs.common.store.fan_out import ask_each
 from libs.common.store.halts import HaltsEverywhere
 from libs.common.store.health import Health, merge_health, read_health
+from libs.common.store.layout import read_layout
 from libs.common.store.records import OrderRecord
+from libs.common.store.report import Report, merge_activity
 from libs.common.store.searches import Searches
-from libs.common.store.shards import Shard, Shards, read_layout
+from libs.common.store.shards import Shard, Shards
 from libs.common.store.tables import TableStore
 from libs.common.store.tail import Tail
 from libs.common.wire.redis_url import CLUSTER_SCHEMES
@@ -43,7 +46,7 @@ class Readings(Searches):
         """Where that is kept which belongs to no account."""
         self.tables = TableStore(shards.first.client, shards.first.keys)
         self.halts = HaltsEverywhere({number: one.halts for number, one in self.parts.items()})
-        self.tail = Tail(shards, self.bare_alerts)
+        self.tail = Tail(shards, self.alerts_within_reach)
 
     @classmethod
     @asynccontextmanager
@@ -65,17 +68,12 @@ class Readings(Searches):
         finally:
             await shards.aclose()
 
-    @property
-    def shard_count(self) -> int:
-        """Return how many shards there are."""
-        return len(self.parts)
-
     def only(self, account: AccountName) -> "Readings":
         """Return the same of the shard of an account alone: of an alert what belongs to accounts elsewhere is left out."""
         shard = self._shards.of(account)
         narrowed = copy(self)
         narrowed.parts = {shard.number: self.parts[shard.number]}
-        narrowed.tail = Tail(Shards([shard]), narrowed.bare_alerts)
+        narrowed.tail = Tail(Shards([shard]), narrowed.alerts_within_reach)
         return narrowed
 
     async def now_ms(self) -> int:
@@ -121,6 +119,21 @@ class Readings(Searches):
         for counts in (await self.each(lambda one: one.letters_by_reason())).answers.values():
             found.update(counts)
         return found
+
+    async def report(self, asked: Asked, since_ms: int, until_ms: int) -> Report:
+        """Return what came in within a period and what has become of it by now, on the shards that answer.
+
+        Args:
+            asked: What is counted.
+            since_ms: The beginning of the period, by Redis' clock.
+            until_ms: Its end, which does not belong to it.
+
+        Raises:
+            StoreUnavailable: None answers.
+            StoreCorrupt: A journal is kept under something else than a stream.
+        """
+        spread = await self.each(lambda one: one.activity.read(asked, since_ms, until_ms))
+        return merge_activity(spread, asked, since_ms, until_ms)
 
     async def paper_accounts(self) -> list[AccountName]:
         """Return the paper accounts that have ever traded, found by a walk through all keys.

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -13,12 +12,11 @@ from libs.common.domain.alert import Alert
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId
 from libs.common.domain.lifecycle import ENDED, InstructionState, OrderState, worst
-from libs.common.domain.order import OrderPlan, OrderReport, Side
+from libs.common.domain.order import OrderPlan, OrderReport
+from libs.common.policy.slippage import slippage_bps
 from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 from libs.common.wire import codec
-
-_BPS: Final = 10_000
 
 Hash = Mapping[bytes, bytes]
 
@@ -44,13 +42,7 @@ class OrderRecord:
     @property
     def slippage_bps(self) -> float | None:
         """Return by how many basis points the fill was worse than the alert's price; None without both."""
-        if self.plan is None or self.report is None:
-            return None
-        reference, got = self.plan.reference_price, self.report.average_price
-        if not reference or got is None:
-            return None
-        worse = got - reference if self.plan.side is Side.BUY else reference - got
-        return float(round(worse / reference * _BPS, 4))
+        return slippage_bps(self.plan, self.report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class RecordsEverywhere:
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
-        self.parts = {shard.number: ShardReadings(shard) for shard in shards}
+        self.parts = {shard.number: ShardReadings(shard, of=len(shards)) for shard in shards}
         """By the shards' numbers, in their order."""
 
     def of(self, account: AccountName) -> ShardReadings:
@@ -87,6 +87,10 @@ class RecordsEverywhere:
         for found in await self.all(lambda one: one.records.bare_alerts(alert_ids)):
             merged = found | merged
         return merged
+
+    async def alerts_within_reach(self, alert_ids: Sequence[AlertId]) -> Spread[dict[AlertId, Alert]]:
+        """Return what each shard knows of these alerts, as far as it answers."""
+        return await self.each(lambda one: one.records.bare_alerts(alert_ids))
 
     async def orders(self, client_order_ids: Sequence[ClientOrderId]) -> list[OrderRecord]:
         """Return these orders, in this order; those that are gone are left out.

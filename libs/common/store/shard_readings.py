@@ -6,6 +6,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from libs.common.domain.ids import AccountName
+from libs.common.store.activity import ActivityReader
 from libs.common.store.client import translate
 from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.decisions import Decisions
@@ -27,7 +28,11 @@ from libs.common.store.shards import Shard
 class ShardReadings:
     """What is read, and asked for by operators, of the accounts of one shard."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, *, of: int = 1) -> None:
+        """Args:
+        shard: Which.
+        of: How many there are.
+        """
         client, keys = shard.client, shard.keys
         self.number = shard.number
         self._client: Redis = client
@@ -44,6 +49,7 @@ class ShardReadings:
         self.decisions = Decisions(client, keys)
         self.holdings = Holdings(client, keys)
         self.operator_alerts = OperatorAlerts(client, keys)
+        self.activity = ActivityReader(client, keys, shard=shard.number, shards=of)
 
     async def now_ms(self) -> int:
         """Return the time of its server.

@@ -9,12 +9,10 @@ from typing import overload
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
-from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import AccountName
-from libs.common.policy.shards import MOST, shard_of
-from libs.common.store.client import call, connect, topology_of, translate
+from libs.common.policy.shards import shard_of
+from libs.common.store.client import connect, topology_of
 from libs.common.store.keys import Keys
 
 Greet = Callable[[AbstractConnection], Awaitable[None]]
@@ -106,29 +104,3 @@ class Shards(Sequence[Shard]):
 
     def __iter__(self) -> Iterator[Shard]:
         return iter(self._shards)
-
-
-async def read_layout(client: Redis, keys: Keys) -> int:
-    """Return how many shards Redis holds; 1 where no service has noted it yet.
-
-    Args:
-        client: A connection to shard 0.
-        keys: Those of shard 0.
-
-    Raises:
-        StoreUnavailable: No answer.
-        StoreCorrupt: What stands there is no number of shards.
-    """
-    try:
-        found = await call(client, "HGET", keys.meta, "shards")
-    except (RedisError, OSError) as error:
-        raise translate(error) from error
-    if found is None:
-        return 1
-    try:
-        count = int(found)
-    except ValueError:
-        count = 0
-    if not 1 <= count <= MOST:
-        raise StoreCorrupt(f'"shards" in {keys.meta} is no number of shards: {found!r}')
-    return count

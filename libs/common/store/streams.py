@@ -1,4 +1,4 @@
-"""Streams read backwards, newest first, in pages: how lists are found without an index."""
+"""Streams read in pages: backwards, newest first, which is how lists are found without an index; or forwards."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ from libs.common.store.client import translate
 PAGE: Final = 500
 SCAN_AT_MOST: Final = 50_000
 """Entries a list looks at before it gives up looking for more."""
+
+RawEntry = tuple[bytes, dict[bytes, bytes]]
+"""One entry of a stream as Redis answers it: its id and its fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,34 @@ async def pages_backwards(client: Redis, key: str, since_ms: int | None) -> Asyn
         if len(page) < PAGE:
             return
         newest = f"({page[-1].entry_id}"
+
+
+async def pages_forwards(
+    client: Redis, key: str, since_ms: int, until_ms: int
+) -> AsyncIterator[list[RawEntry]]:
+    """Yield the entries of a stretch of a stream, oldest first.
+
+    Args:
+        client: Where it is.
+        key: The stream; a missing one has no entries.
+        since_ms: Older entries are left out.
+        until_ms: Entries of this time and newer ones are left out.
+
+    Raises:
+        StoreUnavailable: No answer.
+        StoreCorrupt: The key is no stream.
+    """
+    oldest, newest = str(max(0, since_ms)), f"({max(0, until_ms)}-0"
+    while True:
+        try:
+            page: Any = await client.xrange(key, oldest, newest, count=PAGE)
+        except (RedisError, OSError) as error:
+            raise translate(error) from error
+        if page:
+            yield page
+        if len(page) < PAGE:
+            return
+        oldest = f"({page[-1][0].decode()}"
 
 
 async def entry_of(client: Redis, key: str, entry_id: str) -> Entry | None:

@@ -1,13 +1,12 @@
-"""What one connection, and all of them together, may ask of a server before anybody knows who it is.
+"""What one connection may ask of a server before anybody knows who it is.
 
 uvicorn and its parser bound neither a head (request line and headers) nor the time it takes, nor the number of
-connections and of requests sent ahead. A normal request pays nothing: what a connection owes is looked at twice a second,
-for all of them, which also spares uvicorn's timer per request; and bytes are counted by what the network handed over.
+requests sent ahead. A normal request pays nothing: what a connection owes is looked at twice a second, for all of them,
+which also spares uvicorn's timer per request; and bytes are counted by what the network handed over.
 """
 
 import asyncio
 import os
-import resource
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -21,7 +20,7 @@ from uvicorn.server import ServerState
 from libs.common.domain import ids
 from libs.common.domain.errors import AdmissionError
 from libs.common.domain.ids import EventId
-from libs.common.telemetry.server_metrics import ServerMetrics
+from libs.common.web.connections import Connections
 from libs.common.web.problems import CLOSE, JSON, problem_body
 from libs.common.web.whole_request import WholeRequest
 
@@ -40,13 +39,6 @@ of a body whose request is answered already."""
 UNREAD_S: Final = 10.0
 """How long answers may wait for somebody to take them."""
 
-RESERVED_DESCRIPTORS: Final = 64
-"""Kept free of connections: for Redis, logs, and the ops port."""
-
-MAX_CONNECTIONS: Final = 4_096
-"""Where the system would allow more: each may hold some hundred kilobytes."""
-
-_FEWEST_CONNECTIONS: Final = 16
 _PIECE_BYTES: Final = 4_096
 """Read at once. Larger, and one read could make thousands of requests that wait in memory."""
 
@@ -57,30 +49,20 @@ TakeWhole = Callable[[WholeRequest], bool]
 """Takes a POST that came whole, or leaves it to the app: False."""
 
 
-class Connections:
-    """All connections of one server, within its bounds."""
+class Connecting:
+    """Makes the protocol of each connection of a server, and has what they share."""
 
-    def __init__(
-        self,
-        metrics: ServerMetrics,
-        max_connections: int | None = None,
-        take_whole: TakeWhole | None = None,
-    ) -> None:
+    def __init__(self, connections: Connections, take_whole: TakeWhole | None = None) -> None:
         """Args:
-        metrics: Count what is closed and refused.
-        max_connections: None takes what the descriptors of the process allow.
+        connections: Their bounds.
         take_whole: Is asked ahead of the app; None leaves everything to the app.
         """
-        self.metrics = metrics
+        self.connections = connections
         self.take_whole = take_whole
-        self.open: set[Connection] = set()
-        # Those that never sent a whole request, oldest first.
-        self._strangers: dict[Connection, None] = {}
-        self._max = max_connections
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._lines = b""
 
-    def connect(
+    def __call__(
         self,
         config: Config,
         server_state: ServerState,
@@ -90,32 +72,6 @@ class Connections:
         """Return the protocol of a new connection; the arguments are uvicorn's."""
         return Connection(self, config, server_state, app_state, _loop)
 
-    def opened(self, connection: "Connection") -> None:
-        """Take a new connection; where there is no room, one goes: the oldest stranger, the longest idle, or itself."""
-        if len(self.open) >= self._limit():
-            other = next(iter(self._strangers), None) or self._longest_idle()
-            if other is None:
-                connection.close_early("full")
-                return
-            other.close_early("displaced")
-        self.open.add(connection)
-        self._strangers[connection] = None
-
-    def proved(self, connection: "Connection") -> None:
-        """Note that it sent a whole request."""
-        self._strangers.pop(connection, None)
-
-    def closed(self, connection: "Connection") -> None:
-        """Forget a connection."""
-        self.open.discard(connection)
-        self._strangers.pop(connection, None)
-
-    def look(self) -> None:
-        """Close what is late. To be called a few times a second."""
-        now_s = time.monotonic()
-        for connection in list(self.open):
-            connection.look(now_s)
-
     def lines_of(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """Return headers as lines; the server makes a new list of them once a second."""
         if headers is not self._headers:
@@ -123,33 +79,21 @@ class Connections:
             self._lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         return self._lines
 
-    def _limit(self) -> int:
-        if self._max is not None:
-            return self._max
-        # Asked each time: it is cheap, and operators may change it while the process runs.
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft == resource.RLIM_INFINITY:
-            return MAX_CONNECTIONS
-        return min(MAX_CONNECTIONS, max(_FEWEST_CONNECTIONS, soft - RESERVED_DESCRIPTORS))
-
-    def _longest_idle(self) -> "Connection | None":
-        idle = [connection for connection in self.open if connection.idle_since]
-        return min(idle, key=lambda connection: connection.idle_since, default=None)
-
 
 class Connection(HttpToolsProtocol):
     """uvicorn's protocol for one connection, with bounds."""
 
     def __init__(
         self,
-        connections: Connections,
+        shared: Connecting,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._all = connections
+        self._shared = shared
+        self._all = shared.connections
         self.idle_since = 0
         """Which answer of the server it was that left nothing more to do; 0 while something is under way."""
         self._has_proved = False
@@ -229,7 +173,7 @@ class Connection(HttpToolsProtocol):
 
     def default_lines(self) -> bytes:
         """Return the header lines that all answers have."""
-        return self._all.lines_of(self.server_state.default_headers)
+        return self._shared.lines_of(self.server_state.default_headers)
 
     def run_app(self, request: WholeRequest) -> None:
         """Let the app answer a request that came whole."""
@@ -324,7 +268,7 @@ class Connection(HttpToolsProtocol):
         cycle = self._newest()
         parser = self.parser
         return (
-            self._all.take_whole is not None
+            self._shared.take_whole is not None
             and parser.get_method() == b"POST"
             and (cycle is None or cycle.response_complete)
             and not self.expect_100_continue
@@ -350,7 +294,7 @@ class Connection(HttpToolsProtocol):
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
         request = WholeRequest(self, scope, body, keep_alive=keep_alive)
         self.cycle = request  # type: ignore[assignment]  # it has what is asked of one
-        take = self._all.take_whole
+        take = self._shared.take_whole
         if take is None or not take(request):
             self.run_app(request)
 

@@ -13,7 +13,8 @@ from starlette.types import ASGIApp
 
 from libs.common.domain.errors import ConfigError
 from libs.common.telemetry.server_metrics import ServerMetrics
-from libs.common.web.protocol import Connections, TakeWhole
+from libs.common.web.connections import Connections
+from libs.common.web.protocol import Connecting, TakeWhole
 
 KEEP_ALIVE_S: Final = 75
 """Longer than proxies keep idle connections: the side that sends must be the one that closes, or posts are lost."""
@@ -51,12 +52,12 @@ class HttpServer:
         self._backlog = backlog
         self._socket: socket.socket | None = None
         self._running: asyncio.Task[None] | None = None
-        connections = Connections(metrics or ServerMetrics(CollectorRegistry()), max_connections, take_whole)
+        connections = Connections(metrics or ServerMetrics(CollectorRegistry()), max_connections)
         self._server = _Server(
             uvicorn.Config(
                 app,
                 # uvicorn calls it for every connection; its type knows classes only.
-                http=cast("Any", connections.connect),
+                http=cast("Any", Connecting(connections, take_whole)),
                 ws="none",
                 lifespan="off",
                 log_config=None,

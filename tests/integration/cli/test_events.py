@@ -109,7 +109,9 @@ def test_one_event_is_shown_by_its_id_or_the_beginning_of_it(bascule: CommandLin
 def test_an_event_that_is_not_there_is_told(bascule: CommandLine) -> None:
     bascule.fill(one_of_each)
 
-    assert bascule("events", "nothing").err == "bascule: no event nothing\n"
+    said = bascule("events", "nothing").err
+    assert said.startswith("bascule: no event nothing is kept: ")
+    assert "refusals of strangers" in said
     assert "is the beginning of several events" in bascule("events", "0").err
 
 

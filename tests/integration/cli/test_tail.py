@@ -82,7 +82,7 @@ async def two_alerts(store: FilledStore) -> list[str]:
     await store.execute()
     await store.admit("AAA", sender_id="same")
     await next_millisecond(store)
-    second = await store.admit("BBB", accounts=("desk",), webhook="other")
+    second = await store.admit("BBB", accounts=("desk",), webhook="other", strategy="trend")
     await store.refuse("invalid_action", 422, field="action", detail='"action" is "by"', webhook="other")
     return [first, second]
 
@@ -134,6 +134,7 @@ def test_posts_and_state_changes_are_shown_in_order(bascule: CommandLine) -> Non
     [
         (("--webhook", "Other"), ["admitted", "QUEUED", "refused"]),
         (("--account", "desk"), ["QUEUED"]),
+        (("--strategy", "Trend"), ["admitted", "QUEUED"]),
         (("--account", "paper"), ["QUEUED", "SENDING", "EXECUTED"]),
         (("--symbol", "aaa"), ["admitted", "QUEUED", "SENDING", "EXECUTED", "duplicate"]),
         (("--symbol", "BBB", "--webhook", "other"), ["admitted", "QUEUED"]),
@@ -197,6 +198,7 @@ def test_a_restart_of_redis_is_noted_once_and_loses_nothing(bascule: CommandLine
     assert tail.process.wait(20) == 0
     assert [json.loads(line)["event_id"] for line in tail.lines()] == [first, second]
     assert tail.said().count("no answer from Redis") == 1
+    assert tail.said().count("Redis answers again") == 1
 
 
 def test_a_reader_that_has_enough_ends_it_well(bascule: CommandLine) -> None:

@@ -10,8 +10,7 @@ from libs.common.policy.shards import HASH
 from libs.common.store.client import connect
 from libs.common.store.incarnation import Incarnations
 from libs.common.store.keys import Keys
-from libs.common.store.layout import claim_layout
-from libs.common.store.shards import read_layout
+from libs.common.store.layout import claim_layout, read_layout
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.leaves_keys("how accounts are spread is noted for ever")

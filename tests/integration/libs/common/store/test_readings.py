@@ -45,13 +45,13 @@ def test_the_accounts_of_these_tests_lie_on_a_shard_each() -> None:
 
 
 async def test_redis_says_how_many_shards_there_are(readings: Readings) -> None:
-    assert readings.shard_count == SHARDS
+    assert len(readings.parts) == SHARDS
     assert await readings.noted_shards() == SHARDS
 
 
 async def test_a_redis_that_says_nothing_has_one_shard(redis_server: RedisServer) -> None:
     async with Readings.at(redis_server.url) as readings:
-        assert (readings.shard_count, await readings.noted_shards()) == (1, None)
+        assert (len(readings.parts), await readings.noted_shards()) == (1, None)
 
 
 async def test_a_redis_that_was_used_before_shards_were_noted_has_one(
@@ -61,7 +61,7 @@ async def test_a_redis_that_was_used_before_shards_were_noted_has_one(
     await first.client.delete(first.keys.meta)
     await first.client.hset(first.keys.meta, "run_id", "some")
     async with Readings.at(redis_server.url) as readings:
-        assert (readings.shard_count, await readings.noted_shards()) == (1, 1)
+        assert (len(readings.parts), await readings.noted_shards()) == (1, 1)
 
 
 async def test_an_alert_has_the_instructions_of_all_shards_and_its_history_in_order_of_time(

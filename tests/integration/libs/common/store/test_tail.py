@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from libs.common.domain.errors import StoreUnavailable
+from libs.common.store import tail
 from libs.common.store.journal import JournalEntry, Outcome, Post
 from libs.common.store.readings import Readings
+from libs.common.store.shards import Shards
 from libs.common.store.tail import PAGE, Happened
 from tests.support.eventually import eventually
 from tests.support.filled_store import FilledStore, filled_store
 from tests.support.redis_server import RedisServer
+from tests.support.sharded_store import ACCOUNTS, SHARDS, ShardedStore, sharded_store
 
 pytestmark = [pytest.mark.redis, pytest.mark.integration]
 
@@ -121,3 +124,92 @@ async def test_nothing_is_lost_or_told_twice_while_redis_is_away(
         found = await read(readings, 2)
 
     assert [one.event.code for one in found if isinstance(one.event, Post)] == ["two", "three"]
+
+
+class Reach:
+    """Readings of four shards of which some are cut off."""
+
+    def __init__(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.shards = Shards.open(url, SHARDS, timeout_s=5)
+        self._nowhere = Shards.open("unix:///nowhere/redis.sock", SHARDS, timeout_s=1)
+        self._there = list(self.shards)
+        self.readings = Readings(self.shards)
+        # It is asked again at once: no test waits for a pause.
+        monkeypatch.setattr(tail, "AGAIN_AFTER_S", 0.0)
+
+    def cut_off(self, *numbers: int) -> None:
+        found = [(self._nowhere if one in numbers else self._there)[one] for one in range(SHARDS)]
+        shards = Shards(found)
+        self.readings.tail._shards = shards
+        self.readings.parts = Readings(shards).parts
+
+    async def aclose(self) -> None:
+        await self.shards.aclose()
+        await self._nowhere.aclose()
+
+
+@pytest.fixture
+async def reach(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reach]:
+    found = Reach(redis_server.url, monkeypatch)
+    yield found
+    await found.aclose()
+
+
+@pytest.fixture
+async def sharded(redis_server: RedisServer) -> AsyncIterator[ShardedStore]:
+    async with sharded_store(redis_server.url) as filled:
+        yield filled
+
+
+def accounts(found: list[Happened]) -> set[str]:
+    return {one.event.account for one in found if isinstance(one.event, JournalEntry)}
+
+
+@pytest.mark.parametrize("away", [0, 2])
+async def test_while_a_shard_is_away_the_others_go_on_and_its_own_follows(
+    sharded: ShardedStore, reach: Reach, away: int
+) -> None:
+    following = reach.readings.tail
+    await following.start()
+    reach.cut_off(away)
+    await sharded.admit(accounts=(ACCOUNTS[away],))
+    await sharded.next_moment()
+    await sharded.admit(accounts=(ACCOUNTS[1],))
+
+    assert accounts(await read(reach.readings, 2)) == {ACCOUNTS[1]}
+    assert set(following.away) == {away}
+
+    reach.cut_off()
+    found = await read(reach.readings, 2)
+    assert accounts(found) == {ACCOUNTS[away]}
+    assert all(one.alert is not None for one in found)
+    assert following.away == {}
+
+
+async def test_a_shard_that_is_away_at_the_start_is_read_from_then_on(
+    sharded: ShardedStore, reach: Reach
+) -> None:
+    await sharded.admit("OLD", accounts=(ACCOUNTS[2],))
+    await sharded.next_moment()
+    reach.cut_off(2)
+    await reach.readings.tail.start()
+    await sharded.next_moment()
+    await sharded.admit("NEW", accounts=(ACCOUNTS[2],))
+    reach.cut_off()
+
+    found = await read(reach.readings, 2)
+
+    assert {one.alert.content.symbol for one in found if one.alert is not None} == {"NEW"}
+
+
+async def test_where_no_shard_answers_the_tail_says_so(sharded: ShardedStore, reach: Reach) -> None:
+    await reach.readings.tail.start()
+    reach.cut_off(*range(SHARDS))
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await reach.readings.tail.following()
+
+    reach.cut_off()
+    await sharded.admit(accounts=(ACCOUNTS[3],))
+
+    assert accounts(await read(reach.readings, 2)) == {ACCOUNTS[3]}

@@ -76,3 +76,10 @@ async def test_all_are_asked_at_once() -> None:
 async def test_a_mistake_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         await ask_each(calls("a", ZeroDivisionError()))
+
+
+async def test_where_no_shard_answers_the_first_ones_trouble_is_told() -> None:
+    (await ask_each(calls(AWAY, "b"))).need_any()
+    with pytest.raises(StoreUnavailable) as raised:
+        (await ask_each(calls(AWAY, StoreCorrupt("junk")))).need_any()
+    assert raised.value is AWAY
