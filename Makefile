@@ -6,6 +6,8 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --require-hashes
 # Passed on to what the target runs: `make test ARGS="-k lanes"`, `make up ARGS="--workers 4"`.
 ARGS ?=
+# How many processes run the tests at once; with ARGS, which mostly choose a few tests, this one alone (0).
+WORKERS ?= $(if $(ARGS),0,$(shell expr $$(nproc) + 1))
 # Of `make soak`.
 HOURS ?= 1
 # Optional parts that `make up` needs: `make up EXTRAS=ccxt`.
@@ -16,6 +18,9 @@ ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
 $(shell rm -f .venv/.stamp-*)
 endif
 
+# Where it is set, every process that is started compiles all its sources anew: most of what the tests do.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help up test check check-openapi format lock bench bench-full bench-peers chaos soak clean
 
 help: ## list the targets
@@ -24,8 +29,13 @@ help: ## list the targets
 up: .venv/.stamp-run $(EXTRAS:%=.venv/.stamp-%) ## run the whole bridge here, in the foreground (ARGS go to `bascule up`; EXTRAS=ccxt)
 	@exec .venv/bin/bascule up $(ARGS)
 
-test: .venv/.stamp-dev ## run the tests (ARGS are passed to pytest)
+test: .venv/.stamp-dev ## run the tests (ARGS are passed to pytest; WORKERS=n of them at once)
+ifeq ($(WORKERS),0)
 	@.venv/bin/python -m pytest $(ARGS)
+else
+	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --alone without $(ARGS); ended=$$?; \
+	[ $$ended -gt 1 ] || .venv/bin/python -m pytest --alone only $(ARGS) && exit $$ended
+endif
 
 check: .venv/.stamp-dev .venv/.stamp-audit ## format, lint, types, import contracts, known vulnerabilities
 	@.venv/bin/ruff format --check .

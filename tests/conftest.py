@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support import tools
+from tests.support.child_server import SCRATCH, quickest_scratch
 from tests.support.children import MARK, RUN_ID, LeftBehind, kill_left_behind
 from tests.support.clock import ManualClock
 from tests.support.processes import VENUE_SECRET, Bridge, close_all
@@ -38,11 +40,21 @@ _servers: dict[str, RedisServer] = {}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption(
+        "--alone",
+        choices=["with", "without", "only"],
+        default="with",
+        help="run the tests marked alone with the others (the default), leave them out, or run them only",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Every process started from here on carries the mark, whoever starts it.
     os.environ[MARK] = RUN_ID
+    os.environ.setdefault(SCRATCH, str(quickest_scratch()))
+    # How long an example takes says how busy the machine is.
+    hypothesis.settings.register_profile("any machine", hypothesis.settings(deadline=None))
+    hypothesis.settings.load_profile("any machine")
     config.addinivalue_line("markers", "leaves_keys(reason): may leave keys in Redis that do not expire")
 
 
@@ -55,13 +67,26 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("redis")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if config.getoption("--alone") != "only" or not collection_path.name.startswith("test_"):
+        return None
+    return b"mark.alone" not in collection_path.read_bytes() or None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow") or "slow" in (config.getoption("-m") or ""):
-        return
-    slow = [item for item in items if item.get_closest_marker("slow") is not None]
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in slow]
+    alone: str = config.getoption("--alone")
+    is_slow_wanted = config.getoption("--slow") or "slow" in (config.getoption("-m") or "")
+
+    def is_wanted(item: pytest.Item) -> bool:
+        if item.get_closest_marker("slow") is not None and not is_slow_wanted:
+            return False
+        is_alone = item.get_closest_marker("alone") is not None
+        return alone == "with" or is_alone == (alone == "only")
+
+    left_out = [item for item in items if not is_wanted(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if is_wanted(item)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -169,8 +194,24 @@ def clock() -> ManualClock:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     _left.extend(kill_left_behind())
+    told: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if told is not None:  # one of several workers: what started it will say it
+        told["missing"] = tools.MISSING
+        told["left"] = [(process.pid, process.command) for process in _left]
+    if (
+        session.config.getoption("--alone") != "with"
+        and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED
+    ):
+        session.exitstatus = pytest.ExitCode.OK  # there may be none of them among what was chosen
     if _left and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    told: dict[str, Any] = getattr(node, "workeroutput", {})  # without, if it crashed
+    tools.MISSING.update(told.get("missing", {}))
+    _left.extend(LeftBehind(pid, command) for pid, command in told.get("left", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -48,14 +48,17 @@ class Reply:
         return "\r\n".join(lines).encode() + body
 
 
+@dataclass(frozen=True)
 class Hang:
     """No answer at all."""
 
 
+@dataclass(frozen=True)
 class Drop:
     """The connection is closed without one."""
 
 
+@dataclass(frozen=True)
 class Truncate:
     """Half of an answer."""
 

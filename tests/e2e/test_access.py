@@ -235,6 +235,7 @@ async def people_read(bridge: GuardedBridge, _venue: Venue) -> None:
 @pytest.mark.parametrize(
     "work", [orders_trade, operators_intervene, paper_trades, failures_heal, people_read]
 )
+@pytest.mark.timeout(180)
 async def test_every_user_can_do_its_work_and_redis_denies_none_of_it(
     bridge_of: Callable[..., GuardedBridge],
     guarded: GuardedRedis,

@@ -5,6 +5,7 @@ import time
 from urllib.parse import urlsplit
 
 import orjson
+import pytest
 
 from tests.e2e.ledger import PREFIX, all_accepted, assert_clean, assert_no_failures, journal
 from tests.support import http_client
@@ -113,6 +114,7 @@ async def test_ten_megabytes_are_refused_however_they_are_announced(private_redi
     await _assert_nothing_queued(bridge, venue)
 
 
+@pytest.mark.alone
 async def test_a_body_that_does_not_come_is_refused_at_the_deadline_and_holds_nobody_up(
     private_redis, venue, bridge_factory
 ):

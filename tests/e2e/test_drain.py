@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.e2e.faults import name_workers_at, next_orders_ms, now_ms, symbols_of, wait_holding, wait_orders
 from tests.e2e.ledger import all_accepted, assert_nobody_reclaimed, assert_whole_run
 from tests.support.eventually import eventually
@@ -10,6 +12,7 @@ DRAIN_S = 20.0
 STOPS_WITHIN_MS = 250
 
 
+@pytest.mark.alone
 async def test_the_lanes_of_a_draining_worker_trade_elsewhere_within_a_second(
     private_redis, venue, bridge_factory
 ):

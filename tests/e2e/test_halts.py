@@ -56,6 +56,7 @@ async def taken(answers: list[Answer], count: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["reject", "pause"])
+@pytest.mark.alone
 async def test_a_second_after_a_halt_returns_no_worker_sends_and_after_a_resume_all_go_on(
     private_redis: RedisServer, venue: Venue, bridge_factory: Callable[..., Bridge], mode: str
 ) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.e2e.faults import wait_orders
 from tests.e2e.ledger import all_accepted, assert_never_twice, journal
 from tests.support.eventually import eventually
@@ -23,6 +25,7 @@ ROUNDS = 3
 MOST_SLOWER = 1.2
 
 
+@pytest.mark.alone
 async def test_a_symbol_whose_broker_hangs_adds_less_than_a_fifth_to_the_slowest_of_the_others(
     private_redis: RedisServer,
     venue: Venue,

@@ -123,6 +123,7 @@ def tokens_of(client, lanes):
         pytest.param([delete_consumers, spoil_fences], id="consumers-deleted-and-fences-spoiled"),
     ],
 )
+@pytest.mark.alone
 async def test_damage_by_hand_under_load_heals_within_two_seconds_and_costs_nothing(
     private_redis, venue, bridge_factory, damages
 ):
@@ -148,6 +149,7 @@ async def test_damage_by_hand_under_load_heals_within_two_seconds_and_costs_noth
     await assert_whole_run(bridge, venue, alert_ids)
 
 
+@pytest.mark.alone
 async def test_lanes_whose_fences_are_gone_get_new_ones(private_redis, venue, bridge_factory):
     bridge = bridge_factory(private_redis, venue=venue, workers=2, config=SHORT_LEASE)
     venue.control(delay_ms=500)

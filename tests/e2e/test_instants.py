@@ -117,6 +117,7 @@ def seven_accounts(venue: Venue) -> tuple[dict[str, Any], dict[str, str]]:
     return config, environment
 
 
+@pytest.mark.alone
 async def test_eighty_four_alerts_at_one_instant_on_as_many_lanes_are_all_sent_within_fifty_milliseconds(
     private_redis: RedisServer,
     slow_venue: Venue,
@@ -164,6 +165,7 @@ async def answer_ms(venue: Venue) -> float:
     return (max(arrived_us) - min(arrived_us)) / 1_000 / (BARE_ORDERS - 1)
 
 
+@pytest.mark.alone
 async def test_seven_alerts_on_each_of_twelve_lanes_take_no_longer_than_the_answers_of_the_venue(
     private_redis: RedisServer,
     slow_venue: Venue,
@@ -186,6 +188,7 @@ async def test_seven_alerts_on_each_of_twelve_lanes_take_no_longer_than_the_answ
     assert best_ms <= bound_ms + BUSY_MS
 
 
+@pytest.mark.alone
 async def test_lanes_by_strategy_send_seven_strategies_of_twelve_symbols_within_fifty_milliseconds(
     private_redis: RedisServer,
     slow_venue: Venue,

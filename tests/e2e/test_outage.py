@@ -15,6 +15,7 @@ BACK_WITHIN_S = 2.0
 
 
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
+@pytest.mark.alone
 async def test_without_redis_posts_are_answered_503_in_time_and_taken_again_soon_after(
     private_redis, venue, bridge_factory, fault
 ):

@@ -31,6 +31,7 @@ LATE_S = 1.0
 """By how much a lane may miss its turn: several workers on a busy machine do not keep step to the millisecond."""
 
 
+@pytest.mark.alone
 async def test_five_hundred_alerts_that_wait_for_a_limit_slow_nobody_else_and_hold_no_slot(
     private_redis, venue, bridge_factory
 ):
@@ -87,6 +88,7 @@ async def _time_others(bridge: Bridge, venue: Venue) -> tuple[list[str], int]:
         pytest.param(10, 1, id="10/s-without-burst", marks=(pytest.mark.slow, pytest.mark.timeout(180))),
     ],
 )
+@pytest.mark.alone
 async def test_a_thousand_lanes_behind_one_limit_take_few_begins_and_are_served_in_the_order_they_asked(
     private_redis, venue, bridge_factory, per_s, burst
 ):

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from tests.e2e.ledger import PREFIX, all_accepted, assert_whole_run
 from tests.support.eventually import eventually
 from tests.support.processes import ACCOUNT, Bridge
@@ -17,6 +19,7 @@ UNDER_WAY_MS = 250
 """An order that was let go before the venue spoke may still arrive after it."""
 
 
+@pytest.mark.alone
 async def test_a_retry_after_is_obeyed_by_every_lane_of_the_account_at_every_worker(
     private_redis: RedisServer, venue: Venue, bridge_factory: Callable[..., Bridge]
 ) -> None:

@@ -87,6 +87,7 @@ async def changes_take_s(bridge: Bridge, tables: TableStore) -> dict[str, float]
 
 
 @pytest.mark.parametrize("is_busy", [False, True], ids=["quiet", "under load"])
+@pytest.mark.alone
 async def test_every_ingress_knows_a_change_within_a_second(private_redis, bridge_factory, is_busy):
     bridge = bridge_factory(private_redis, ingresses=3, workers=0, reapers=0)
     answers: list[Answer] = []

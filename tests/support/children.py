@@ -15,7 +15,14 @@ from typing import IO, Final
 MARK: Final = "BASCULE_TEST_RUN"
 """Environment variable that every process started under this run carries, and so do their children."""
 
-RUN_ID: Final = uuid.uuid4().hex
+
+def _run_id() -> str:
+    # A run may have several processes (pytest-xdist), each with an id that begins with that of the run.
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    return f"{os.environ[MARK]}.{worker}" if worker and MARK in os.environ else uuid.uuid4().hex
+
+
+RUN_ID: Final = _run_id()
 
 _PR_SET_PDEATHSIG: Final = 1
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -64,7 +71,6 @@ class LeftBehind:
 
 def left_behind() -> list[LeftBehind]:
     """Return the living processes of this run: children of this process, and all that carry the run's mark."""
-    wanted = f"{MARK}={RUN_ID}".encode()
     own = os.getpid()
     found = []
     for directory in Path("/proc").iterdir():
@@ -73,7 +79,7 @@ def left_behind() -> list[LeftBehind]:
         try:
             # Behind the command's name, which may hold spaces: state, parent.
             state, parent = (directory / "stat").read_text().rpartition(")")[2].split()[:2]
-            is_ours = int(parent) == own or wanted in (directory / "environ").read_bytes().split(b"\0")
+            is_ours = int(parent) == own or _is_marked((directory / "environ").read_bytes())
             command = (
                 (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
             )
@@ -82,6 +88,11 @@ def left_behind() -> list[LeftBehind]:
         if is_ours and state != "Z" and "multiprocessing" not in command:
             found.append(LeftBehind(int(directory.name), command))
     return found
+
+
+def _is_marked(environment: bytes) -> bool:
+    wanted = f"{MARK}={RUN_ID}".encode()
+    return any(one == wanted or one.startswith(wanted + b".") for one in environment.split(b"\0"))
 
 
 def kill_left_behind() -> list[LeftBehind]:

@@ -26,9 +26,6 @@ _OPTIONS: Final[Mapping[str, str]] = MappingProxyType(
 _MOVED_AT_ONCE: Final = 100
 """Keys."""
 
-_HIGHEST_PORT: Final = 22_000
-"""The bus listens 10,000 above."""
-
 
 class RedisCluster:
     """Three servers, each with a third of the slots: s2 on the first, s3 on the second, s0 and s1 on the third.
@@ -51,7 +48,7 @@ class RedisCluster:
             for _ in range(3)
         ]
         for node in self.nodes:
-            node.port = _port()
+            node.port = free_port()
 
     def __enter__(self) -> Self:
         try:
@@ -105,7 +102,7 @@ class RedisCluster:
         """Start a replica of the node that serves a shard, and return it once it has all that its primary has."""
         primary = self.node_of(shard)
         replica = RedisServer(primary.binary, tcp=True, options=primary.options)
-        replica.port = _port()
+        replica.port = free_port()
         self.nodes.append(replica.start())
         with primary.client() as theirs, replica.client() as own:
             own.execute_command("CLUSTER", "MEET", "127.0.0.1", primary.port)
@@ -130,13 +127,6 @@ class RedisCluster:
                     if other is not node:  # each meets each: gossip alone takes seconds
                         client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port)
         eventually_sync(self.is_whole, 30, 0.05, "the cluster is whole")
-
-
-def _port() -> int:
-    # Redis 6.2 knows no other port for the bus: like the first, it is to be below the ephemeral range.
-    while (port := free_port()) > _HIGHEST_PORT:
-        pass
-    return port
 
 
 def _is_well(node: RedisServer) -> bool:

@@ -16,7 +16,7 @@ from libs.common.runtime.run_record import read_run_record
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
 from tests.support.liveness import is_alive
-from tests.support.ports import free_port
+from tests.support.ports import free_port, free_ports
 from tests.support.redis_server import best_server
 from tests.support.tools import missing_tool
 
@@ -41,8 +41,7 @@ class Tree:
         self.var = directory / "var"
         self.environment = {**CLEAN, "FAKE_NOTES": str(directory / "notes"), "PYTHONPATH": str(ROOT)}
         self.port, self.ops, self.reaper = free_port(), free_port(), free_port()
-        # Neighbouring ports for the workers.
-        self.worker = free_port()
+        self.worker, _ = free_ports(2)  # one for each worker, from this one on
         (directory / "config").mkdir()
         (directory / "config" / "demo.yaml").write_text(
             f"ingress:\n  port: {self.port}\n  ops_port: {self.ops}\n  public_url: https://hooks.example.com\n"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.support.children import left_behind, spawn
+from tests.support.children import MARK, RUN_ID, left_behind, spawn
 from tests.support.eventually import eventually_sync
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
@@ -57,6 +57,20 @@ def test_an_orphan_left_behind_is_found():
     pid = int(subprocess.run([sys.executable, "-c", text], capture_output=True, check=True).stdout)
     try:
         assert pid in {process.pid for process in left_behind()}
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("suffix", "is_ours"), [(".gw1", True), ("0", False)])
+def test_what_a_worker_of_this_run_left_behind_is_found_and_what_another_run_does_is_not(suffix, is_ours):
+    quiet = "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL"
+    text = f"import subprocess; print(subprocess.Popen({SLEEPER!r}, {quiet}).pid)"
+    environment = {**os.environ, MARK: RUN_ID + suffix}
+    pid = int(
+        subprocess.run([sys.executable, "-c", text], capture_output=True, check=True, env=environment).stdout
+    )
+    try:
+        assert (pid in {process.pid for process in left_behind()}) == is_ours
     finally:
         os.kill(pid, signal.SIGKILL)
 

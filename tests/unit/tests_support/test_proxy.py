@@ -77,6 +77,7 @@ def test_a_black_hole_holds_requests_back_until_it_is_over(redis_server: RedisSe
         assert client.incr("n") >= 1
 
 
+@pytest.mark.alone
 def test_a_delay_is_added_to_each_reply(proxy: Proxy):
     with through(proxy) as client:
         client.ping()

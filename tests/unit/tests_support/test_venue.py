@@ -207,6 +207,7 @@ async def test_an_unknown_mode_is_refused(open_venue: Venue):
         open_venue.control(delya_ms=5)
 
 
+@pytest.mark.alone
 async def test_a_delayed_answer_does_not_hold_up_other_connections(open_venue: Venue):
     open_venue.control(delay_ms=300)
     started_s = time.monotonic()

@@ -40,6 +40,7 @@ async def test_with_redis_frozen_every_post_is_answered_503_within_the_deadline(
     await eventually(is_back, timeout_s=2)
 
 
+@pytest.mark.alone
 async def test_with_redis_killed_posts_are_503_at_once_and_200_within_two_seconds_of_its_return(
     ingress_to_break: Bridge, private_redis: RedisServer
 ) -> None:

@@ -32,6 +32,14 @@ def caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
+def short(value: Exception | type[Exception] | Call) -> str:
+    """Return it in the words of a test's name, the same in every process."""
+    if not isinstance(value, Call):
+        return repr(value)
+    answered = f"{value.answer.status} {value.answer.body}" if value.answer is not None else "unanswered"
+    return f"{'sent' if value.has_left else 'unsent'} {answered}"
+
+
 JSON = '{"code": 1}'
 
 
@@ -74,7 +82,7 @@ JSON = '{"code": 1}'
         (ccxt.ExchangeNotAvailable(), call("<html>", 403), BrokerUnavailable),
         (ccxt.ExchangeNotAvailable(), call("<html>", 502), OrderOutcomeUnknown),
     ],
-    ids=lambda value: repr(value)[:70],
+    ids=short,
 )
 def test_a_failed_call_means(error: Exception, how_far: Call, expected: type[Exception]) -> None:
     assert type(meaning(error, how_far, UNKNOWN, (), START_MS)) is expected
