@@ -178,8 +178,8 @@ def _trace_replay(outcome: "Replay", started_at_ns: int) -> None:
     """Export the span that the new trace begins with, where tracing is on here as at the services."""
     from libs.common.domain.errors import ConfigError
     from libs.common.store.dead_letters import Replayed
-    from libs.common.telemetry.tracing import replay_record
     from libs.common.telemetry.tracing_settings import tracing_settings
+    from libs.common.telemetry.upkeep_spans import replay_record
 
     if not isinstance(outcome, Replayed) or not outcome.traceparent:
         return

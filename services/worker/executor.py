@@ -34,8 +34,8 @@ from libs.common.store.orders import (
     Settlement,
     Wait,
 )
+from libs.common.telemetry.execution_spans import note_ended, note_instruction
 from libs.common.telemetry.logs import get_logger
-from libs.common.telemetry.tracing import note_ended, note_instruction
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.account import Account

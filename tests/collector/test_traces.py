@@ -160,6 +160,29 @@ async def test_a_reclaimed_instruction_stays_in_its_trace_over_reaper_and_succes
     await check_whole(collector)
 
 
+async def test_an_instruction_that_expires_where_it_waits_ends_its_trace_at_the_reaper(
+    redis_server: RedisServer, bridge_factory: Callable[..., Bridge], collector: Collector
+):
+    bridge = bridge_factory(redis_server, environment=variables(collector, "http/protobuf"))
+    await run(bridge, "halt", "--mode", "pause", "--reason", "news")
+    waits = await admitted(bridge)
+    late = await admitted(bridge, bascule=1, max_age="1s")
+    spans = await spans_of(collector, late, "POST /webhook", "expire alerts")
+    post, expired = spans
+    assert (expired.trace_id, expired.parent_id, expired.links) == (
+        post.trace_id,
+        post.span_id,
+        (origin(post),),
+    )
+    assert (expired.service, expired.has_failed) == ("bascule-reaper", True)
+    await run(bridge, "resume")
+    await bridge.wait_ended(2)
+    found = await spans_of(collector, waits, "place_order paper")
+    outcomes = [span.attributes["bascule.outcome"] for span in found if span.name == "process alerts"]
+    assert (outcomes[0], outcomes[-1]) == ("parked", "EXECUTED")
+    await check_whole(collector)
+
+
 async def test_a_replay_is_a_trace_of_its_own_that_is_linked_to_the_first(
     redis_server: RedisServer, venue: Venue, bridge_factory: Callable[..., Bridge], collector: Collector
 ):
