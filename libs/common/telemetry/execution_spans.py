@@ -17,6 +17,7 @@ from libs.common.telemetry.tracing import (
     QUEUE_WAIT_MS,
     REASON,
     STRATEGY,
+    SYMBOL,
 )
 from libs.common.wire.trace_context import read_traceparent, replayed_context, stored_context
 
@@ -54,9 +55,10 @@ def processing(
     return within(span)
 
 
-def note_instruction(market: str, strategy: str | None) -> None:
-    """Note what the current instruction trades."""
+def note_instruction(symbol: str, market: str, strategy: str | None) -> None:
+    """Note what the current instruction trades: as sent, and as its venue calls it."""
     span = current_span()
+    span.set(SYMBOL, symbol)
     span.set(MARKET, market)
     span.set(STRATEGY, strategy)
 
