@@ -43,6 +43,7 @@ class Collector:
             "TEST_HTTP_PORT": str(self.http_port),
             "TEST_GRPC_PORT": str(self.grpc_port),
             "TEST_OUTPUT": str(self._output),
+            "COLLECTOR_VERBOSITY": "detailed",
             **(environment or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
