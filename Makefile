@@ -21,7 +21,7 @@ endif
 # Where it is set, every process that is started compiles all its sources anew: most of what the tests do.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test check check-openapi format lock bench bench-full bench-peers chaos soak clean
+.PHONY: help up test check check-openapi test-collector format lock bench bench-full bench-peers chaos soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -46,6 +46,10 @@ check: .venv/.stamp-dev .venv/.stamp-audit ## format, lint, types, import contra
 
 check-openapi: .venv/.stamp-dev .venv/.stamp-openapi ## hold a running ingress against its own description
 	@.venv/bin/python -m tests.openapi .venv/openapi/bin/schemathesis $(ARGS)
+
+test-collector: .venv/.stamp-dev .venv/.stamp-otlp-grpc ## have a real OpenTelemetry collector take the traces (built once, by Go)
+	@.venv/bin/python -m tests.support.collector.build
+	@.venv/bin/python -m pytest tests/collector --slow $(ARGS)
 
 format: .venv/.stamp-dev ## put the code into the one format
 	@.venv/bin/ruff format .
@@ -97,8 +101,8 @@ clean: ## remove what was built; the data in var/ stays
 	@$(INSTALL) --requirement requirements/dev.txt
 	@touch $@
 
-# Tools with many packages of their own, each in an environment of its own.
-.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-bench .venv/.stamp-peers .venv/.stamp-peers-arq: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
+# Tools with many packages of their own, each in an environment of its own. Go comes only where the machine has none.
+.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-go .venv/.stamp-bench .venv/.stamp-peers .venv/.stamp-peers-arq: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
 	@echo 'installing the tools of $* into .venv/$*'
 	@.venv/bin/python -m venv .venv/$*
 	@.venv/$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \

@@ -13,8 +13,9 @@ from cli.documents import history_document, letter_document
 from cli.filters import account_option, duration_ms, is_same, json_option, list_options
 from cli.listing import Columns, list_newest
 from cli.naming import find_beginning
-from cli.output import Failure, cell, local_time, note, table, when, write, write_json
+from cli.output import NOTHING, Failure, cell, local_time, note, table, when, write, write_json
 from libs.common.domain.lifecycle import DEAD_LETTERED, InstructionState
+from libs.common.wire.trace_context import stored_context
 
 if TYPE_CHECKING:
     from libs.common.store.dead_letters import DeadLetter, Discard, Replay
@@ -95,7 +96,10 @@ def show(name: str, account: str | None, as_json: bool) -> None:
         return letter, await _history(readings, letter), await readings.now_ms()
 
     letter, history, now_ms = ask(find_bridge(), look_up)
+    trace = stored_context(letter.body.encode(errors="replace"))
+    trace_id = None if trace is None else trace.trace_id
     document = letter_document(letter) | {
+        "trace_id": trace_id,
         "body": letter.body,
         "history": [history_document(entry) for entry in history],
     }
@@ -111,6 +115,7 @@ def show(name: str, account: str | None, as_json: bool) -> None:
         ("state", f"{letter.state} ({letter.reason})"),
         ("detail", letter.detail),
         ("attempts", letter.attempts),
+        ("trace", trace_id or NOTHING),
         ("body", letter.body),
     )
     for label, value in facts:
@@ -178,8 +183,8 @@ def _trace_replay(outcome: "Replay", started_at_ns: int) -> None:
     """Export the span that the new trace begins with, where tracing is on here as at the services."""
     from libs.common.domain.errors import ConfigError
     from libs.common.store.dead_letters import Replayed
-    from libs.common.telemetry.tracing import replay_record
     from libs.common.telemetry.tracing_settings import tracing_settings
+    from libs.common.telemetry.upkeep_spans import replay_record
 
     if not isinstance(outcome, Replayed) or not outcome.traceparent:
         return

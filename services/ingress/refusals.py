@@ -11,8 +11,8 @@ from libs.common.domain.ids import AlertId, EventId
 from libs.common.store.intake import Intake, Refusal
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.post_spans import end_refused
 from libs.common.telemetry.subject import about
-from libs.common.telemetry.tracing import end_refused
 from libs.common.web.problems import CLOSE, problem_body, problem_headers, send_json
 from libs.common.wire.masking import Masker
 from services.ingress.deadlines import Post

@@ -20,8 +20,15 @@ from libs.common.store.intake import (
     Verdict,
 )
 from libs.common.telemetry.ingress_metrics import IngressMetrics
+from libs.common.telemetry.post_spans import (
+    end_admitted,
+    end_broken,
+    note_alert,
+    note_declined,
+    note_sender,
+    start_post,
+)
 from libs.common.telemetry.spans import OFF, Tracer
-from libs.common.telemetry.tracing import end_admitted, end_broken, note_alert, note_sender, start_post
 from libs.common.web.body import SenderGone, read_body, too_large
 from libs.common.web.headers import header
 from libs.common.web.whole_request import WholeRequest
@@ -151,6 +158,7 @@ class WebhookEndpoint:
         admission = hook.admission(alert_id, content, masked, now_ms, span.context)
         if span.is_kept:
             note_alert(span, alert_id, content.symbol, content.strategy)
+            note_declined(span, [(to.account, to.reason) for to in admission.routed if to.state])
             if self._links_traceparent:
                 note_sender(span, header(scope, b"traceparent"))
         if hook.is_spread:

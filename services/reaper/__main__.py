@@ -51,7 +51,13 @@ def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, tracer: T
     return [
         Promote(upkeep, metrics, interval_ms=min(every_ms, PROMOTE_AT_MOST_MS)),
         Reclaim(upkeep, metrics, lease_ms=settings.worker.lease_ms, interval_ms=every_ms, tracer=tracer),
-        Audit(upkeep, metrics, keep_dead_ms=retention.replayable_ms, interval_ms=every_ms),
+        Audit(
+            upkeep,
+            metrics,
+            keep_dead_ms=retention.replayable_ms,
+            interval_ms=every_ms,
+            tracer=tracer,
+        ),
         Retire(upkeep, metrics),
         Trim(upkeep, metrics, journal_ms=keep.journal_ms, dead_letters_ms=keep.dead_letters_ms),
     ]

@@ -3,6 +3,8 @@
 from libs.common.store.upkeep import Upkeep
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
+from libs.common.telemetry.spans import OFF, Tracer
+from libs.common.telemetry.upkeep_spans import note_expired
 
 log = get_logger()
 
@@ -13,12 +15,19 @@ class Audit:
     name = "audit"
 
     def __init__(
-        self, upkeep: Upkeep, metrics: ReaperMetrics, *, keep_dead_ms: int, interval_ms: int
+        self,
+        upkeep: Upkeep,
+        metrics: ReaperMetrics,
+        *,
+        keep_dead_ms: int,
+        interval_ms: int,
+        tracer: Tracer = OFF,
     ) -> None:
         self._upkeep = upkeep
         self._metrics = metrics
         self._keep_dead_ms = keep_dead_ms
         self._interval_s = interval_ms / 1_000
+        self._tracer = tracer
         self._failed = 0
 
     async def run_once(self) -> float:
@@ -26,6 +35,8 @@ class Audit:
         found = await self._upkeep.audit(keep_dead_ms=self._keep_dead_ms)
         self._metrics.reissued(found.tokens)
         self._metrics.expired(found.expired)
+        for one in found.traced:
+            note_expired(self._tracer, one.traceparent, one.alert_id, one.account, one.market)
         if found.tokens:
             log.error("tokens_reissued", lanes=found.tokens)
         if found.expired:

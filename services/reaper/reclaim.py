@@ -6,7 +6,7 @@ from libs.common.store.upkeep import Grace, Upkeep
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.telemetry.spans import OFF, Tracer
-from libs.common.telemetry.tracing import note_reclaim
+from libs.common.telemetry.upkeep_spans import note_reclaim
 
 SOONEST_S: Final = 0.005
 """Between two passes."""

@@ -39,8 +39,8 @@ from libs.common.store.orders import (
     Resolved,
     Wait,
 )
+from libs.common.telemetry.execution_spans import note_attempt
 from libs.common.telemetry.logs import get_logger
-from libs.common.telemetry.tracing import note_attempt
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.breakers import Breakers

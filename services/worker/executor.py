@@ -34,8 +34,8 @@ from libs.common.store.orders import (
     Settlement,
     Wait,
 )
+from libs.common.telemetry.execution_spans import note_ended, note_instruction
 from libs.common.telemetry.logs import get_logger
-from libs.common.telemetry.tracing import note_ended, note_instruction
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.account import Account
@@ -132,7 +132,7 @@ class Executor:
             detail = f"account {head.account!r} is not in the configuration"
             return await self._leave_to_others(lease, head, Reason.UNKNOWN_ACCOUNT, detail)
         work = Work(lease.held, lease, head, instruction, account, begun_at_ms)
-        note_instruction(instruction.market, instruction.strategy)
+        note_instruction(instruction.symbol or instruction.market, instruction.market, instruction.strategy)
         if leg is not None:
             return await self._recovery.doubt(work, leg)
         if head.orders and not head.plan:

@@ -32,10 +32,11 @@ from libs.common.policy.following import (
 from libs.common.runtime.durations import format_duration
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.following import LEASE_MS, FollowedOrder, FollowedOrders, Following, Kept, Note
+from libs.common.telemetry.execution_spans import start_following
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.spans import OFF, Span, Tracer
 from libs.common.telemetry.subject import turn_to
-from libs.common.telemetry.tracing import OUTCOME, start_following
+from libs.common.telemetry.tracing import OUTCOME
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.brokers.port import Broker, LookUp

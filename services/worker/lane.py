@@ -10,10 +10,10 @@ from libs.common.policy.poison import Treatment
 from libs.common.policy.retry import backoff_ms
 from libs.common.store.head import Closed, Head, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes, Parking
+from libs.common.telemetry.execution_spans import note_lost, processing
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.telemetry.subject import turn_to
-from libs.common.telemetry.tracing import note_lost, processing
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.executor import Executor
 from services.worker.leases import Lease

@@ -2,7 +2,7 @@
 
 from libs.common.domain.reasons import Reason
 from libs.common.store.lanes import Lanes, Parking, Return
-from libs.common.telemetry.tracing import note_parked
+from libs.common.telemetry.execution_spans import note_parked
 from services.worker.leases import Lease
 from services.worker.persistence import persist
 

@@ -92,6 +92,7 @@ async def test_an_alert_is_one_trace_from_its_post_to_the_call_of_the_broker(
             "messaging.system": "redis",
             "messaging.operation.name": "process",
             "bascule.account": ACCOUNT,
+            "bascule.symbol": "BTCUSDT",
             "bascule.market": "BTCUSDT",
             "bascule.strategy": "golden",
             "bascule.attempt": 1,
@@ -171,6 +172,8 @@ async def test_a_replay_begins_a_new_trace_that_is_linked_to_the_old(
         if number == 1:
             venue.control(reject="")
         assert len(bridge.dead_letters()) == 1
+        letter = await bascule(bridge, "dead-letters", "show", alert_id, "--json")
+        assert letter.data["trace_id"] == post.trace_id
         sink.bodies.clear()
         await run(bridge, "dead-letters", "replay", alert_id)
         await bridge.wait_ended(1)

@@ -1,9 +1,5 @@
-"""A collector for tests and benchmarks: takes spans over OTLP/HTTP, on a port of its own.
+"""A stand-in for a collector: takes spans over OTLP/HTTP, on a port of its own."""
 
-`python -m tests.support.otlp_sink --port N --discard` takes all and looks at nothing.
-"""
-
-import argparse
 import asyncio
 import gzip
 import threading
@@ -163,23 +159,3 @@ def spans_of(body: bytes) -> list[Received]:
 
 def _values(attributes: Sequence[Any]) -> dict[str, Any]:
     return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in attributes}
-
-
-async def _serve(port: int, take: Callable[[str, bytes], int]) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(take), "127.0.0.1", port)
-    print("listening", flush=True)
-    await server.serve_forever()
-
-
-def _count(_: str, body: bytes) -> int:
-    for span in spans_of(body):
-        print(span, flush=True)
-    return 200
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=4318)
-    parser.add_argument("--discard", action="store_true", help="decode nothing; else every span is printed")
-    arguments = parser.parse_args()
-    asyncio.run(_serve(arguments.port, (lambda _, __: 200) if arguments.discard else _count))

@@ -6,7 +6,7 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from libs.common.domain.ids import AccountName, AlertId, LaneName
+from libs.common.domain.ids import AccountName, AlertId, LaneName, Market
 from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
@@ -71,6 +71,18 @@ class AuditFindings:
     """Instructions that ended EXPIRED behind a head that waits."""
     failed: int
     """Lanes that were left, since their records cannot be used."""
+    traced: tuple["ExpiredInPlace", ...] = ()
+    """Those that expired and are traced, at most a thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredInPlace:
+    """A traced instruction that expired behind a head that waits."""
+
+    alert_id: AlertId
+    account: AccountName
+    market: Market
+    traceparent: str
 
 
 class Upkeep:
@@ -122,7 +134,8 @@ class Upkeep:
         cut = len(self._keys.lane(LaneName("")).encode())
         found = [key[cut:] for key in streams]
         reply = await self._run("audit", keep_dead_ms, len(fences), *fences, *found, "", *parked)
-        return AuditFindings(int(reply[0]), int(reply[1]), int(reply[2]))
+        traced = tuple(_expired_in_place(fields) for fields in reply[3:])
+        return AuditFindings(int(reply[0]), int(reply[1]), int(reply[2]), traced)
 
     async def _lane_streams(self, scan: int) -> list[bytes]:
         """Return the lanes among the next keys: most keys are records, so many are looked at."""
@@ -179,3 +192,8 @@ class Upkeep:
 def _reclaimed_head(fields: list[bytes]) -> ReclaimedHead:
     alert_id, account, traceparent, lost_holders = (field.decode() for field in fields)
     return ReclaimedHead(AlertId(alert_id), AccountName(account), traceparent, int(lost_holders))
+
+
+def _expired_in_place(fields: list[bytes]) -> ExpiredInPlace:
+    alert_id, account, market, traceparent = (field.decode() for field in fields)
+    return ExpiredInPlace(AlertId(alert_id), AccountName(account), Market(market), traceparent)

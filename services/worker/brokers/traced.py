@@ -6,8 +6,9 @@ from decimal import Decimal
 from libs.common.domain.ids import AccountName, ClientOrderId, Market
 from libs.common.domain.order import OrderReport, OrderRequest
 from libs.common.domain.venue import Balance, Instrument, OpenOrder
+from libs.common.telemetry.execution_spans import calling
 from libs.common.telemetry.spans import Tracer
-from libs.common.telemetry.tracing import OUTCOME, calling
+from libs.common.telemetry.tracing import OUTCOME
 from services.worker.brokers.port import Broker, Capabilities, StillOurs
 
 

@@ -281,9 +281,9 @@ end
 -- What ending an instruction takes, read at once.
 local function read_instruction(fields)
   local key = instruction_key(fields.alert, fields.account)
-  local known = redis.call('HMGET', key, 'state', 'epoch', 'orders', 'attempts', 'reserved', 'journal')
+  local known = redis.call('HMGET', key, 'state', 'epoch', 'orders', 'attempts', 'reserved', 'journal', 'market')
   return {key = key, state = known[1], epoch = known[2], orders = known[3] or '', attempts = known[4] or '0',
-    has_reserved = known[5], journal = known[6]}
+    has_reserved = known[5], journal = known[6], market = known[7]}
 end
 
 -- Ends one instruction: its state, its alert's once all have ended, its dead letter, its expiry.

@@ -3,6 +3,7 @@
 from prometheus_client import CollectorRegistry
 
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
+from libs.common.telemetry.spans import KeepingTracer
 from services.reaper.audit import Audit
 from services.reaper.duty import Duty
 from services.reaper.promote import Promote
@@ -10,6 +11,7 @@ from services.reaper.reclaim import Reclaim
 from services.reaper.retire import Retire
 from services.reaper.trim import Trim
 from tests.integration.libs.common.store.lua.rig import DAY_MS, LEASE_MS, RETENTION, Rig
+from tests.support.kept_spans import Kept
 from tests.support.redis_server import RedisServer
 
 INTERVAL_MS = 500
@@ -20,10 +22,14 @@ class ReaperRig(Rig):
         super().__init__(server)
         self.registry = CollectorRegistry()
         metrics = ReaperMetrics(self.registry)
+        self.kept = Kept()
+        tracer = KeepingTracer(self.kept)
         self._promote = Promote(self.upkeep, metrics, interval_ms=INTERVAL_MS)
-        self._reclaim = Reclaim(self.upkeep, metrics, lease_ms=LEASE_MS, interval_ms=INTERVAL_MS)
+        self._reclaim = Reclaim(
+            self.upkeep, metrics, lease_ms=LEASE_MS, interval_ms=INTERVAL_MS, tracer=tracer
+        )
         self._audit = Audit(
-            self.upkeep, metrics, keep_dead_ms=RETENTION.replayable_ms, interval_ms=INTERVAL_MS
+            self.upkeep, metrics, keep_dead_ms=RETENTION.replayable_ms, interval_ms=INTERVAL_MS, tracer=tracer
         )
         self._retire = Retire(self.upkeep, metrics)
         self._trim = Trim(self.upkeep, metrics, journal_ms=7 * DAY_MS, dead_letters_ms=30 * DAY_MS)

@@ -161,6 +161,37 @@ async def test_the_audit_expires_what_waits_behind_a_head_that_waits(rig: Reaper
     assert said(events, "expired_in_place")[0]["instructions"] == 1
 
 
+async def test_what_a_reaper_does_to_a_traced_instruction_is_a_span_of_its_trace(rig: ReaperRig):
+    def traced(digit: str) -> bytes:
+        return b'{"traceparent":"00-%b-%b-01"}' % (digit.encode() * 32, digit.encode() * 16)
+
+    await rig.reclaim()
+    lost = await rig.hold("ETH", body=traced("a"))
+    await rig.go(lost)
+    rig.lapse(lost.held.token)
+    waits = await rig.hold("BTC", max_age_ms=600_000)
+    late = await rig.admit("BTC", max_age_ms=1_000, body=traced("c"))
+    await rig.park(waits, 300_000)
+    rig.now_ms += INTERVAL_MS
+    await rig.reclaim()
+    rig.now_ms += 1_000
+    await rig.audit()
+    reclaimed, expired = rig.kept.spans
+    assert [span.name for span in rig.kept.spans] == ["reclaim alerts", "expire alerts"]
+    for span, digit in ((reclaimed, "a"), (expired, "c")):
+        assert (span.trace_id, span.parent_id) == (digit * 32, digit * 16)
+        assert span.links == ((digit * 32, digit * 16),)
+        assert span.attributes["bascule.account"] == "desk"
+    assert reclaimed.attributes["bascule.alert_id"] == lost.head.alert_id
+    assert (reclaimed.attributes["bascule.lost_holders"], reclaimed.has_failed) == (1, False)
+    assert (expired.attributes["bascule.alert_id"], expired.attributes["bascule.market"]) == (late, "BTC")
+    assert (expired.attributes["bascule.outcome"], expired.attributes["bascule.reason"]) == (
+        "EXPIRED",
+        "too_old",
+    )
+    assert expired.has_failed
+
+
 async def test_lanes_that_cannot_be_audited_are_said_once_and_do_not_keep_others(
     rig: ReaperRig, events: list[EventDict]
 ):

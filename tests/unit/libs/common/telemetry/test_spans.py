@@ -1,10 +1,8 @@
 import asyncio
-from dataclasses import dataclass, field
 
-import msgspec
 import pytest
 
-from libs.common.telemetry.span_record import CLIENT, CONSUMER, SERVER, SpanRecord
+from libs.common.telemetry.span_record import CLIENT, CONSUMER, SERVER
 from libs.common.telemetry.spans import (
     MAX_TEXT_LENGTH,
     NO_SPAN,
@@ -16,18 +14,9 @@ from libs.common.telemetry.spans import (
 )
 from libs.common.telemetry.trace_sampler import Sampler
 from libs.common.wire.trace_context import TraceContext
+from tests.support.kept_spans import Kept
 
 PARENT = TraceContext("a" * 32, "b" * 16, is_sampled=True)
-
-
-@dataclass
-class Kept:
-    """Keeps what it is given."""
-
-    spans: list[SpanRecord] = field(default_factory=list)
-
-    def put(self, span: bytes) -> None:
-        self.spans.append(msgspec.msgpack.decode(span, type=SpanRecord))
 
 
 @pytest.fixture

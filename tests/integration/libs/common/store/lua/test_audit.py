@@ -1,9 +1,9 @@
 import pytest
 
-from libs.common.domain.ids import LaneName
+from libs.common.domain.ids import AccountName, LaneName, Market
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.store.head import Stale
-from libs.common.store.upkeep import AuditFindings
+from libs.common.store.upkeep import AuditFindings, ExpiredInPlace
 from tests.integration.libs.common.store.lua.rig import RETENTION, START_MS, Hold, Rig
 
 NOTHING = AuditFindings(0, 0, 0)
@@ -291,6 +291,28 @@ async def test_at_the_memory_limit_tokens_are_issued_and_what_expired_ends(rig: 
     rig.now_ms += 1_000
     with rig.memory_limit_reached():
         assert await audit(rig) == AuditFindings(1, 1, 0)
+
+
+async def test_what_expired_and_is_traced_is_told_with_its_trace(rig: Rig):
+    trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    hold = await rig.hold(max_age_ms=100_000)
+    traced = await rig.admit(max_age_ms=1_000, body=b'{"traceparent":"%b"}' % trace.encode())
+    await rig.admit(max_age_ms=1_000)
+    await rig.park(hold, 60_000)
+    rig.now_ms += 1_000
+    expired = ExpiredInPlace(traced, AccountName("desk"), Market("BTC"), trace)
+    assert await audit(rig) == AuditFindings(0, 2, 0, (expired,))
+
+
+async def test_of_many_that_expired_and_are_traced_a_thousand_are_told(rig: Rig):
+    body = b'{"traceparent":"00-%b-%b-01"}' % (b"a" * 32, b"b" * 16)
+    lanes = [f"M{number}" for number in range(11)]
+    for hold in [await rig.hold(lane, max_age_ms=100_000) for lane in lanes]:
+        await rig.park(hold, 60_000)
+    await rig.admit_each(*lanes * 95, max_age_ms=1_000, body=body)
+    rig.now_ms += 1_000
+    found = await audit(rig)
+    assert (found.expired, len(found.traced), found.failed) == (1_045, 1_000, 0)
 
 
 @pytest.mark.parametrize("what", ["lane", "instruction", "alert"])
