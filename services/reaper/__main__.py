@@ -23,7 +23,7 @@ from libs.common.store.keys import Keys
 from libs.common.store.retention import Retention
 from libs.common.store.shards import Greet, Shard, Shards
 from libs.common.store.told import Told
-from libs.common.store.turns import Turn
+from libs.common.store.turns import Turns
 from libs.common.store.upkeep import Upkeep
 from libs.common.store.watch import Watch
 from libs.common.telemetry.logs import get_logger
@@ -52,8 +52,11 @@ STUCK_MS: Final = 60_000
 PROMOTE_AT_MOST_MS: Final = 100
 """Between two looks at parked lanes: one that is parked meanwhile may be due before the next."""
 
-TURN_MS: Final = 30_000
+TURN_MS: Final = 10_000
 """How long after a reaper's end another one watches in its place."""
+
+LOOK_TURN_MS: Final = 30_000
+"""The same of looks at the certificate, which may take ten seconds each."""
 
 TELL_MS: Final = 5_000
 """The same of telling, beyond the time of one try."""
@@ -75,7 +78,7 @@ def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, tracer: T
 
 
 def watchdog_duties(
-    service: Service, shards: Shards, shard: Shard, metrics: WatchdogMetrics, *, machine: str, holder: str
+    service: Service, shards: Shards, shard: Shard, metrics: WatchdogMetrics, turns: Turns, *, machine: str
 ) -> list[Duty]:
     """Return what looks for what nobody complains of, in a shard; the first one's look at all of them."""
     settings, clock = service.settings.watchdog, service.clock
@@ -97,16 +100,21 @@ def watchdog_duties(
     if shard is not shards.first:
         return found
 
-    def turn(duty: str) -> Turn:
-        return Turn(client, keys, duty, holder=holder, lasts_ms=TURN_MS)
-
     watch = Watch(client, keys)
     found += [
         Silence(
-            shards, watch, Raising(alarms, metrics, AlarmKind.SILENCE), turn("silence"), settings.silence
+            shards,
+            watch,
+            Raising(alarms, metrics, AlarmKind.SILENCE),
+            turns.of(shard, "silence", TURN_MS),
+            settings.silence,
         ),
         Refusals(
-            shard, watch, Raising(alarms, metrics, AlarmKind.REFUSALS), turn("refusals"), settings.refusals
+            shard,
+            watch,
+            Raising(alarms, metrics, AlarmKind.REFUSALS),
+            turns.of(shard, "refusals", TURN_MS),
+            settings.refusals,
         ),
         ShowAlarms(alarms, watch, metrics),
     ]
@@ -114,22 +122,30 @@ def watchdog_duties(
     if place is not None and settings.certificate.every_ms:
         raising = Raising(alarms, metrics, AlarmKind.CERTIFICATE)
         found.append(
-            Certificate(place, watch, raising, turn("certificate"), clock, metrics, settings.certificate)
+            Certificate(
+                place,
+                watch,
+                raising,
+                turns.of(shard, "certificate", LOOK_TURN_MS),
+                clock,
+                metrics,
+                settings.certificate,
+            )
         )
     return found
 
 
 def telling_duties(
-    service: Service, shard: Shard, targets: Sequence[Target], metrics: WatchdogMetrics, *, holder: str
+    service: Service, shard: Shard, targets: Sequence[Target], metrics: WatchdogMetrics, turns: Turns
 ) -> list[Duty]:
     """Return what tells of the alarms and dead letters of a shard."""
-    alarms, client, keys = service.settings.alarms, shard.client, shard.keys
+    alarms = service.settings.alarms
     return [
         Tell(
-            Told(client, keys, shard=shard.number, target=target.name),
+            Told(shard.client, shard.keys, shard=shard.number, target=target.name),
             target,
             # Longer than a try lasts: who still has its turn after it tells alone.
-            Turn(client, keys, f"tell_{target.name}", holder=holder, lasts_ms=alarms.timeout_ms + TELL_MS),
+            turns.of(shard, f"tell_{target.name}", alarms.timeout_ms + TELL_MS),
             service.clock,
             metrics,
             stopping=service.stopping,
@@ -144,7 +160,7 @@ async def main(service: Service) -> None:
     settings, clock, reaper = service.settings, service.clock, service.settings.reaper
     redis, lease_ms, metrics = settings.redis, settings.worker.lease_ms, ReaperMetrics(service.registry)
     watchdog_metrics, machine = WatchdogMetrics(service.registry), socket.gethostname()
-    holder = f"{machine}-{os.getpid()}-{secrets.token_hex(4)}"
+    turns = Turns(f"{machine}-{os.getpid()}-{secrets.token_hex(4)}")
     targets = alarm_targets(settings, os.environ)
     met: dict[str, Incarnations] = {}
 
@@ -164,8 +180,8 @@ async def main(service: Service) -> None:
         number = shard.number if len(shards) > 1 else None
         look = Look(partial(met[shard.keys.prefix].look, shard.client))
         upkeep = Upkeep(shard.client, shard.keys)
-        watchdog = watchdog_duties(service, shards, shard, watchdog_metrics, machine=machine, holder=holder)
-        telling = telling_duties(service, shard, targets, watchdog_metrics, holder=holder)
+        watchdog = watchdog_duties(service, shards, shard, watchdog_metrics, turns, machine=machine)
+        telling = telling_duties(service, shard, targets, watchdog_metrics, turns)
         loops_of[shard] = [
             DutyLoop(duty, clock, metrics, shard=number)
             for duty in (*duties(settings, upkeep, metrics, service.tracer), look, *watchdog, *telling)
@@ -189,6 +205,7 @@ async def main(service: Service) -> None:
         )
     finally:
         await ops.stop()
+        await turns.give_back()
         for target in targets:
             await target.aclose()
         await shards.aclose()

@@ -40,7 +40,7 @@ class Refusals:
         self._watch = watch
         self._raising = raising
         self._turn = turn
-        self._rules = RiseRules(settings.window_ms, settings.factor, settings.least)
+        self._rules = RiseRules(int(settings.window_ms), settings.factor, settings.least)
         self._interval_s = min(INTERVAL_S, settings.window_ms / 10_000)
         self._codes: deque[tuple[int, str]] = deque(maxlen=CODES_KEPT)
         """When, and why; for words alone."""
