@@ -181,6 +181,20 @@ async def test_stopping_it_finishes_what_was_sent_and_hands_back_the_rest(
     assert len(broker.executed) == 12
 
 
+async def test_its_loop_goes_on_while_it_drains(rig: WorkerRig, worker: Worker, broker: ScriptedBroker):
+    answers = asyncio.Event()
+    broker.then(waits_for(answers))
+    await rig.admit()
+    consumer = worker.consumer()
+    running = asyncio.create_task(consumer.run())
+    await eventually(lambda: broker.requests)
+    consumer.stop()
+    rig.clock.advance(15_000)
+    await eventually(lambda: consumer.beat_at_ms == rig.clock.monotonic_ms())
+    answers.set()
+    await running
+
+
 async def test_a_suspect_is_alone_among_the_lanes_of_its_consumer_and_the_others_go_on_after_it(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker
 ):
