@@ -110,14 +110,19 @@ def _extras(settings: "Settings") -> list[Finding]:
 
 
 def _tracing() -> list[Finding]:
-    """Return whether services that get the variables of this shell could start with them."""
+    """Return whether services that get the variables of this shell trace, where to, and whether they could."""
+    from libs.common.telemetry.tracing_check import exporter_problems
     from libs.common.telemetry.tracing_settings import tracing_settings
 
+    remedy = "correct it, or unset OTEL_EXPORTER_OTLP_ENDPOINT"
     try:
-        tracing_settings(os.environ)
+        settings = tracing_settings(os.environ)
     except ConfigError as error:
-        return [wrong("tracing", str(error), "correct it, or unset OTEL_EXPORTER_OTLP_ENDPOINT")]
-    return []
+        return [wrong("tracing", str(error), remedy)]
+    if settings is None:
+        return [ok("tracing", "off: OTEL_EXPORTER_OTLP_ENDPOINT is not set here, or something says no")]
+    problems = [wrong("tracing", problem, remedy) for problem in exporter_problems(os.environ)]
+    return problems or [ok("tracing", f"on: spans go to {settings.endpoint} by {settings.protocol}")]
 
 
 def _public_url(settings: "Settings") -> list[Finding]:

@@ -30,7 +30,7 @@ async def test_lanes_run_side_by_side(
         assert worker.count("bascule_lanes_held") == 8
         answers.set()
         await eventually(rig.is_at_rest)
-        assert consumer.running == 0
+        await eventually(lambda: consumer.running == 0)
     assert worker.count("bascule_lanes_held") == 0
 
 
