@@ -127,13 +127,18 @@ def _facts(document: Document) -> list[tuple[str, str]]:
         ("period", f"{local_time(document['since_ms'])} to {local_time(document['until_ms'])}, {length}"),
         ("only", asked),
         ("posts", _posts(document["posts"])),
-        ("alerts", f"{document['alerts']}, for accounts {document['instructions']} instructions"),
+        ("alerts", f"{document['alerts']}, which made {document['instructions']} instructions"),
         ("outcome", _counts(_with_open(document["states"]))),
         ("orders", _counts(document["orders"])),
-        ("filled", f"{document['fills']} orders, in full or in part" if document["orders"] else ""),
+        ("filled", _filled(document)),
         ("slippage", _slippage(document["slippage_bps"])),
     ]
     return [(label, value) for label, value in facts if value]
+
+
+def _filled(document: Document) -> str:
+    count = sum(document["orders"].values())
+    return f"{document['fills']} of {count}, in full or in part" if count else ""
 
 
 def _posts(posts: Document | None) -> str:
@@ -153,7 +158,7 @@ def _with_open(states: Document) -> Document:
 def _slippage(found: Document) -> str:
     if not found["count"]:
         return ""
-    return f"{found['p50']:g} bps median, {found['p90']:g} p90, {found['worst']:g} worst, of {found['count']} orders"
+    return f"{found['p50']:g} bps median, {found['p90']:g} p90, {found['worst']:g} worst (fills: {found['count']})"
 
 
 def _headers(kind: str) -> tuple[str, ...]:

@@ -8,80 +8,43 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, urlsplit
 
-import httpx
 import pytest
 
 from libs.common.policy.authentication import hash_secret
 from libs.common.wire.dialects.catalogue import BY_NAME
 from tests.e2e.commands import Outcome, bascule
-from tests.e2e.secret_hunt import PART, Hunt, peeled
 from tests.support import http_client
 from tests.support.children import spawn
+from tests.support.credentials import (
+    BTC_SECRET,
+    CREDENTIALS,
+    KNOWN,
+    REDIS_PASSWORD,
+    SECRET,
+    TO_THE_INGRESS,
+    TOKEN,
+    WRONG,
+    echo,
+)
 from tests.support.dialect_bodies import rendered
 from tests.support.eventually import eventually
-from tests.support.exchange_server import Exchange
-from tests.support.http_client import Answer
-from tests.support.otlp_sink import OtlpSink
 from tests.support.ports import free_port
-from tests.support.processes import ACCOUNT, ROOT, Bridge, Service
-from tests.support.redis_server import Binary, RedisServer
-from tests.support.tools import missing_tool
-from tests.support.upstream import Received, Upstream
+from tests.support.processes import ACCOUNT, ROOT, Bridge
+from tests.support.redis_server import Binary
+from tests.support.secret_hunt import PART, Hunt, files_of
+from tests.support.watched_run import PREFIX, GuardedRedis, Run, logged, stored, watched
 from tests.support.webhooks import made_webhook, make_webhooks, token_of
-
-RELAY_QUERY: Final = "query of the upstream of the relay"
-COLLECTOR_KEY: Final = "key of the collector"
-KNOWN: Final = {
-    "secret of the default webhook": "Wq7/hook+Secret'é4-default",
-    "secret of a webhook of the configuration": "Zr5BtcOnlySecret0987",
-    "token of a webhook of the configuration": "Tk3BtcOnlyToken4567890",
-    "token of a webhook without a secret": "Tk8UrlAloneToken456789",
-    "secret of a webhook made with its own": "Ho6/Own+Secret&Stdin8",
-    "key of signatures": 'Sg2/sign"Key\\with+all%9',
-    "secret of the http account": "Hb4/broker+Secret\\%ü-1",
-    "key of the ccxt account": "Ak9ExchangeKey/+22xyzw",
-    "secret of the ccxt account": "As1ExchangeSecret+/=77q",
-    "passphrase of the ccxt account": 'Pp5 "pass" phrasé & more',
-    "password of Redis": "Rd8/redis:Pass@word%w0",
-    "key of the relay": "Rk6/relay+SigningKey#3",
-    "token of the relay": "Rt7RelayToken0123456789",
-    RELAY_QUERY: "Ru2QuerySecret01234567",
-    COLLECTOR_KEY: "Oc5CollectorKey012345",
-}
-WRONG: Final = {
-    "mistyped secret": KNOWN["secret of the default webhook"][:-1] + "X",
-    "mistyped secret of the configuration": KNOWN["secret of a webhook of the configuration"][1:] + "Q",
-    "mistyped token": "Tk3BtcOnlyToken4567891",
-    "wrong secret": "Xw1-wrong/Secret+word",
-    "wrong secret to a named webhook": "Xw2-wrong/Secret+named",
-    "wrong secret in a broken body": "Xw3wrongSecretBroken12",
-    "wrong secret in the query": "Xw4wrongSecretQuery123",
-    "wrong secret in a header": "Xw5wrongSecretHeader12",
-    "wrong token": "Xw6wrongTokenOfWebhook",
-    "wrong password of Redis": "Xw7wrongRedisPassword1",
-    "wrong token of the relay": "Xw8wrongTokenOfRelay12",
-    "wrong signature": "Xw9wrongSignature12345",
-}
-REDIS_PASSWORD: Final = KNOWN["password of Redis"]
-PREFIX: Final = "bascule:{s0}:"
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# The search
-# ----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -109,260 +72,20 @@ def test_the_search_finds_a_secret_however_it_is_written(name):
     assert hunt.find("nothing of the kind, and ***") == set()
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# The parts of a run
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-class GuardedRedis(RedisServer):
-    """A server that asks for a password."""
-
-    def __init__(self, binary: Binary) -> None:
-        super().__init__(binary, tcp=True, options={"requirepass": REDIS_PASSWORD})
-
-    def client(self, **options: Any) -> Any:
-        return super().client(**{"password": REDIS_PASSWORD, **options})
-
-    def url_with(self, password: str) -> str:
-        return f"redis://:{quote(password, safe='')}@127.0.0.1:{self.port}/0"
-
-
-def echo(account: str) -> str:
-    """Return what a venue says that repeats all credentials of an account, also where a text is cut."""
-    words = [secret for name, secret in KNOWN.items() if name.endswith(f"of the {account} account")]
-    return "; ".join(f"{'.' * length}{word}" for length in range(0, 400, 37) for word in words)
-
-
-class EchoingExchange:
-    """Stands before a simulated exchange: hands on what is public, and answers what is signed with all that it knows."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self.echoed = 0
-
-    async def __aenter__(self) -> "EchoingExchange":
-        self._client = httpx.AsyncClient(base_url=self._exchange.url, trust_env=False)
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        await self._client.aclose()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            request = await _read_request(reader)
-            status, body = await self._answer(request)
-            head = (
-                f"HTTP/1.1 {status} Word\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-            )
-            writer.write(f"{head}Connection: close\r\n\r\n".encode() + body)
-            await writer.drain()
-        writer.close()
-
-    async def _answer(self, request: Received) -> tuple[int, bytes]:
-        if request.values("x-mbx-apikey"):
-            self.echoed += 1
-            sent = f"{request.target} {request.headers} {request.body!r}"
-            return 400, json.dumps({"code": -2_015, "msg": f"no such key: {echo('ccxt')} in {sent}"}).encode()
-        answer = await self._client.request(request.method, request.target)
-        return answer.status_code, answer.content
-
-
-async def _read_request(reader: asyncio.StreamReader) -> Received:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    first, *lines = head.rstrip("\r\n").split("\r\n")
-    method, target, _ = first.split(" ", 2)
-    headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-    length = next((int(value) for name, value in headers if name == "content-length"), 0)
-    return Received(method, target, headers, await reader.readexactly(length), 0)
-
-
-DEBUG: Final = """
-import libs.common.telemetry.logs as logs
-
-logs._QUIET = ()
-logs.configure_logs.__kwdefaults__["level"] = "debug"
-"""
-"""Makes every process log all that it and its libraries have to say."""
-
-
-@dataclass
-class Run:
-    """A bridge with every kind of credential, and all that was seen of it from outside."""
-
-    bridge: Bridge
-    redis: GuardedRedis
-    relay: Service
-    relay_url: str
-    layer: Upstream
-    exchange: EchoingExchange
-    collector: OtlpSink
-    seen: dict[str, str] = field(default_factory=dict)
-    """What came out, by where."""
-    statuses: set[int] = field(default_factory=set)
-    made: dict[str, str] = field(default_factory=dict)
-    """Credentials that were made during the run."""
-
-    @property
-    def ingress(self) -> Service:
-        return self.bridge.ingresses[0]
-
-    @property
-    def processes(self) -> list[Service]:
-        return [*self.bridge.services, self.relay]
-
-    def note(self, where: str, what: object) -> None:
-        self.seen[f"{where} ({len(self.seen)})"] = what if isinstance(what, str) else repr(what)
-
-    async def post(
-        self,
-        body: Any,
-        path: str = "webhook",
-        *,
-        url: str | None = None,
-        method: str = "POST",
-        **headers: str,
-    ) -> Answer:
-        """Post, and keep the answer."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        target = url or f"{self.ingress.url}/{path}"
-        answer, connection = await http_client.send_on(None, target, content, method=method, headers=named)
-        if connection is not None:
-            connection.close()
-        self.statuses.add(answer.status)
-        self.note("answer", (answer.status, answer.body, dict(answer.headers)))
-        return answer
-
-    async def command(self, *arguments: str, is_shown: bool = True) -> Outcome:
-        """Run a command, and keep what it wrote."""
-        outcome = await bascule(self.bridge, *arguments)
-        if is_shown:
-            self.note(f"bascule {' '.join(arguments)}", f"{outcome.stdout}\n{outcome.stderr}")
-        return outcome
-
-    def look_at_processes(self) -> None:
-        """Keep what every process tells whoever asks, and how it was started."""
-        for process in self.processes:
-            for path in ("/metrics", "/health", "/ready", "/live"):
-                self.note(f"{process.label}{path}", process.ops(path))
-            self.note(f"command line of {process.label}", Path(f"/proc/{process.pid}/cmdline").read_bytes())
-
-
-CREDENTIALS: Final = {
-    "WEBHOOK_SECRET": KNOWN["secret of the default webhook"],
-    "BTC_SECRET": KNOWN["secret of a webhook of the configuration"],
-    "BTC_TOKEN": KNOWN["token of a webhook of the configuration"],
-    "OPEN_TOKEN": KNOWN["token of a webhook without a secret"],
-    "SIGNING_KEY": KNOWN["key of signatures"],
-    "LAYER_SECRET": KNOWN["secret of the http account"],
-    "EXCHANGE_KEY": KNOWN["key of the ccxt account"],
-    "EXCHANGE_SECRET": KNOWN["secret of the ccxt account"],
-    "EXCHANGE_PASSWORD": KNOWN["passphrase of the ccxt account"],
-}
-TO_THE_INGRESS: Final = tuple(CREDENTIALS.values())
-"""What it was given. It keeps digests of the others, or never hears of them."""
-OFF: Final = {"symbol": {"rate": "off"}, "account": {"rate": "off"}}
-
-
-def settings(layer: str, exchange: str) -> dict[str, Any]:
-    common = {
-        "default_quantity": 1,
-        "limits": OFF,
-        "request_expiry": "1s",
-        "timeout": "1s",
-        "look_up_lag": "0s",
-    }
-    return {
-        # Its address comes from the environment.
-        "redis": {"url": "redis://127.0.0.1:1/0"},
-        "ingress": {"trusted_proxies": ["127.0.0.1"], "deadline": "3s"},
-        "signing_keys": {"relay": "SIGNING_KEY"},
-        "webhooks": {
-            "default": {"accounts": [ACCOUNT], "max_age": "600s", "signing_keys": ["relay"]},
-            "btc-only": {
-                "token": "BTC_TOKEN",
-                "secret": "BTC_SECRET",
-                "accounts": [ACCOUNT],
-                "max_age": "600s",
-            },
-            "open": {"token": "OPEN_TOKEN", "auth": ["url"], "accounts": [ACCOUNT, "layer", "exchange"]},
-        },
-        "accounts": {
-            "layer": {"broker": "http", "url": layer, "secret": "LAYER_SECRET", **common},
-            "exchange": {
-                "broker": "ccxt",
-                "exchange": "binance",
-                "url": exchange,
-                "api_key": "EXCHANGE_KEY",
-                "secret": "EXCHANGE_SECRET",
-                "password": "EXCHANGE_PASSWORD",
-                "symbols": "as-sent",
-                **common,
-            },
-        },
-        "breaker": {"failures": 10_000, "rate": 1, "reset": "500ms"},
-    }
-
-
 @pytest.fixture
 async def run(
     redis_binary: Binary, bridge_factory: Callable[..., Bridge], tmp_path: Path
 ) -> AsyncIterator[Run]:
-    if importlib.util.find_spec("ccxt") is None:
-        missing_tool("ccxt", "the hunt for an exchange's credentials")
-    (tmp_path / "debug").mkdir()
-    (tmp_path / "debug" / "sitecustomize.py").write_text(DEBUG)
-    with GuardedRedis(redis_binary) as redis, Exchange("binance") as simulated, OtlpSink() as collector:
-        with redis.client() as client:
-            client.config_set("slowlog-log-slower-than", 0)
-            client.config_set("slowlog-max-len", 1_000_000)
-        async with Upstream() as layer, EchoingExchange(simulated) as exchange:
-            bridge = bridge_factory(
-                redis.url_with(REDIS_PASSWORD),
-                is_started=False,
-                server=None,
-                config=settings(layer.url, exchange.url),
-                environment={
-                    **CREDENTIALS,
-                    **collector.environment,
-                    "OTEL_EXPORTER_OTLP_HEADERS": f"api-key={KNOWN[COLLECTOR_KEY]}",
-                    "PYTHONPATH": f"{tmp_path / 'debug'}:{ROOT}",
-                },
-            )
-            bridge.config["redis"]["url"] = "redis://127.0.0.1:1/0"
-            bridge.start(60)
-            relay_port = free_port()
-            upstream = f"{bridge.webhook_urls[0]}?key={KNOWN[RELAY_QUERY]}"
-            relay = Service(
-                "relay",
-                {},
-                bridge.directory,
-                environment={
-                    "RELAY_UPSTREAM": upstream,
-                    "RELAY_SIGNING_KEY": KNOWN["key of the relay"],
-                    "RELAY_TOKEN": KNOWN["token of the relay"],
-                    "RELAY_PORT": str(relay_port),
-                    "RELAY_ALLOW": "127.0.0.1",
-                    "PYTHONPATH": f"{tmp_path / 'debug'}:{ROOT}",
-                },
-            )
-            try:
-                relay.start().wait_ready()
-                url = f"http://127.0.0.1:{relay_port}/relay/{KNOWN['token of the relay']}"
-                yield Run(bridge, redis, relay, url, layer, exchange, collector)
-            finally:
-                relay.kill()
+    async with watched(redis_binary, bridge_factory, tmp_path) as one:
+        yield one
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# What is done in a run
-# ----------------------------------------------------------------------------------------------------------------------
+async def ask(run: Run, *arguments: str, is_shown: bool = True) -> Outcome:
+    """Run a command, and keep what it wrote."""
+    outcome = await bascule(run.bridge, *arguments)
+    if is_shown:
+        run.note(f"bascule {' '.join(arguments)}", f"{outcome.stdout}\n{outcome.stderr}")
+    return outcome
 
 
 def alert(secret: str | None, number: object, **fields: Any) -> dict[str, Any]:
@@ -374,15 +97,10 @@ def sign(key: str, body: bytes) -> str:
     return "sha256=" + hmac.new(key.encode(), body, hashlib.sha256).hexdigest()
 
 
-TOKEN: Final = KNOWN["token of a webhook of the configuration"]
-BTC_SECRET: Final = KNOWN["secret of a webhook of the configuration"]
-SECRET: Final = KNOWN["secret of the default webhook"]
-
-
 async def make_webhook(run: Run) -> str:
     """Make a webhook, rotate its secret and its URL; return its token."""
-    created = await run.command("webhook", "create", "made", "--account", ACCOUNT, "--json", is_shown=False)
-    rotated = await run.command("webhook", "rotate", "made", "--json", is_shown=False)
+    created = await ask(run, "webhook", "create", "made", "--account", ACCOUNT, "--json", is_shown=False)
+    rotated = await ask(run, "webhook", "rotate", "made", "--json", is_shown=False)
     for which, outcome in (("made", created), ("rotated", rotated)):
         assert outcome.code == 0, outcome
         run.made[f"secret of a webhook {which}"] = outcome.data["secret"]
@@ -536,13 +254,12 @@ COMMANDS: Final = (
     ("symbols", "list"),
     ("dead-letters", "list"),
     ("tail", "--since", "1h", "--count", "200"),
+    ("report",),
     ("symbols", "suggest", "S0/USDT", "--account", "exchange"),
     ("send", "--symbol", "S0/USDT"),
     ("send", "--symbol", "S0/USDT", "--sign", "relay"),
     ("send", "--action", "hold"),
 )
-
-
 EVERY: Final = """
 import json, sys
 from cli.main import main
@@ -591,7 +308,7 @@ async def run_every_command(run: Run) -> None:
         ("events", (), (), "event_id"),
         ("dead-letters", ("list",), ("show",), "dead_letter_id"),
     ):
-        rows = (await run.command(kind, *listing, "--limit", "200", "--json")).data
+        rows = (await ask(run, kind, *listing, "--limit", "200", "--json")).data
         assert rows, kind
         single += [(kind, *show, row[key]) for row in rows[:: max(1, len(rows) // 12)]]
     await run_commands(run, single)
@@ -628,7 +345,7 @@ async def break_redis(run: Run) -> None:
             if client.exists(f"{PREFIX}{key}"):
                 client.rename(f"{PREFIX}{key}", f"kept:{key}")
             client.set(f"{PREFIX}{key}", f"of no use: {key}")
-    await run.command("status")
+    await ask(run, "status")
     assert (await run.post(alert(SECRET, "useless"))).status == 200
     await eventually(lambda: any("exception" in event for event in logged(run)), 20, message="a traceback")
     with run.redis.client() as client:
@@ -661,53 +378,13 @@ async def use_without_redis(run: Run, asked: tuple[tuple[str, ...], ...]) -> Non
     assert (await run.post(alert(WRONG["wrong secret"], f"away{number}"))).status in {401, 503}
     await run.post(alert(SECRET, f"away{number}"), "preview")
     for arguments in asked:
-        assert (await run.command(*arguments)).code != 0
+        assert (await ask(run, *arguments)).code != 0
     run.look_at_processes()
-
-
-def logged(run: Run) -> list[dict[str, Any]]:
-    return [event for process in run.processes for event in process.log()]
-
-
-def stored(run: Run) -> Iterator[tuple[str, str]]:
-    """Yield every key and value, the commands that came, and the files of Redis."""
-    with run.redis.client(decode_responses=False, socket_timeout=30.0) as client:
-        for key in client.scan_iter(count=1_000):
-            match client.type(key):
-                case b"hash":
-                    value: Any = client.hgetall(key)
-                case b"stream":
-                    value = [client.xrange(key), client.xinfo_groups(key)]
-                case b"zset":
-                    value = client.zrange(key, 0, -1, withscores=True)
-                case b"string":
-                    value = client.get(key)
-                case b"none":
-                    continue  # it has just expired; the file of Redis still shows it
-                case kind:
-                    raise AssertionError(f"{key} is a {kind}")
-            yield f"key {key.decode()}", f"{key!r} {value!r}"
-        commands = client.slowlog_get(1_000_000)
-        yield (
-            "commands that came",
-            "\n".join(repr(one) for one in commands if b"requirepass" not in one["command"]),
-        )
-
-
-def files_of(directory: Path) -> Iterator[tuple[str, bytes]]:
-    for path in sorted(directory.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            yield str(path.relative_to(directory)), path.read_bytes()
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# What must hold
-# ----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.timeout(300)
 async def test_no_credential_right_or_wrong_shows_anywhere_in_a_full_run(run: Run):
-    created = await run.command("webhook", "list")
+    created = await ask(run, "webhook", "list")
     assert created.code == 0, created
     made = await make_webhook(run)
     await post_in_every_dialect(run, made)
@@ -739,17 +416,8 @@ async def test_no_credential_right_or_wrong_shows_anywhere_in_a_full_run(run: Ru
 
     hunt = Hunt({**KNOWN, **WRONG, **run.made})
     shown = {where: sorted(names) for where, text in seen.items() if (names := hunt.find(text))}
-    examples = {where: excerpt(hunt, seen[where]) for where in list(shown)[:12]}
+    examples = {where: hunt.excerpt(seen[where]) for where in list(shown)[:12]}
     assert not shown, json.dumps({"shown": shown, "examples": examples}, indent=1)[:20_000]
-
-
-def excerpt(hunt: Hunt, text: str | bytes) -> str:
-    """Return where a text shows a secret, for whoever mends it."""
-    plain = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
-    for one in peeled(plain):
-        if found := hunt._pattern.search(one):
-            return one[max(0, found.start() - 300) : found.end() + 80]
-    return ""
 
 
 @pytest.mark.timeout(120)
@@ -815,7 +483,7 @@ async def test_the_launcher_writes_no_credential_down(redis_binary: Binary, tmp_
         seen |= dict(files_of(tmp_path)) | dict(files_of(redis.directory))
     assert urlsplit(environment["REDIS_URL"]).password
     shown = {
-        where: (sorted(names), excerpt(hunt, seen[where]))
+        where: (sorted(names), hunt.excerpt(seen[where]))
         for where, text in seen.items()
         if (names := hunt.find(text))
     }

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 import pytest
 
-from libs.common.domain.ids import AccountName, AlertId, Market
+from libs.common.domain.ids import AccountName, Market
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.order import OrderReport
 from libs.common.domain.reasons import Reason
@@ -16,7 +16,7 @@ from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.intake import KEPT_BYTES
 from libs.common.store.readings import Readings
 from libs.common.store.report import Report
-from libs.common.store.streams import PAGE
+from libs.common.store.streams import PAGE, at_ms
 from tests.support.filled_store import FilledStore, filled_store
 from tests.support.redis_server import RedisServer
 from tests.support.sharded_store import ShardedStore, sharded_store
@@ -54,10 +54,10 @@ async def tally(server: RedisServer, asked: Asked = ALL, period: tuple[int, int]
     return (await report(server, asked, period)).tally
 
 
-async def admitted_at_ms(store: FilledStore, alert: AlertId) -> int:
-    found = await store.client.hget(store.keys.alert(alert), "admitted_at")
-    assert found is not None
-    return int(found)
+async def newest_at_ms(store: FilledStore) -> int:
+    """Return when the journal's newest change was added; a record may say a millisecond less."""
+    [(entry_id, _)] = await store.client.xrevrange(store.keys.journal, count=1)
+    return at_ms(entry_id.decode())
 
 
 async def test_alerts_are_counted_by_what_they_have_come_to(
@@ -112,11 +112,12 @@ async def test_an_order_that_rests_was_answered_when_its_instruction_ended(
 async def test_a_period_takes_in_its_beginning_and_not_its_end(
     store: FilledStore, redis_server: RedisServer
 ) -> None:
-    at_ms = await admitted_at_ms(store, await store.admit())
+    await store.admit()
+    came = await newest_at_ms(store)
 
-    assert (await tally(redis_server, period=(at_ms, at_ms + 1))).alerts == 1
-    assert (await tally(redis_server, period=(at_ms + 1, at_ms + 10))).alerts == 0
-    assert (await tally(redis_server, period=(at_ms - 10, at_ms))).alerts == 0
+    assert (await tally(redis_server, period=(came, came + 1))).alerts == 1
+    assert (await tally(redis_server, period=(came + 1, came + 10))).alerts == 0
+    assert (await tally(redis_server, period=(came - 10, came))).alerts == 0
 
 
 async def test_an_alert_for_several_accounts_is_one_with_a_share_each(
@@ -222,7 +223,8 @@ async def test_alerts_whose_records_are_gone_or_unreadable_are_told_and_not_pass
 async def test_a_journal_that_begins_within_the_period_is_told(
     store: FilledStore, redis_server: RedisServer
 ) -> None:
-    first = await admitted_at_ms(store, await store.admit())
+    await store.admit()
+    first = await newest_at_ms(store)
 
     assert (await report(redis_server, period=(first - 1, first + 1))).journal_begins_at_ms == {0: first}
     assert (await report(redis_server, period=(first, first + 1))).journal_begins_at_ms == {}

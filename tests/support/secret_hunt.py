@@ -5,6 +5,7 @@ import html
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -27,6 +28,14 @@ class Hunt:
         """Return the names of the secrets that a text shows."""
         plain = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
         return {self._forms[form] for one in peeled(plain) for form in self._pattern.findall(one)}
+
+    def excerpt(self, text: str | bytes) -> str:
+        """Return where a text shows a secret, for whoever mends it."""
+        plain = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text
+        for one in peeled(plain):
+            if found := self._pattern.search(one):
+                return one[max(0, found.start() - 300) : found.end() + 80]
+        return ""
 
 
 def forms(secret: str) -> set[str]:
@@ -58,3 +67,10 @@ def peeled(text: str) -> Iterator[str]:
         )
         text = _ESCAPES.sub(lambda found: chr(int(found[1], 16)), text)
         text = text.replace("\\\\", "\\").replace('\\"', '"').replace("\\/", "/")
+
+
+def files_of(directory: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield every file below a directory, by its path there, with what it holds."""
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield str(path.relative_to(directory)), path.read_bytes()
