@@ -4,11 +4,19 @@ from decimal import Decimal
 
 import pytest
 
-from libs.common.domain.errors import BrokerThrottled
+from libs.common.domain.errors import BrokerThrottled, OrderOutcomeUnknown
 from libs.common.domain.lifecycle import OrderState
+from libs.common.telemetry.worker_metrics import ORDER_OUTCOMES
 from services.worker.attempts import THROTTLED_MS
 from tests.integration.services.worker.rig import WINDOW_MS, Worker, WorkerRig
-from tests.support.scripted_broker import ScriptedBroker, fails, refused, reports, unavailable
+from tests.support.scripted_broker import (
+    ScriptedBroker,
+    executes_and_fails,
+    fails,
+    refused,
+    reports,
+    unavailable,
+)
 
 # Certain ends.
 
@@ -181,3 +189,23 @@ async def test_an_alert_that_is_too_old_expires_before_anything_is_sent(
     assert rig.ended(alert) == ("EXPIRED", "too_old")
     assert broker.requests == []
     assert rig.letters()[0]["state"] == "EXPIRED"
+
+
+async def test_what_becomes_of_orders_is_counted_at_each_turn(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    broker.then(
+        fails(BrokerThrottled("429", retry_after_ms=1)),
+        refused("no_money"),
+        executes_and_fails(OrderOutcomeUnknown("lost")),
+    )
+    for _ in range(3):
+        await rig.admit()
+    await rig.run_to_rest()
+    counts = {name: worker.count("bascule_orders_total", outcome=name) for name in ORDER_OUTCOMES}
+    assert {name: count for name, count in counts.items() if count} == {
+        "rejected": 1,
+        "unknown": 1,
+        "resolved": 1,
+        "filled": 2,
+    }
