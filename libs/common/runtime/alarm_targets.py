@@ -5,6 +5,7 @@ import os
 import signal
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -20,6 +21,9 @@ from libs.common.runtime.watchdog_settings import is_web_address
 
 SAID_AT_MOST: Final = 300
 """Of what a command said before it failed, characters."""
+
+END_S: Final = 1.0
+"""For what was killed to end."""
 
 _PASSING: Final = frozenset({408, 425, 429})
 """Answers below 500 that say nothing against the message."""
@@ -175,8 +179,10 @@ class CommandTarget:
             return Failed(f"{self.shown} did not end within {self._timeout_s:g} s")
         finally:
             _kill_group(process.pid)
-            if process.returncode is None:
-                await process.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(END_S):
+                    # To the end of its pipes, which close with the last who holds them.
+                    await process.communicate()
         if process.returncode == 0:
             return Delivered()
         words = " ".join(said.decode("utf-8", "replace").split())[:SAID_AT_MOST]
