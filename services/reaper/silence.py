@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from libs.common.domain.errors import StoreUnavailable
+from libs.common.domain.ids import AlertId
 from libs.common.policy.silence import (
     FORGET_MS,
     LEAST_ALERTS,
@@ -17,10 +17,11 @@ from libs.common.policy.silence import (
     judge,
 )
 from libs.common.runtime.watchdog_settings import SilenceSettings
+from libs.common.store.fan_out import ask_each, unavailable
 from libs.common.store.journal import journal_entry
 from libs.common.store.operator_alerts import WEBHOOK as OPERATOR
 from libs.common.store.shards import Shard, Shards
-from libs.common.store.streams import PAGE, page_after
+from libs.common.store.streams import PAGE, Entry, page_after
 from libs.common.store.turns import Turn
 from libs.common.store.upkeep import Upkeep
 from libs.common.store.watch import BEGINNING, Watch, strategies_of
@@ -89,18 +90,7 @@ class Silence:
             self._habits = await self._watch.habits()
             self._is_stale = False
             self._judged_at_s = float("-inf")
-        is_behind, lately, away = False, set[str](), None
-        for shard in self._shards:
-            try:
-                has_more, names = await self._listen(shard, self._habits)
-            except StoreUnavailable as error:
-                away = error
-                continue
-            is_behind |= has_more
-            lately |= names
-        if away is not None:
-            # Its strategies may have been heard: nobody is called silent meanwhile.
-            raise away
+        is_behind, lately = await self._listen(self._habits)
         if is_behind or self._is_stale:
             return BEHIND_S
         now_s = asyncio.get_running_loop().time()
@@ -109,29 +99,52 @@ class Silence:
             self._judged_at_s = now_s
         return min(LISTEN_S, self._judge_s)
 
-    async def _listen(self, shard: Shard, habits: dict[str, Habit]) -> tuple[bool, set[str]]:
-        """Read the next page of a journal; return whether there may be more, and who was heard."""
-        before = self._cursors[shard.number]
-        page = await page_after(shard.client, shard.keys.journal, before or BEGINNING)
-        if not page:
-            return False, set()
-        came = {
-            one.alert_id: one
-            for one in map(journal_entry, page)
-            if one.is_admission and one.detail != OPERATOR
-        }
-        strategies = await strategies_of(shard.client, shard.keys, list(came))
+    async def _listen(self, habits: dict[str, Habit]) -> tuple[bool, set[str]]:
+        """Read the next page of every journal; return whether there may be more, and who was heard.
+
+        Raises:
+            StoreUnavailable: A shard is away. Others were heard; nobody may be called silent meanwhile.
+        """
+        spread = await ask_each({one.number: self._page(one) for one in self._shards})
+        away = spread.away
+        pages = {number: page for number, page in spread.answers.items() if page}
+        # Behind a full page there is more, which may be older than the end of another: a pause is between two alerts
+        # of whatever shards.
+        full = [page[-1].at_ms for page in pages.values() if len(page) == PAGE]
+        bound_ms = min(full, default=None)
+        came: dict[AlertId, tuple[int, str]] = {}
+        read: list[tuple[Shard, str]] = []
+        for shard in self._shards:
+            page = [one for one in pages.get(shard.number, []) if bound_ms is None or one.at_ms <= bound_ms]
+            if page:
+                came |= await self._heard_in(shard, page)
+                read.append((shard, page[-1].entry_id))
         changed: dict[str, Habit | None] = {}
-        for alert_id, entry in came.items():
-            if alert_id not in strategies:
-                continue
-            name = (strategies[alert_id] or f"webhook:{entry.detail}")[:NAME_AT_MOST]
-            if name not in habits and not self._make_room(habits, changed):
-                continue
-            changed[name] = habits[name] = heard(habits.get(name), entry.at_ms)
+        for at_ms, name in sorted(came.values()):
+            if name in habits or self._make_room(habits, changed):
+                changed[name] = habits[name] = heard(habits.get(name), at_ms)
         names = {name for name, habit in changed.items() if habit is not None}
-        await self._learn(shard, before, page[-1].entry_id, changed)
-        return len(page) == PAGE, names
+        for shard, to in read:
+            # With the first; a crash before the others has some alerts heard twice, which adds no pause.
+            await self._learn(shard, self._cursors[shard.number], to, changed)
+            changed = {}
+        if away:
+            raise unavailable(away, of=len(self._shards))
+        return bool(full), names
+
+    async def _page(self, shard: Shard) -> list[Entry]:
+        after = self._cursors[shard.number] or BEGINNING
+        return await page_after(shard.client, shard.keys.journal, after)
+
+    async def _heard_in(self, shard: Shard, page: list[Entry]) -> dict[AlertId, tuple[int, str]]:
+        """Return when alerts came and what they are watched as; one for several accounts is one."""
+        admissions = (one for one in map(journal_entry, page) if one.is_admission and one.detail != OPERATOR)
+        came = {one.alert_id: one for one in admissions}
+        strategies = await strategies_of(shard.client, shard.keys, list(came))
+        return {
+            alert_id: (came[alert_id].at_ms, (strategy or f"webhook:{came[alert_id].detail}")[:NAME_AT_MOST])
+            for alert_id, strategy in strategies.items()
+        }
 
     async def _learn(
         self, shard: Shard, before: str | None, to: str, changed: dict[str, Habit | None]
