@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.test_following import trade_by_hand
 from tests.support.certificates import Authority
 from tests.support.dashboard import queries
@@ -75,6 +77,7 @@ async def showing(authority: Authority, port: int) -> asyncio.Server:
     return await asyncio.start_server(lambda *_: None, "127.0.0.1", port, ssl=tls)
 
 
+@pytest.mark.timeout(180)
 async def test_every_rule_and_every_panel_finds_what_it_asks_for(
     private_redis: RedisServer,
     venue: Venue,

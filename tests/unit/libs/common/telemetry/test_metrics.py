@@ -14,6 +14,7 @@ from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.telemetry.relay_metrics import RelayMetrics
 from libs.common.telemetry.server_metrics import ServerMetrics
 from libs.common.telemetry.span_metrics import SpanMetrics
+from libs.common.telemetry.watchdog_metrics import WatchdogMetrics
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from tests.support.processes import ROOT
 
@@ -22,7 +23,7 @@ DOCUMENT = ROOT / "docs" / "metrics.md"
 SERVICES: Mapping[str, tuple[Callable[[CollectorRegistry], object], ...]] = {
     "Ingress": (IngressMetrics, ServerMetrics),
     "Worker": (WorkerMetrics,),
-    "Reaper": (ReaperMetrics, CensusMetrics),
+    "Reaper": (ReaperMetrics, CensusMetrics, WatchdogMetrics),
     "Relay": (RelayMetrics, ServerMetrics),
     "All that are traced": (SpanMetrics,),
 }
@@ -35,6 +36,7 @@ UNITS = {
     "_up": "0 or 1",
     "_durable": "0 or 1",
     "_open": "0 or 1",
+    "_rising": "0 or 1",
 }
 CENSUS_LABELS = {name: label for name, _, label in LABELLED.values()} | {LETTERS[0]: LETTERS[2]}
 
@@ -54,7 +56,10 @@ def declared(*makers: Callable[[CollectorRegistry], object]) -> Iterator[Row]:
     """Yield what these declare."""
     registry = CollectorRegistry()
     for make in makers:
-        make(registry)
+        made = make(registry)
+        if isinstance(made, WatchdogMetrics):
+            # Nothing is shown of a certificate before it was seen.
+            made.certificate(0.0, 1.0)
     collectors: list[Any] = list(registry._collector_to_names)
     for collector in collectors:
         for family in collector.describe():
