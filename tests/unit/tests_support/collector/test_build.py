@@ -1,15 +1,15 @@
-import os
 from pathlib import Path
 
 import pytest
 
 from tests.support.collector import build
+from tests.support.processes import ROOT
 
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only directory of the PATH that may hold programs of ours; nothing was built."""
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    """The only directory of the PATH; nothing was built."""
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(build, "BUILT", tmp_path / "built")
     return tmp_path
 
@@ -45,17 +45,14 @@ def test_what_was_built_from_another_manifest_does_not_count(path: Path):
 
 
 @pytest.mark.parametrize("has_go", [False, True])
-def test_go_comes_from_the_lock_where_the_machine_has_none_that_is_new_enough(
-    path: Path, monkeypatch: pytest.MonkeyPatch, has_go: bool
-):
+def test_go_comes_from_the_lock_where_the_machine_has_none_that_is_new_enough(path: Path, has_go: bool):
     asked = path / "asked"
     make = path / "make"
     make.write_text(f'#!/bin/sh\necho "$@" > {asked}\n')
     make.chmod(0o755)
     if has_go:
         put(path, "go", "go version go1.21.3 linux/amd64")
-    monkeypatch.setenv("PATH", str(path) + os.pathsep + "/bin")
-    assert build._find_go() == str(build.ROOT / ".venv" / "go" / "bin" / "go")
+    assert build._find_go() == str(ROOT / ".venv" / "go" / "bin" / "go")
     assert ".venv/.stamp-go" in asked.read_text()
 
 
