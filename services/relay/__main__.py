@@ -49,8 +49,9 @@ async def main(process: Process, settings: RelaySettings) -> None:
         process.name, process.registry, settings.ops_host, settings.ops_port, ready=always_healthy
     )
     try:
-        await ops.start()
+        # In this order: whoever finds it ready may post at once.
         await server.start()
+        await ops.start()
         process.started(
             port=server.port,
             ops_port=ops.port,
