@@ -29,7 +29,7 @@ from libs.common.telemetry.logs import get_logger
 from services.reaper.raising import Raising
 
 STRATEGIES_AT_MOST: Final = 500
-"""Each takes two kilobytes of Redis, and as much of a reaper."""
+"""Each takes three kilobytes of Redis, and somewhat more of a reaper."""
 
 NAME_AT_MOST: Final = 100
 """Characters of a strategy's name that are kept."""
