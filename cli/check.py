@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cli import webhook_secret
+from cli.alarms import alarm_findings
 from cli.context import NO_BRIDGE_YET, Bridge, default_config, find_bridge, no_answer, run, var_directories
 from cli.filters import json_option
 from cli.findings import Finding, Verdict, ok, report, skipped, warning, wrong
@@ -57,6 +58,7 @@ def findings() -> list[Finding]:
         found.append(_loaded(bridge.config, settings))
     if settings is not None:
         found += [*_public_url(settings), *secret_findings(settings, bridge), *_extras(settings), *_tracing()]
+        found += alarm_findings(settings)
     return found + _redis(bridge, settings)
 
 
@@ -93,6 +95,7 @@ def _unstarted() -> list[Finding]:
         *secret_findings(settings, None),
         *_extras(settings),
         *_tracing(),
+        *alarm_findings(settings),
     ]
 
 

@@ -4,6 +4,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from libs.common.domain.ids import AccountName
+from libs.common.store.alarms import Alarms
 from libs.common.store.client import translate
 from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.decisions import Decisions
@@ -32,6 +33,7 @@ class ShardReadings:
         self.paper = PaperBooks(client, keys)
         self.records = Records(client, keys)
         self.journal = Journal(client, keys)
+        self.alarms = Alarms(client, keys, shard=shard.number)
         self.dead_letters = DeadLetters(client, keys, shard=shard.number)
         self.figures = Figures(client, keys)
         self.markets = MarketStore(client, keys)
