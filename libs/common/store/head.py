@@ -55,7 +55,7 @@ class Head(msgspec.Struct, frozen=True):
     admitted_at_ms: int
     orders: tuple[KnownOrder, ...]
     is_first: bool = False
-    """Whether no worker was handed it before, since it was admitted or replayed."""
+    """Whether no worker was handed it before with another token, since it was admitted or replayed."""
     is_suspect: bool = False
     """Whether it was admitted before Redis came back without its newest writes: orders of it may have left without a
     trace."""

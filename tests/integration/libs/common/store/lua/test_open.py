@@ -50,6 +50,7 @@ async def test_the_head_comes_with_all_that_is_known_of_it(rig: Rig):
         lost_holders=0,
         admitted_at_ms=START_MS,
         orders=(),
+        is_first=True,
     )
     assert rig.fence() == f"{held.token}|a"
     record = rig.instruction(alert)
@@ -60,6 +61,15 @@ async def test_the_same_holder_again_is_told_the_same(rig: Rig):
     hold = await rig.hold()
     with rig.nothing_written():
         assert await rig.open(hold.held) == hold.head
+
+
+async def test_only_the_first_token_that_a_head_is_handed_out_with_says_so(rig: Rig):
+    hold = await rig.hold()
+    assert hold.head.is_first
+    await rig.do(rig.lanes().yield_.submit(hold.held))
+    again = await rig.take("b")
+    assert not again.head.is_first
+    assert await rig.open(again.held, "b") == again.head
 
 
 async def test_another_holder_of_the_same_token_takes_the_lane_and_the_first_is_stale(rig: Rig):
