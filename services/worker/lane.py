@@ -73,9 +73,9 @@ class LaneRunner:
                         turn_to(HeadSubject(lease.held, step, self._clock, self._clock.monotonic_ms()))
                         if step.lost_holders and head is None:
                             log.info("head_taken_over", lost_holders=step.lost_holders)
-                        head = step
-                        if step.is_first:
+                        if step.is_first and (head is None or head.entry_id != step.entry_id):
                             self._metrics.reached(step.queued_ms)
+                        head = step
                     case Moved():
                         moved += 1
                         if moved > MOVED_AT_MOST:

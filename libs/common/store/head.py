@@ -55,7 +55,7 @@ class Head(msgspec.Struct, frozen=True):
     admitted_at_ms: int
     orders: tuple[KnownOrder, ...]
     is_first: bool = False
-    """Whether no worker was handed it before, since it was admitted or replayed."""
+    """Whether it was never handed out before, since it was admitted or replayed; a call that is sent again is not told so."""
     is_suspect: bool = False
     """Whether it was admitted before Redis came back without its newest writes: orders of it may have left without a
     trace."""

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import LaneName, Token
@@ -50,6 +51,7 @@ async def test_the_head_comes_with_all_that_is_known_of_it(rig: Rig):
         lost_holders=0,
         admitted_at_ms=START_MS,
         orders=(),
+        is_first=True,
     )
     assert rig.fence() == f"{held.token}|a"
     record = rig.instruction(alert)
@@ -59,13 +61,21 @@ async def test_the_head_comes_with_all_that_is_known_of_it(rig: Rig):
 async def test_the_same_holder_again_is_told_the_same(rig: Rig):
     hold = await rig.hold()
     with rig.nothing_written():
-        assert await rig.open(hold.held) == hold.head
+        assert await rig.open(hold.held) == replace(hold.head, is_first=False)
+
+
+async def test_a_head_says_so_where_it_was_never_handed_out_before(rig: Rig):
+    hold = await rig.hold()
+    assert hold.head.is_first
+    await rig.do(rig.lanes().yield_.submit(hold.held))
+    again = await rig.take("b")
+    assert not again.head.is_first
 
 
 async def test_another_holder_of_the_same_token_takes_the_lane_and_the_first_is_stale(rig: Rig):
     # A group created again, or a fail-over that lost a delivery, gives one token to two.
     hold = await rig.hold()
-    assert await rig.open(hold.held, "b") == hold.head
+    assert await rig.open(hold.held, "b") == replace(hold.head, is_first=False)
     with rig.nothing_written():
         assert await rig.begin(hold) == Stale()
 
