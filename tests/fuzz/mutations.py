@@ -290,7 +290,8 @@ _ALL: Final = (
     ),
     Mutation(
         "a lease that cannot be renewed raises", "prelude",
-        "redis.pcall(unpack(command))", "redis.call(unpack(command))", FUZZ,
+        "redis.pcall('XCLAIM', READY, GROUP, holder, '0', unpack(tokens))",
+        "redis.call('XCLAIM', READY, GROUP, holder, '0', unpack(tokens))", FUZZ,
     ),
     # Admission.
     Mutation(

@@ -138,9 +138,8 @@ end
 
 local function renew_leases()
   for holder, tokens in pairs(TO_RENEW) do
-    local command = {'XCLAIM', READY, GROUP, holder, '0', unpack(tokens)}
-    command[#command + 1] = 'JUSTID'
-    redis.pcall(unpack(command))
+    tokens[#tokens + 1] = 'JUSTID'
+    redis.pcall('XCLAIM', READY, GROUP, holder, '0', unpack(tokens))
   end
 end
 
