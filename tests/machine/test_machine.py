@@ -57,7 +57,7 @@ def assert_kept(outcome: Outcome) -> None:
         assert outcome.tally.ends[what] > 0, what
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 def test_no_way_breaks_a_promise(redis_binary: Binary):
     assert_kept(run_machine(redis_binary, runs=RUNS, steps=STEPS))
 

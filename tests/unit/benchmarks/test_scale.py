@@ -13,6 +13,7 @@ def found_faults(planned: Plan) -> list[str]:
     return faults(steady(planned, COSTS, most=5_000), burst(planned, COSTS))
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("per_minute", RATES)
 def test_the_simulation_bears_the_paper_out(per_minute) -> None:
     assert found_faults(plan(per_minute, 200.0, COSTS)) == []
