@@ -10,13 +10,19 @@ ARGS ?=
 HOURS ?= 1
 # Optional parts that `make up` needs: `make up EXTRAS=ccxt`.
 EXTRAS ?=
+# Of `make images`: what stands before the names of images, what makes them (docker, podman), and 1 to send them there.
+REGISTRY ?=
+CONTAINERS ?= docker
+PUSH ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGES := ingress worker reaper relay
 
 # A .venv whose interpreter is gone (a Python update) counts as not made.
 ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
 $(shell rm -f .venv/.stamp-*)
 endif
 
-.PHONY: help up test check check-openapi format lock bench bench-full bench-peers chaos soak clean
+.PHONY: help up test check check-openapi format lock bench bench-full bench-peers chaos soak images check-images clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -58,6 +64,16 @@ chaos: .venv/.stamp-dev ## break everything under load for 5 minutes and check e
 
 soak: .venv/.stamp-dev ## the same for HOURS=n
 	@.venv/bin/python -m tests.chaos --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+images: $(IMAGES:%=image-%) ## make the container images (REGISTRY=registry.example.com/you PUSH=1 sends them there)
+
+image-%:
+	@$(CONTAINERS) build --target $* --label org.opencontainers.image.version=$(VERSION) \
+		--tag $(if $(REGISTRY),$(REGISTRY)/)bascule-$*:$(VERSION) .
+	$(if $(PUSH),@$(CONTAINERS) push $(if $(REGISTRY),$(REGISTRY)/)bascule-$*:$(VERSION))
+
+check-images: .venv/.stamp-dev ## make the images in chroots on a fresh Debian, and trade an alert with them (root, debootstrap)
+	@CI=true .venv/bin/python -m pytest --slow tests/images $(ARGS)
 
 lock: .venv/.stamp-venv ## compile the locks anew, with the newest versions allowed
 	@tools/lock
