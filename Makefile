@@ -22,7 +22,7 @@ ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
 $(shell rm -f .venv/.stamp-*)
 endif
 
-.PHONY: help up test check check-openapi format lock bench bench-full bench-peers chaos soak images check-images clean
+.PHONY: help up test check check-openapi test-collector format lock bench bench-full bench-peers chaos soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -42,6 +42,10 @@ check: .venv/.stamp-dev .venv/.stamp-audit ## format, lint, types, import contra
 
 check-openapi: .venv/.stamp-dev .venv/.stamp-openapi ## hold a running ingress against its own description
 	@.venv/bin/python -m tests.openapi .venv/openapi/bin/schemathesis $(ARGS)
+
+test-collector: .venv/.stamp-dev .venv/.stamp-otlp-grpc ## have a real OpenTelemetry collector take the traces (built once, by Go)
+	@.venv/bin/python -m tests.support.collector.build
+	@.venv/bin/python -m pytest tests/collector --slow $(ARGS)
 
 format: .venv/.stamp-dev ## put the code into the one format
 	@.venv/bin/ruff format .
@@ -65,6 +69,7 @@ chaos: .venv/.stamp-dev ## break everything under load for 5 minutes and check e
 soak: .venv/.stamp-dev ## the same for HOURS=n
 	@.venv/bin/python -m tests.chaos --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: images check-images
 images: $(IMAGES:%=image-%) ## make the container images (REGISTRY=registry.example.com/you PUSH=1 sends them there)
 
 image-%:
@@ -103,8 +108,8 @@ clean: ## remove what was built; the data in var/ stays
 	@$(INSTALL) --requirement requirements/dev.txt
 	@touch $@
 
-# Tools with many packages of their own, each in an environment of its own.
-.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-bench .venv/.stamp-peers .venv/.stamp-peers-arq: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
+# Tools with many packages of their own, each in an environment of its own. Go comes only where the machine has none.
+.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-go .venv/.stamp-bench .venv/.stamp-peers .venv/.stamp-peers-arq: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
 	@echo 'installing the tools of $* into .venv/$*'
 	@.venv/bin/python -m venv .venv/$*
 	@.venv/$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \

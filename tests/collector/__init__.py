@@ -1,0 +1,1 @@
+"""The running bridge with a real OpenTelemetry collector: `make test-collector`."""

@@ -1,0 +1,1 @@
+"""A real OpenTelemetry collector: where it comes from, and one that runs."""
