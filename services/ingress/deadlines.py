@@ -1,10 +1,17 @@
 """Ends posts that take too long, for nearly nothing where they do not."""
 
 import asyncio
-from typing import Any, Final
+from collections.abc import Mapping
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
 
 from libs.common.domain.clock import Clock
 from libs.common.telemetry.spans import NO_SPAN, Span
+from libs.common.telemetry.subject import ELAPSED_MS, STRATEGY, SYMBOL, TRACE_ID
+
+if TYPE_CHECKING:
+    from libs.common.domain.alert import AlertContent
+    from libs.common.domain.ids import AlertId
 
 _SLACK_MS: Final = 1
 """Timers may fire a hair early."""
@@ -15,17 +22,21 @@ class Post:
 
     __slots__ = (
         "_waiting",
+        "alert_id",
         "body",
+        "content",
         "dialect",
         "expires_at_ms",
         "has_expired",
         "has_proved_itself",
         "secrets",
         "span",
+        "started_s",
         "token",
     )
 
     def __init__(self, token: str = "") -> None:
+        self.started_s = perf_counter()
         self._waiting: asyncio.Future[Any] | None = None
         self.expires_at_ms = 0
         self.has_expired = False
@@ -37,10 +48,23 @@ class Post:
         """Of the body, once it was recognised."""
         self.token = token
         """The token of its URL."""
+        self.content: AlertContent | None = None
+        """What it says, once that was read and found to show no credential."""
+        self.alert_id: AlertId | None = None
+        """Of the alert that it becomes where it is admitted."""
         self.has_proved_itself = False
         """Whether it met every demand of its webhook."""
         self.span: Span = NO_SPAN
         """Kept where it proved itself: a flood of strangers must not push out what is traced of alerts."""
+
+    def log_fields(self) -> Mapping[str, object]:
+        """Return the fields of lines about it, as far as it was understood."""
+        fields: dict[str, object] = {ELAPSED_MS: round((perf_counter() - self.started_s) * 1_000)}
+        if self.content is not None:
+            fields |= {STRATEGY: self.content.strategy, SYMBOL: self.content.symbol}
+        if self.has_proved_itself and self.span.context is not None:
+            fields[TRACE_ID] = self.span.context.trace_id
+        return fields
 
     def waits_for(self, waiting: "asyncio.Future[Any]", expires_at_ms: int) -> None:
         """Take note of what to interrupt, and when."""

@@ -1,18 +1,18 @@
 """What becomes of a post that is not taken: counted, logged, kept for operators, answered."""
 
 import asyncio
-from contextlib import nullcontext
 from typing import Final
 
 from starlette.types import Scope, Send
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import AdmissionError, BridgeError
-from libs.common.domain.ids import EventId
+from libs.common.domain.ids import AlertId, EventId
 from libs.common.store.intake import Intake, Refusal
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.telemetry.logs import get_logger
-from libs.common.telemetry.tracing import end_refused, trace_logged
+from libs.common.telemetry.subject import about
+from libs.common.telemetry.tracing import end_refused
 from libs.common.web.problems import CLOSE, problem_body, problem_headers, send_json
 from libs.common.wire.masking import Masker
 from services.ingress.deadlines import Post
@@ -89,8 +89,8 @@ class Refusals:
         source = "" if post.has_proved_itself else str(self._senders.address(scope))
         is_kept = self._is_kept(error.status, hook, post, source)
         if is_kept or post.has_proved_itself or error.status in _LOGGED_APART:
-            with trace_logged(post.span) if post.has_proved_itself else nullcontext():
-                self._log(shown, event_id, hook, source, error.__cause__)
+            with about(post):
+                self._log(shown, event_id, hook, source, error.__cause__, post.alert_id)
         else:
             self._log_stranger(shown, event_id, hook, source)
         if is_kept:
@@ -114,7 +114,7 @@ class Refusals:
         self._metrics.refused(error.status, error.code)
         source = str(self._senders.address(scope))
         if error.status in _LOGGED_APART:
-            self._log(shown, event_id, hook, source, error.__cause__)
+            self._log(shown, event_id, hook, source, error.__cause__, None)
         else:
             self._log_stranger(shown, event_id, hook, source)
         await send_json(send, error.status, problem_body(shown, event_id), problem_headers(shown))
@@ -139,7 +139,13 @@ class Refusals:
         return False
 
     def _log(
-        self, error: AdmissionError, event_id: EventId, hook: Hook, source: str, cause: BaseException | None
+        self,
+        error: AdmissionError,
+        event_id: EventId,
+        hook: Hook,
+        source: str,
+        cause: BaseException | None,
+        alert_id: AlertId | None,
     ) -> None:
         if error.status == _CREDENTIAL:
             failures = self._strangers.fail(source)
@@ -158,8 +164,14 @@ class Refusals:
         elif error.status == 503:
             if count := self._failures_log.take():
                 reason = str(cause) if cause is not None else "no answer from Redis within the deadline"
+                # Without an answer from Redis there may be an alert of that id all the same.
                 log.warning(
-                    "alert_not_durable", webhook=hook.name, event_id=event_id, count=count, reason=reason
+                    "alert_not_durable",
+                    webhook=hook.name,
+                    event_id=event_id,
+                    alert_id=alert_id,
+                    count=count,
+                    reason=reason,
                 )
         else:
             log.info(

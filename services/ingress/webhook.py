@@ -84,7 +84,6 @@ class WebhookEndpoint:
 
     async def take(self, hook: Hook, scope: Scope, receive: Receive, send: Send, *, token: str = "") -> None:
         """Answer one post to a webhook; `token` is what its URL was found by."""
-        started_s = perf_counter()
         post = Post(token)
         self._deadlines.watch_task(post)
         if self._tracer.is_on:
@@ -112,11 +111,10 @@ class WebhookEndpoint:
             if post.has_proved_itself:
                 end_broken(post.span, error)
             raise
-        self._metrics.answered(perf_counter() - started_s)
+        self._metrics.answered(perf_counter() - post.started_s)
 
     def take_whole(self, hook: Hook, request: WholeRequest, *, token: str = "") -> None:
         """Answer the same where head and body are there already, without a task: nearly every post."""
-        started_s = perf_counter()
         post, scope, body = Post(token), request.scope, request.body
         if self._tracer.is_on:
             post.span = start_post(self._tracer, hook.name, is_named=hook.is_named)
@@ -127,10 +125,10 @@ class WebhookEndpoint:
                 raise too_large(f"{len(body)} bytes", hook.webhook.max_body_bytes)
             flight = self._submit(hook, post, scope, body)
         except (AdmissionError, StoreUnavailable) as error:
-            self._refuse_whole(request, _refusal_for(error), hook, post, started_s)
+            self._refuse_whole(request, _refusal_for(error), hook, post)
             return
         self._deadlines.watch(post, flight)
-        flight.add_done_callback(partial(self._conclude, request, hook, post, started_s))
+        flight.add_done_callback(partial(self._conclude, request, hook, post))
 
     def _submit(self, hook: Hook, post: Post, scope: Scope, body: bytes) -> "asyncio.Future[Verdict]":
         post.body = body
@@ -146,8 +144,10 @@ class WebhookEndpoint:
         post.has_proved_itself = True
         masker = hook.masker_for(hook.secrets_of(document, text, post.token, now_ms, has_proved_itself=True))
         content = read_unexposed(document, masker)
+        post.content = content
         masked = masker.mask_json(text)
         alert_id, span = self._ids.alert_id(now_ms), post.span
+        post.alert_id = alert_id
         admission = hook.admission(alert_id, content, masked, now_ms, span.context)
         if span.is_kept:
             note_alert(span, alert_id, content.symbol, content.strategy)
@@ -180,7 +180,6 @@ class WebhookEndpoint:
         request: WholeRequest,
         hook: Hook,
         post: Post,
-        started_s: float,
         flight: "asyncio.Future[Verdict]",
     ) -> None:
         self._deadlines.forget(post)
@@ -199,22 +198,20 @@ class WebhookEndpoint:
             else:
                 raise self._refusal_of(verdict, hook, post.dialect)
         except asyncio.CancelledError:
-            self._refuse_whole(request, _too_late(post.body), hook, post, started_s)
+            self._refuse_whole(request, _too_late(post.body), hook, post)
         except BridgeError as error:
-            self._refuse_whole(request, _refusal_for(error), hook, post, started_s)
+            self._refuse_whole(request, _refusal_for(error), hook, post)
         except Exception as error:  # noqa: BLE001 - nobody else would answer
             end_broken(post.span, error)
             request.scope[ANSWER] = _raising(error)
             request.hand_over()
         else:
-            self._metrics.answered(perf_counter() - started_s)
+            self._metrics.answered(perf_counter() - post.started_s)
 
-    def _refuse_whole(
-        self, request: WholeRequest, error: AdmissionError, hook: Hook, post: Post, started_s: float
-    ) -> None:
+    def _refuse_whole(self, request: WholeRequest, error: AdmissionError, hook: Hook, post: Post) -> None:
         async def refuse(scope: Scope, _receive: Receive, send: Send) -> None:
             await self._refusals.answer(send, error, hook, post, scope)
-            self._metrics.answered(perf_counter() - started_s)
+            self._metrics.answered(perf_counter() - post.started_s)
 
         request.scope[ANSWER] = refuse
         request.hand_over()

@@ -7,21 +7,24 @@ from functools import partial
 from typing import Final
 
 from libs.common.domain.clock import Clock
+from libs.common.domain.reasons import Reason
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.redis_check import check_when_up
 from libs.common.runtime.service import Service, run_service
 from libs.common.runtime.settings import RedisSettings, Settings
 from libs.common.runtime.together import run_together
-from libs.common.store.incarnation import Incarnations
+from libs.common.store.incarnation import Incarnated, Incarnations
 from libs.common.store.keys import Keys
 from libs.common.store.retention import Retention
 from libs.common.store.shards import Greet, Shard, Shards
 from libs.common.store.upkeep import Upkeep
+from libs.common.telemetry.census_metrics import CensusMetrics
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.web.health import Check, Degraded, Health, Healthy
 from services.reaper.audit import Audit
+from services.reaper.census import Census
 from services.reaper.duty import Duty, DutyLoop
 from services.reaper.look import Look
 from services.reaper.promote import Promote
@@ -31,6 +34,9 @@ from services.reaper.trim import Trim
 
 STUCK_MS: Final = 60_000
 """A loop that has not come round for this long will not by itself."""
+
+CENSUS_TIMEOUT_S: Final = 2.0
+CENSUS_RETRY_S: Final = 1.0
 
 PROMOTE_AT_MOST_MS: Final = 100
 """Between two looks at parked lanes: one that is parked meanwhile may be due before the next."""
@@ -63,7 +69,7 @@ async def main(service: Service) -> None:
             durability=redis.durability,
             window_ms=lease_ms,
             shards=redis.shards,
-            on_new=lambda new: get_logger().info("redis_incarnated", run_id=new.run_id, before=new.before),
+            on_new=partial(_incarnated, keys),
         )
         return incarnations.greet
 
@@ -78,13 +84,22 @@ async def main(service: Service) -> None:
             for duty in (*duties(settings, upkeep, metrics, service.tracer), look)
         ]
     loops = [loop for own in loops_of.values() for loop in own]
+    # Connections of its own, not greeted: it only reads, also from a Redis that nobody has found fit, and makes no duty wait.
+    counted = Shards.open(redis.url, redis.shards, timeout_s=CENSUS_TIMEOUT_S, connections=1)
+    shown = CensusMetrics(service.registry, dead_letter_reasons=[reason.value for reason in Reason])
+    census = DutyLoop(
+        Census(counted, shown, clock, durability=redis.durability),
+        clock,
+        metrics,
+        retry_s=CENSUS_RETRY_S,
+    )
     ops = ops_server(
         service.name,
         service.registry,
         reaper.ops_host,
         reaper.ops_port,
         ready=_ready(loops),
-        live=_live(clock, loops),
+        live=_live(clock, [*loops, census]),
     )
     try:
         await ops.start()
@@ -92,10 +107,12 @@ async def main(service: Service) -> None:
         claimed = asyncio.Event()
         await run_together(
             service.stopping,
+            census.run(service.stopping),
             *(_keep(shard, own, redis, claimed, service.stopping) for shard, own in loops_of.items()),
         )
     finally:
         await ops.stop()
+        await counted.aclose()
         await shards.aclose()
 
 
@@ -109,6 +126,11 @@ async def _keep(
     """Make the passes of one shard until `stopping` is set: none waits for another shard."""
     if await check_when_up(shard, redis, claimed, stopping):
         await asyncio.gather(*(loop.run(stopping) for loop in loops))
+
+
+def _incarnated(keys: Keys, new: Incarnated) -> None:
+    """Say that Redis was restarted, or that another server took over."""
+    get_logger().info("redis_incarnated", shard=keys.shard, run_id=new.run_id, before=new.before)
 
 
 def _ready(loops: list[DutyLoop]) -> Check:

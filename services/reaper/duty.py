@@ -31,18 +31,28 @@ class Duty(Protocol):
 class DutyLoop:
     """Runs one duty for ever."""
 
-    def __init__(self, duty: Duty, clock: Clock, metrics: ReaperMetrics, *, shard: int | None = None) -> None:
+    def __init__(
+        self,
+        duty: Duty,
+        clock: Clock,
+        metrics: ReaperMetrics,
+        *,
+        shard: int | None = None,
+        retry_s: float = RETRY_S,
+    ) -> None:
         """Args:
         duty: What is done.
         clock: Monotonic, for liveness.
         metrics: Count what fails.
-        shard: The number of its shard; None where there is one alone.
+        shard: The number of its shard; None where there is one alone, or the duty is on all of them.
+        retry_s: From a pass that failed to the next.
         """
         self._duty = duty
         self.name = duty.name if shard is None else f"{duty.name} of shard {shard}"
         self._log = log if shard is None else log.bind(shard=shard)
         self._clock = clock
         self._metrics = metrics
+        self._retry_s = retry_s
         metrics.failed(duty.name, 0)
         self.beat_at_ms = clock.monotonic_ms()
         """When the loop last came round, monotonic; liveness reads it."""
@@ -71,7 +81,7 @@ class DutyLoop:
                 self._told, self.problem = type(error), str(error)
                 self.is_well = False
                 self._metrics.failed(self._duty.name)
-                pause_s = RETRY_S
+                pause_s = self._retry_s
             except Exception as error:  # noqa: BLE001 - one broken pass must not end the others
                 self._log.exception("pass_broke", duty=self._duty.name)
                 self.problem = repr(error)

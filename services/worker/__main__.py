@@ -6,6 +6,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from libs.common.domain.ids import Holder
@@ -45,7 +46,7 @@ async def main(service: Service) -> None:
             durability=redis.durability,
             window_ms=worker.lease_ms,  # every request is over before its lane's lease
             shards=redis.shards,
-            on_new=lambda new: _incarnated(new, metrics),
+            on_new=partial(_incarnated, keys, metrics),
         ).greet
 
     shards = Shards.open(redis.url, redis.shards, timeout_s=STORE_TIMEOUT_S, greeting=greeting)
@@ -91,10 +92,10 @@ async def main(service: Service) -> None:
         await shards.aclose()
 
 
-def _incarnated(new: Incarnated, metrics: WorkerMetrics) -> None:
+def _incarnated(keys: Keys, metrics: WorkerMetrics, new: Incarnated) -> None:
     """Say that Redis was restarted, or that another server took over."""
     metrics.redis_incarnated(is_suspect=new.suspect_until_ms is not None)
-    names = {"run_id": new.run_id, "before": new.before}
+    names = {"shard": keys.shard, "run_id": new.run_id, "before": new.before}
     if new.suspect_until_ms is None:
         log.info("redis_incarnated", **names)
     else:

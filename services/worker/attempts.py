@@ -219,12 +219,7 @@ class Attempts:
             return await self._refused(work, leg, attempt, error)
         except OrderOutcomeUnknown as error:
             self._metrics.placed("unknown", self._clock.monotonic_ms() - started_ms)
-            log.warning(
-                "order_unknown",
-                alert_id=work.head.alert_id,
-                client_order_id=leg.client_order_id,
-                error=str(error),
-            )
+            log.warning("order_unknown", client_order_id=leg.client_order_id, error=str(error))
             if work.lease.is_ours():  # else it was us that stood still: that says nothing about the venue
                 await self._breakers.failed(account, market, go)
             return await self._outcome_unknown(work, leg, attempt, str(error))
@@ -244,6 +239,7 @@ class Attempts:
                 self._clock,
                 wait_ms=work.account.fill_wait_ms,
             )
+        self._metrics.order_became(report.state.lower())
         return Done(attempt, report)
 
     async def _not_executed(
@@ -253,7 +249,7 @@ class Attempts:
         noted = await self._note(work, leg, attempt, OrderState.NOT_EXECUTED, nonce, str(error))
         if isinstance(noted, Moved | Stale):
             return noted
-        log.info("order_not_executed", alert_id=work.head.alert_id, attempt=attempt, error=str(error))
+        log.info("order_not_executed", client_order_id=leg.client_order_id, attempt=attempt, error=str(error))
         if isinstance(error, BrokerThrottled) and await self._pause_account(work, error):
             return await self._attempt(work, leg, attempt + 1)  # `begin` knows how long to wait
         wait_ms = backoff_ms(attempt, base_ms=BACKOFF_BASE_MS, cap_ms=BACKOFF_CAP_MS, uniform=random.uniform)
@@ -271,9 +267,9 @@ class Attempts:
         try:
             await self._shared_breakers.pause(Pause(work.head.account, wait_ms))
         except BridgeError as failed:
-            log.warning("account_not_paused", account=work.head.account, error=str(failed))
+            log.warning("account_not_paused", error=str(failed))
             return False
-        log.warning("account_paused", account=work.head.account, wait_ms=wait_ms)
+        log.warning("account_paused", wait_ms=wait_ms)
         return True
 
     async def _outcome_unknown(self, work: Work, leg: Leg, attempt: int, detail: str) -> Outcome:
@@ -281,6 +277,7 @@ class Attempts:
         noted = await self._note(work, leg, attempt, OrderState.UNKNOWN, None, detail)
         if isinstance(noted, Moved | Stale):
             return noted
+        self._metrics.order_became("unknown")
         return await self._resolve(work, leg, attempt, unknown_for_ms=0)
 
     async def _refused(self, work: Work, leg: Leg, attempt: int, error: OrderRejected) -> Outcome:
@@ -293,6 +290,7 @@ class Attempts:
             if found is not None and found.state is not OrderState.REJECTED:
                 return await self._answered(work, leg, attempt, found)
         report = OrderReport(order_id="", state=OrderState.REJECTED, detail=str(error))
+        self._metrics.order_became("rejected")
         reason = Reason.NO_PRICE if error.code == Reason.NO_PRICE else Reason.VENUE_REJECTED
         return Done(attempt, report, refused_for=reason)
 
@@ -307,8 +305,10 @@ class Attempts:
         )
         match resolution:
             case Adopted(report):
+                self._metrics.order_became("resolved")
                 return await self._answered(work, leg, attempt, report)
             case NeverExecuted():
+                self._metrics.order_became("not_executed")
                 if work.head.is_suspect:
                     # It may never have been judged: what would be sent now is planned anew.
                     return await persist(lambda: self._lanes.open.submit(work.held), work.lease)
@@ -353,12 +353,12 @@ class Attempts:
         """Park a lane whose order cannot be told; or lose sight of the order, where the account rather does that."""
         is_over = work.left_ms(self._clock) == 0
         if is_held and is_over and work.account.on_unknown is OnUnknown.SKIP:
-            log.error("order_given_up", alert_id=work.head.alert_id, client_order_id=order_id)
+            log.error("order_given_up", client_order_id=order_id)
             detail = f"the venue cannot say what became of order {order_id}"
             return Ended(InstructionState.DEAD, Reason.OUTCOME_UNKNOWN, detail)
         if is_held:
             # A guess could trade twice: the lane is held until the venue knows the order or an operator decides.
-            log.error("order_held", alert_id=work.head.alert_id, client_order_id=order_id)
+            log.error("order_held", client_order_id=order_id)
             self._metrics.order_held(work.head.account)
         return await self._parker.park(work.lease, wait_ms, Reason.RESOLVING)
 

@@ -321,7 +321,7 @@ class Executor:
         if recovered.may_lack_another:
             detail = f"order {order.client_order_id} was executed, and whether another was to follow is lost"
             ended = Ended(InstructionState.DEAD, Reason.OUTCOME_UNKNOWN, detail)
-            log.error("order_given_up", alert_id=work.head.alert_id, client_order_id=order.client_order_id)
+            log.error("order_given_up", client_order_id=order.client_order_id)
         else:
             ended = _ended_by(done)
         outcome = OrderOutcome(order.client_order_id, order.attempt, order.state, order.answer)
@@ -339,13 +339,7 @@ class Executor:
     async def _end_unplanned(self, lease: Lease, head: Head, ended: Ended) -> Step:
         """End a head that cannot be executed at all; unless an order of it may still be executing."""
         if has_ambiguous_order(head):
-            log.error(
-                "head_held",
-                alert_id=head.alert_id,
-                account=head.account,
-                reason=ended.reason,
-                detail=ended.detail,
-            )
+            log.error("head_held", reason=ended.reason, detail=ended.detail)
             return await self._parker.park(lease, HELD_MS, Reason.RESOLVING, detail=ended.detail)
         return await self._settle(lease, head, ended)
 
@@ -370,13 +364,7 @@ class Executor:
             self._metrics.settled(ended.state, ended.reason)
             note_ended(ended.state, ended.reason)
             if ended.state is not InstructionState.EXECUTED:
-                log.info(
-                    "instruction_ended",
-                    alert_id=head.alert_id,
-                    account=head.account,
-                    state=ended.state,
-                    reason=ended.reason,
-                )
+                log.info("instruction_ended", state=ended.state, reason=ended.reason)
         return following
 
 

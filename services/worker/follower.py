@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Final
 
 import msgspec
-import structlog
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
@@ -35,11 +34,12 @@ from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.following import LEASE_MS, FollowedOrder, FollowedOrders, Following, Kept, Note
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.spans import OFF, Span, Tracer
-from libs.common.telemetry.tracing import OUTCOME, start_following, trace_fields
+from libs.common.telemetry.subject import turn_to
+from libs.common.telemetry.tracing import OUTCOME, start_following
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
-from libs.common.wire.trace_context import read_traceparent
 from services.worker.brokers.port import Broker, LookUp
+from services.worker.subjects import FollowedSubject
 
 AT_ONCE: Final = 64
 """Orders that one worker looks up at a time."""
@@ -158,9 +158,8 @@ class Follower:
             await asyncio.wait(self._tasks)
 
     async def _follow(self, order: FollowedOrder) -> None:
-        if self._tracer.is_on and order.traceparent:
-            # This task's own: nothing else is logged within.
-            structlog.contextvars.bind_contextvars(**trace_fields(read_traceparent(order.traceparent)))
+        # This task's own, to its end.
+        turn_to(FollowedSubject(order, self._clock, self._clock.monotonic_ms()))
         try:
             await self._follow_claimed(order)
         except BridgeError as error:
@@ -265,6 +264,8 @@ class Follower:
             log.info("followed_order_found", **_names(order))
         if seen.fill is not None:
             self._metrics.order_filled(order.account)
+        if seen.state is not order.state:
+            self._metrics.order_became(seen.state.lower())
         if seen.has_ended:
             log.info("followed_order_ended", **_names(order), state=seen.state.value)
         if must_cancel:
@@ -331,9 +332,4 @@ def _notes(order: FollowedOrder, seen: Seen, limit_ms: int | None) -> list[Note]
 
 
 def _names(order: FollowedOrder) -> dict[str, str]:
-    return {
-        "account": order.account,
-        "market": order.market,
-        "client_order_id": order.client_order_id,
-        "alert_id": order.alert_id,
-    }
+    return {"client_order_id": order.client_order_id, "market": order.market}

@@ -12,13 +12,14 @@ from libs.common.store.head import Closed, Head, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes, Parking
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.spans import OFF, Tracer
-from libs.common.telemetry.tracing import note_lost, processing, trace_fields
+from libs.common.telemetry.subject import turn_to
+from libs.common.telemetry.tracing import note_lost, processing
 from libs.common.telemetry.worker_metrics import WorkerMetrics
-from libs.common.wire.trace_context import stored_context
 from services.worker.executor import Executor
 from services.worker.leases import Lease
 from services.worker.persistence import persist
 from services.worker.solo import Solo
+from services.worker.subjects import HeadSubject
 from services.worker.work import Step
 
 HAND_BACK_AFTER: Final = 32
@@ -69,14 +70,12 @@ class LaneRunner:
             while True:
                 match step:
                     case Head():
+                        turn_to(HeadSubject(lease.held, step, self._clock, self._clock.monotonic_ms()))
                         if step.lost_holders and head is None:
-                            log.info(
-                                "head_taken_over",
-                                alert_id=step.alert_id,
-                                lost_holders=step.lost_holders,
-                                **trace_fields(stored_context(step.body)),
-                            )
+                            log.info("head_taken_over", lost_holders=step.lost_holders)
                         head = step
+                        if step.is_first:
+                            self._metrics.reached(step.queued_ms)
                     case Moved():
                         moved += 1
                         if moved > MOVED_AT_MOST:
@@ -104,8 +103,7 @@ class LaneRunner:
         except StoreUnavailable as error:
             log.warning("lane_dropped", lane=lease.held.lane, error=str(error))
         except Exception as error:
-            trace = trace_fields(None if head is None else stored_context(head.body))
-            log.exception("lane_failed", lane=lease.held.lane, alert_id=head and head.alert_id, **trace)
+            log.exception("lane_failed", lane=lease.held.lane)
             self._metrics.lane_failed()
             await self._blame(lease, head, error)
 
@@ -129,7 +127,7 @@ class LaneRunner:
         if self._executor.treatment(head) is not Treatment.SOLO:
             return await self._executor.execute(lease, head)
         async with self._solo.alone():
-            log.warning("head_executed_alone", alert_id=head.alert_id, lost_holders=head.lost_holders)
+            log.warning("head_executed_alone", lost_holders=head.lost_holders)
             return await self._executor.execute(lease, head)
 
     async def _blame(self, lease: Lease, head: Head | None, error: Exception) -> None:

@@ -124,7 +124,7 @@ class Recovery:
     ) -> Step:
         order_id = client_order_id(head.account, head.alert_id, leg)
         may_exist = instruction is None or not has_no_orders(instruction)
-        log.info("order_suspected", alert_id=head.alert_id, client_order_id=order_id, may_exist=may_exist)
+        log.info("order_suspected", client_order_id=order_id, may_exist=may_exist)
         doubt = Doubt(lease.held, head.entry_id, order_id, market, plan, may_exist)
         return await persist(lambda: self._orders.doubt.submit(doubt), lease)
 
@@ -201,8 +201,7 @@ class Recovery:
                 pass
             case Noted(misses):
                 if misses >= LOST_LOOK_UPS:
-                    names = {"alert_id": work.head.alert_id, "client_order_id": order.client_order_id}
-                    log.error("order_held", **names, look_ups=misses)
+                    log.error("order_held", client_order_id=order.client_order_id, look_ups=misses)
                     self._metrics.order_held(work.head.account)
             case _:
                 assert_never(noted)

@@ -40,14 +40,13 @@ EVERY_SHARD: Final = "bascule:{s*}:"
 
 CHECKS: Final = "info config|get acl|dryrun cluster|slots"
 TABLES: Final = "multi exec hget hgetall"
-READING: Final = (
-    f"{CHECKS} {TABLES} time get hmget hscan mget scan xinfo|consumers xlen xrange xread xrevrange zrange"
-)
+READING: Final = f"{CHECKS} {TABLES} time get hmget hscan mget scan xinfo|consumers xinfo|groups xlen xrange xread xrevrange zcard zrange"
 OWN: Final = {
     "ingress": f"{CHECKS} {TABLES} mget",
     "worker": f"{CHECKS} {TABLES} xgroup|create xreadgroup zrem hmget hset get set pttl time hkeys zrange zadd "
     "xrange xrevrange xlen",
-    "reaper": f"{CHECKS} time hscan scan zrange xtrim",
+    "reaper": f"{CHECKS} time hscan scan zrange xtrim hget hgetall hmget xinfo|consumers xinfo|groups xlen xrange "
+    "xrevrange zcard",
     "operator": READING,
     "observer": READING,
 }

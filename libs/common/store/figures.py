@@ -84,6 +84,12 @@ class Snapshot:
     """Until when orders that Redis forgot may still execute, by its clock; None where it forgot none, or they are over."""
     unserved: tuple[int, ...] = ()
     """Shards at which no worker is alive, where there is one at another."""
+    tokens_lag: int | None = None
+    """Tokens that no worker was given yet; None where Redis does not know."""
+    tokens_pending: int | None = None
+    """Tokens that workers hold; None where Redis does not know."""
+    orders_resting: int = 0
+    """Orders that are followed at their venues."""
 
 
 def merge_snapshots(parts: Mapping[int, Snapshot]) -> Snapshot:
@@ -123,7 +129,16 @@ def merge_snapshots(parts: Mapping[int, Snapshot]) -> Snapshot:
         longest_lane=max(longest, key=lambda one: one.waiting, default=None),
         suspect_until_ms=first.now_ms + max(suspect_ms) if suspect_ms else None,
         unserved=_unserved(parts) if any(worker.is_live for worker in workers) else (),
+        tokens_lag=_sum_known([one.tokens_lag for one in snapshots]),
+        tokens_pending=_sum_known([one.tokens_pending for one in snapshots]),
+        orders_resting=sum(one.orders_resting for one in snapshots),
     )
+
+
+def _sum_known(parts: Sequence[int | None]) -> int | None:
+    """Return a sum; None where a part of it is not known."""
+    known = [one for one in parts if one is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _merge_workers(snapshots: Sequence[Snapshot]) -> tuple[WorkerFigures, ...]:
@@ -172,6 +187,7 @@ class Figures:
         passes = [int(at) for at in meta[:2] if at is not None]
         suspect_until_ms = min(int(meta[2] or 0), now_ms + int(meta[3] or 0))
         breakers: Any = await self._client.hgetall(self._keys.breakers)
+        tokens_lag, tokens_pending = await self._tokens()
         return Snapshot(
             now_ms=now_ms,
             lanes_ready=len(ready),
@@ -186,7 +202,25 @@ class Figures:
             breakers=_breakers(breakers, now_ms),
             longest_lane=longest,
             suspect_until_ms=suspect_until_ms if suspect_until_ms > now_ms else None,
+            tokens_lag=tokens_lag,
+            tokens_pending=tokens_pending,
+            orders_resting=int(await self._client.zcard(self._keys.following)),
         )
+
+    async def _tokens(self) -> tuple[int | None, int | None]:
+        """Return how many tokens nobody was given yet, and how many are held; None for what Redis does not know."""
+        try:
+            groups: Any = await self._client.xinfo_groups(self._keys.ready)
+        except ResponseError as error:
+            if "no such key" not in str(error).lower():
+                raise
+            return 0, 0  # no work has come yet
+        for group in groups:
+            if group["name"] == GROUP.encode():
+                # Older than 7.0 it does not count them; and it loses count where tokens were deleted ahead of it.
+                lag = group.get("lag")
+                return None if lag is None else int(lag), int(group["pending"])
+        return None, None
 
     async def _fenced(self) -> tuple[list[str], list[str]]:
         ready: list[str] = []

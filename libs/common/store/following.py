@@ -53,6 +53,10 @@ class FollowedOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Redis' time when it was claimed."""
     traceparent: str = ""
     """The span that its instruction came with; empty where it was not traced."""
+    alert: bytes = b""
+    """The encoded alert, for people; empty where its record is gone."""
+    admitted_at_ms: int = 0
+    """0 where that record is gone."""
 
     @property
     def age_ms(self) -> int:
@@ -251,7 +255,7 @@ def _answer(answer: list[bytes]) -> FollowingAnswer | BridgeError:
 
 
 def _order(fields: list[bytes], claim: str, now_ms: int) -> FollowedOrder:
-    name, account, market, alert, state, plan, answer, *numbers, traceparent = fields
+    name, account, market, alert, state, plan, answer, *numbers, traceparent, encoded, admitted_at = fields
     signed_at_ms, look_ups, since_ms, is_lost, cancelled_at_ms = (int(number) for number in numbers)
     return FollowedOrder(
         client_order_id=ClientOrderId(name.decode()),
@@ -267,6 +271,8 @@ def _order(fields: list[bytes], claim: str, now_ms: int) -> FollowedOrder:
         claim=claim,
         now_ms=now_ms,
         traceparent=traceparent.decode(),
+        alert=encoded,
+        admitted_at_ms=int(admitted_at),
     )
 
 

@@ -11,6 +11,7 @@ from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, EntryId, LaneName, Token
 from libs.common.domain.lifecycle import OrderState
 from libs.common.store.client import translate_text
+from libs.common.store.streams import at_ms
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -53,9 +54,16 @@ class Head(msgspec.Struct, frozen=True):
     lost_holders: int
     admitted_at_ms: int
     orders: tuple[KnownOrder, ...]
+    is_first: bool = False
+    """Whether no worker was handed it before, since it was admitted or replayed."""
     is_suspect: bool = False
     """Whether it was admitted before Redis came back without its newest writes: orders of it may have left without a
     trace."""
+
+    @property
+    def queued_ms(self) -> int:
+        """Return how long it has waited in its lane, ms, by Redis' clock."""
+        return max(0, self.now_ms - at_ms(self.entry_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +99,9 @@ def handed_out(answer: list[bytes]) -> HandedOut | BridgeError:
             plan=answer[8],
             lost_holders=int(answer[9]),
             admitted_at_ms=int(answer[10]),
-            orders=tuple(_order(answer[i : i + 7]) for i in range(12, len(answer), 7)),
+            orders=tuple(_order(answer[i : i + 7]) for i in range(13, len(answer), 7)),
             is_suspect=answer[11] == b"1",
+            is_first=answer[12] == b"1",
         )
     if word == b"CLOSED":
         return Closed()

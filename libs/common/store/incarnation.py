@@ -6,6 +6,7 @@ it runs: so the reaper looks again every second.
 """
 
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -130,7 +131,8 @@ class Incarnations:
         self._meet(run_id, int(answer[-1]))
         if answer[0] == b"NEW":
             until_ms = int(answer[2])
-            self._on_new(Incarnated(run_id, answer[1].decode(), until_ms or None))
+            # Whoever needed the connection: it is no alert's.
+            Context().run(self._on_new, Incarnated(run_id, answer[1].decode(), until_ms or None))
 
     def _meet(self, run_id: str, epoch: int) -> None:
         self._met_before.discard(run_id)

@@ -27,6 +27,8 @@ class Keys:
     """The keys of one shard."""
 
     def __init__(self, shard: int = 0) -> None:
+        self.shard: Final = shard
+        """Its number."""
         self.prefix: Final = f"bascule:{{s{shard}}}:"
         """Absent as a key; scripts delete it as a first write and build names of records from it."""
         self.ready: Final = f"{self.prefix}ready"

@@ -16,9 +16,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from libs.common.telemetry.spans import current_span
-
-TRACE_ID: Final = "trace_id"
-"""The field that names the trace of an alert; every line that is written while one is executed has it."""
+from libs.common.telemetry.subject import TRACE_ID, current_subject
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -49,6 +47,7 @@ def configure_logs(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _add("service", service),
+        _add_subject,
         _add_trace,
         structlog.processors.format_exc_info,
     ]
@@ -98,6 +97,14 @@ def _add(key: str, value: str) -> Processor:
         return event
 
     return add
+
+
+def _add_subject(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    subject = current_subject()
+    if subject is not None:
+        for name, value in subject.log_fields().items():
+            event.setdefault(name, value)
+    return event
 
 
 def _add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -17,9 +17,6 @@ refused that hold a credential there.
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-import structlog
-
-from libs.common.telemetry.logs import TRACE_ID
 from libs.common.telemetry.span_record import (
     CLIENT,
     CONSUMER,
@@ -30,7 +27,7 @@ from libs.common.telemetry.span_record import (
     SpanRecord,
 )
 from libs.common.telemetry.spans import Span, Tracer, clipped, current_span, within
-from libs.common.wire.trace_context import TraceContext, read_traceparent, replayed_context, stored_context
+from libs.common.wire.trace_context import read_traceparent, replayed_context, stored_context
 
 ALERT_ID: Final = "bascule.alert_id"
 WEBHOOK: Final = "bascule.webhook"
@@ -272,20 +269,3 @@ def replay_record(
         links=() if before is None else ((before.trace_id, before.span_id),),
         has_failed=False,
     )
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-# Logs
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def trace_logged(span: Span) -> AbstractContextManager[object]:
-    """Name the trace of a span on every log line that is written within."""
-    if span.context is None:
-        return nullcontext()
-    return structlog.contextvars.bound_contextvars(**{TRACE_ID: span.context.trace_id})
-
-
-def trace_fields(context: TraceContext | None) -> dict[str, str]:
-    """Return the fields that name a trace on a log line."""
-    return {} if context is None else {TRACE_ID: context.trace_id}

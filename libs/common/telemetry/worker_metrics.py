@@ -12,6 +12,17 @@ BUCKETS_S: Final = (
 )  # fmt: skip
 """From what a venue on the same machine takes to beyond every time-out."""
 
+WAIT_BUCKETS_S: Final = (
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+)  # fmt: skip
+"""The same, to beyond what most alerts may wait at all."""
+
+ORDER_OUTCOMES: Final = (
+    "accepted", "partial", "filled", "rejected", "canceled", "expired", "unknown", "resolved", "not_executed",
+)  # fmt: skip
+"""What may become of an order: what its venue says, and of one whose outcome is unknown, that it was found after all
+(`resolved`) or never arrived (`not_executed`)."""
+
 
 class WorkerMetrics:
     """What became of lanes, instructions and orders."""
@@ -49,6 +60,20 @@ class WorkerMetrics:
             buckets=BUCKETS_S,
             registry=registry,
         )
+        self._queue_wait = Histogram(
+            "bascule_queue_wait_seconds",
+            "From when an instruction was admitted, or replayed, until a worker first came to it.",
+            buckets=WAIT_BUCKETS_S,
+            registry=registry,
+        )
+        self._orders = labelled_counter(
+            registry,
+            "bascule_orders_total",
+            "Orders by what became of them, counted at each turn: one that is accepted and filled later is both.",
+            "outcome",
+        )
+        for outcome in ORDER_OUTCOMES:
+            self._orders(outcome)
         self._followed = Gauge(
             "bascule_orders_followed",
             "Resting orders that are followed, by all workers together: the same number at each.",
@@ -125,6 +150,14 @@ class WorkerMetrics:
     def placed(self, outcome: str, took_ms: int) -> None:
         """Note a broker call: answered, rejected, unavailable or unknown."""
         self._calls(outcome).observe(took_ms / 1_000)
+
+    def reached(self, queued_ms: int) -> None:
+        """Note how long an instruction waited until a worker first came to it, ms."""
+        self._queue_wait.observe(queued_ms / 1_000)
+
+    def order_became(self, outcome: str) -> None:
+        """Count what became of an order, one of `ORDER_OUTCOMES`."""
+        self._orders(outcome).inc()
 
     def orders_followed(self, orders: int, shard: int = 0) -> None:
         """Note how many resting orders are followed now, by all workers."""

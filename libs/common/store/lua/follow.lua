@@ -16,7 +16,8 @@
 --
 -- Returns {now ms, ms until the next is due or -1, orders followed, orders whose records cannot be used,
 --          then per claimed order: {client order id, account, market, alert, state, plan, answer or '', signed at ms,
---          look-ups that found nothing, since ms, is known to be lost 1|0, cancelled at ms, traceparent or ''}}
+--          look-ups that found nothing, since ms, is known to be lost 1|0, cancelled at ms, traceparent or '', the
+--          encoded alert or '', admitted at ms or 0}}
 
 write_even_when_full()
 
@@ -54,6 +55,9 @@ local function take(order)
   -- What is missing fails here, before anything is written.
   local found = {order, account, market .. '', known[3] .. '', state, known[5] .. '', known[6] or '', known[7] .. '',
     known[8] or '0', known[9] or '0', known[10] or '0', known[11] or '0', known[12] or ''}
+  -- What nothing depends on: its record may be gone by now, or spoiled.
+  local told = redis.pcall('HMGET', PREFIX .. 'alert:' .. known[3], 'alert', 'admitted_at')
+  found[14], found[15] = told[1] or '', told[2] or '0'
   put_off(order, lease)
   redis.call('HSET', key, 'follower', claim)
   rooms[account] = room - 1

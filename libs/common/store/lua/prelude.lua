@@ -349,10 +349,11 @@ local function hand_out(lane, lane_key, token)
   local id, fields = head_of(lane, lane_key)
   if not id then return close_lane(lane, lane_key, token) end
   local key = instruction_key(fields.alert, fields.account)
-  local known = redis.call('HMGET', key, 'plan', 'orders', 'lost_holders', 'admitted_at', 'epoch')
+  local known = redis.call('HMGET', key, 'plan', 'orders', 'lost_holders', 'admitted_at', 'epoch', 'state')
   redis.call('HSET', key, 'state', 'ACTIVE', 'running', token)
   local answer = {'HEAD', id, fields.alert, fields.account, fields.version, fields.body, fields.deadline, text(NOW),
-    known[1] or '', known[3] or '0', known[4] or '0', is_suspect(known[5]) and '1' or '0'}
+    known[1] or '', known[3] or '0', known[4] or '0', is_suspect(known[5]) and '1' or '0',
+    known[6] == 'QUEUED' and '1' or '0'}
   for order in string.gmatch(known[2] or '', '%S+') do
     local state = redis.call('HMGET', PREFIX .. 'order:' .. order, 'state', 'attempt', 'expires_at', 'misses', 'answer',
       'cleared')

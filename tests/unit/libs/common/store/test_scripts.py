@@ -26,7 +26,7 @@ INTAKE = {"admit", "refuse", "probe"}
 BOTH = {"layout"}
 """Writes at a first start, and does without where Redis is full then."""
 
-HEAD = [b"HEAD", b"1-1", b"a", b"desk", b"1", b"{}", b"99", b"5", b"", b"2", b"7", b"0"]
+HEAD = [b"HEAD", b"1-1", b"a", b"desk", b"1", b"{}", b"99", b"5", b"", b"2", b"7", b"0", b"1"]
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -98,7 +98,7 @@ def test_a_head_without_orders_is_read():
         [*HEAD[:6], b"inf", *HEAD[7:]],
         [*HEAD[:6], b"nan", *HEAD[7:]],
         [*HEAD[:2], b"\xff", *HEAD[3:]],
-        [*HEAD[:9], b"many", b"7", b"0"],
+        [*HEAD[:9], b"many", b"7", b"0", b"1"],
         [*HEAD, b"o", b"NO SUCH STATE", b"1", b"1", b"0", b"", b"0"],
         [*HEAD, b"o", b"", b"0", b"0", b"0", b"", b"0"],
         [*HEAD, b"o"],

@@ -61,6 +61,8 @@ async def test_a_due_order_is_claimed_with_all_that_is_known_of_it_until_its_lea
         cancelled_at_ms=0,
         claim=claimed.claim,
         now_ms=START_MS + 700,
+        alert=b'{"alert":1}',
+        admitted_at_ms=START_MS,
     )
     assert claimed.alert_id == "alert00001"
     assert claimed.age_ms == 700

@@ -1,0 +1,116 @@
+"""A real Prometheus scrapes a running bridge: every rule and every panel of the dashboard finds what it asks for."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tests.e2e.test_following import trade_by_hand
+from tests.support.dashboard import queries
+from tests.support.eventually import eventually
+from tests.support.fullness import use_memory
+from tests.support.ports import free_port
+from tests.support.processes import ACCOUNT, Bridge
+from tests.support.prometheus import Prometheus, alert_rules
+from tests.support.redis_server import RedisServer
+from tests.support.venue import Venue
+
+CONFIG = {
+    "accounts": {ACCOUNT: {"reconcile": {"every": "1s"}}},
+    "breaker": {"failures": 2, "reset": "60s"},
+}
+AWAITED = (
+    "bascule_strategies_silent",
+    "bascule_strategies_watched",
+    "bascule_refusals_rising",
+    "bascule_certificate_share_left",
+    "bascule_certificate_expires_timestamp_seconds",
+    "bascule_redis_clock_skew_seconds",
+    "bascule_alarms_total",
+    "bascule_alarm_deliveries_total",
+)
+"""Metrics that no service shows yet: what asks for one of them must find nothing."""
+
+BOUND = re.compile(r"\s(==|>|<) [0-9.]+\s*$")
+EMPTY_IS_ZERO = " or vector(0)"
+
+
+def value_of(rule: str) -> str:
+    """Return what a rule compares with its bound."""
+    assert BOUND.search(rule), f"no comparison at the end of {rule}"
+    return BOUND.sub("", rule)
+
+
+ASKED = [
+    *((rule["alert"], value_of(rule["expr"])) for rule in alert_rules()),
+    # What stands for none would hide a name that nobody shows.
+    *((title, expression.replace(EMPTY_IS_ZERO, "")) for title, expression in queries()),
+]
+
+
+async def let_everything_happen(bridge: Bridge, venue: Venue) -> None:
+    """Bring about what some metrics tell of: orders, refusals, letters, drift, and a venue that fails."""
+
+    async def post(symbol: str, **fields: str) -> int:
+        answer = await bridge.post({**bridge.alert(symbol), **fields})
+        return answer.status
+
+    assert await post("BTCUSDT") == 200
+    assert await post("BTCUSDT", secret="wrong") == 401
+    use_memory(bridge.client, 0.99)
+    await eventually(lambda: bridge.ingresses[0].metric("bascule_door_open") == 0)
+    assert await post("BTCUSDT") == 503
+    use_memory(bridge.client, 0)
+    await eventually(lambda: bridge.ingresses[0].metric("bascule_door_open") == 1)
+    venue.control(symbols={"REJ": {"reject": "no"}})
+    assert await post("REJ") == 200
+    await eventually(bridge.dead_letters, 20)
+    reconciled = partial(bridge.client.hget, f"bascule:{{s0}}:reconciled:{ACCOUNT}", "BTCUSDT")
+    await eventually(reconciled, 30)
+    await trade_by_hand(venue)
+    await eventually(lambda: bridge.workers[0].metric("bascule_drifts_total"), 30)
+    venue.control(
+        symbols={"LOST": {"drop_after": 1, "lookup_status": 503}, "ILL": {"status": 503}}, facts_status=503
+    )
+    for symbol in ("LOST", "ILL"):
+        assert await post(symbol) == 200
+
+
+def unanswered(prometheus: Prometheus) -> list[str]:
+    """Return where a query finds nothing, or what is awaited."""
+    return [
+        f"{name}: {expression}"
+        for name, expression in ASKED
+        if bool(prometheus.query(expression)) == any(metric in expression for metric in AWAITED)
+    ]
+
+
+async def test_every_rule_and_every_panel_finds_what_it_asks_for(
+    private_redis: RedisServer, venue: Venue, bridge_factory: Callable[..., Bridge], tmp_path: Path
+):
+    collector_that_is_away = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    bridge = bridge_factory(private_redis, venue=venue, config=CONFIG, environment=collector_that_is_away)
+    jobs = {
+        "bascule-ingress": bridge.ingresses,
+        "bascule-worker": bridge.workers,
+        "bascule-reaper": bridge.reapers,
+    }
+    with Prometheus(tmp_path, jobs) as prometheus:
+        await let_everything_happen(bridge, venue)
+
+        def all_are_answered() -> bool:
+            assert unanswered(prometheus) == []
+            return True
+
+        await eventually(all_are_answered, 40, 0.5)
+
+        bridge.workers[0].kill()
+        pending = partial(told, prometheus)
+        await eventually(lambda: "BasculeProcessDown" in pending(), 20, 0.2)
+        for annotations in pending().values():
+            assert not any("<error" in text for text in annotations.values()), annotations
+
+
+def told(prometheus: Prometheus) -> dict[str, dict[str, str]]:
+    """Return the annotations of each alert that is pending or fires."""
+    return {alert["labels"]["alertname"]: alert["annotations"] for alert in prometheus.alerts()}

@@ -1,0 +1,80 @@
+"""The alert rules: promtool says that they are sound, and when they fire; each is explained."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cli.ports import port_uses
+from libs.common.runtime.load_settings import load_settings
+from tests.support.processes import ROOT
+from tests.support.prometheus import CONFIGURATION, alert_rules, promtool_binary
+
+RULES = alert_rules()
+TESTS = yaml.safe_load((CONFIGURATION / "rules.test.yaml").read_text())["tests"]
+
+
+def promtool(*arguments: str | Path) -> None:
+    ended = subprocess.run(
+        [promtool_binary(), *arguments], cwd=CONFIGURATION, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def fired(check: dict[str, Any]) -> set[str]:
+    """Return the alerts that a check expects."""
+    return {
+        name for sample in check["exp_samples"] for name in re.findall(r'alertname="(\w+)"', sample["labels"])
+    }
+
+
+def test_the_configuration_and_the_rules_are_sound() -> None:
+    promtool("check", "config", "prometheus.yml")
+
+
+def test_every_rule_fires_when_its_test_says_and_not_before() -> None:
+    promtool("test", "rules", "rules.test.yaml")
+
+
+@pytest.mark.parametrize("name", [rule["alert"] for rule in RULES])
+def test_a_rule_has_a_test_in_which_it_first_is_silent_and_then_fires(name: str) -> None:
+    for group in TESTS:
+        expected = [name in fired(check) for check in group["promql_expr_test"]]
+        if any(expected):
+            assert not expected[0]
+            return
+    pytest.fail("no test lets it fire")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
+def test_a_rule_says_how_urgent_it_is_what_it_means_and_where_to_read_what_to_do(
+    rule: dict[str, Any],
+) -> None:
+    assert rule["labels"].keys() == {"severity"}
+    assert rule["labels"]["severity"] in {"critical", "warning"}
+    assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+    page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+    chapters = re.findall(r"^## (\w+)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert anchor == rule["alert"].lower()
+    assert rule["alert"] in chapters
+
+
+def test_rules_have_names_of_their_own_and_the_runbook_tells_of_no_other() -> None:
+    names = [rule["alert"] for rule in RULES]
+    chapters = re.findall(r"^## (Bascule\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
+    assert len(set(names)) == len(names)
+    assert chapters == names
+
+
+def test_the_targets_are_those_of_the_bridge_that_is_brought_up_here() -> None:
+    groups = yaml.safe_load((CONFIGURATION / "targets.yaml").read_text())
+    told = {target: group["labels"]["job"] for group in groups for target in group["targets"]}
+    uses = port_uses(load_settings(ROOT / "config/demo.yaml", {}))
+    assert told == {
+        f"{use.host}:{use.port}": f"bascule-{use.process.partition('-')[0]}"
+        for use in uses
+        if use.key != "ingress.port"
+    }
