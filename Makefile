@@ -30,7 +30,7 @@ help: ## list the targets
 up: .venv/.stamp-run $(EXTRAS:%=.venv/.stamp-%) ## run the whole bridge here, in the foreground (ARGS go to `bascule up`; EXTRAS=ccxt)
 	@exec .venv/bin/bascule up $(ARGS)
 
-test: .venv/.stamp-dev ## run the tests (ARGS are passed to pytest)
+test: .venv/.stamp-dev .venv/.stamp-k8s ## run the tests (ARGS are passed to pytest)
 	@.venv/bin/python -m pytest $(ARGS)
 
 check: .venv/.stamp-dev .venv/.stamp-audit ## format, lint, types, import contracts, known vulnerabilities
@@ -69,7 +69,13 @@ chaos: .venv/.stamp-dev ## break everything under load for 5 minutes and check e
 soak: .venv/.stamp-dev ## the same for HOURS=n
 	@.venv/bin/python -m tests.chaos --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-.PHONY: images check-images
+.PHONY: rules kustomize images check-images
+rules: .venv/.stamp-dev ## wrap the rules of Prometheus for its operator
+	@.venv/bin/python -m tools.prometheus_rule
+
+kustomize: .venv/.stamp-dev ## see that k8s/ can be rendered: kubectl 1.27 or newer, else Kustomize is built, once, by Go
+	@.venv/bin/python -m tests.support.kustomize
+
 images: $(IMAGES:%=image-%) ## make the container images (REGISTRY=registry.example.com/you PUSH=1 sends them there)
 
 image-%:
@@ -109,7 +115,7 @@ clean: ## remove what was built; the data in var/ stays
 	@touch $@
 
 # Tools with many packages of their own, each in an environment of its own. Go comes only where the machine has none.
-.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-go .venv/.stamp-bench .venv/.stamp-peers .venv/.stamp-peers-arq: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
+.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-go .venv/.stamp-k8s .venv/.stamp-bench .venv/.stamp-peers .venv/.stamp-peers-arq: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
 	@echo 'installing the tools of $* into .venv/$*'
 	@.venv/bin/python -m venv .venv/$*
 	@.venv/$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
