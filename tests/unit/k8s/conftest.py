@@ -51,14 +51,16 @@ def name_of(components: tuple[str, ...]) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "bundle" in metafunc.fixturenames:
-        cases = [*OVERLAYS, *COMBINATIONS]
-        metafunc.parametrize(
-            "bundle",
-            cases,
-            ids=[one if isinstance(one, str) else name_of(one) for one in cases],
-            indirect=True,
-        )
+    cases: list[str | tuple[str, ...]] = [*OVERLAYS, *COMBINATIONS]
+    if "guarded" in metafunc.fixturenames:
+        name = "guarded"
+        cases = ["production", *(one for one in COMBINATIONS if "network-policies" in one)]
+    elif "bundle" in metafunc.fixturenames:
+        name = "bundle"
+    else:
+        return
+    ids = [one if isinstance(one, str) else name_of(one) for one in cases]
+    metafunc.parametrize(name, cases, ids=ids, indirect=True)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -70,5 +72,14 @@ def _can_render() -> None:
 @pytest.fixture
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     """One of all overlays and of many combinations of components."""
-    wanted: str | tuple[str, ...] = request.param
+    return _bundle(request.param)
+
+
+@pytest.fixture
+def guarded(request: pytest.FixtureRequest) -> Bundle:
+    """One of those with network policies."""
+    return _bundle(request.param)
+
+
+def _bundle(wanted: str | tuple[str, ...]) -> Bundle:
     return overlay(wanted) if isinstance(wanted, str) else combination(wanted)
