@@ -15,7 +15,7 @@ import yaml
 ROOT: Final = Path(__file__).parents[2]
 K8S: Final = ROOT / "k8s"
 BUILT: Final = ROOT / ".venv" / "kustomize" / "kustomize"
-MODULE: Final = "sigs.k8s.io/kustomize/kustomize/v5@v5.8.3"
+MODULE: Final = "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1"
 OLDEST_KUBECTL: Final = (1, 27)
 """With Kustomize 5."""
 
