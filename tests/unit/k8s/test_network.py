@@ -51,11 +51,13 @@ def test_every_pod_looks_up_names(network: Network) -> None:
         assert network.lets(name, Peer(address="169.254.20.10"), 53)
 
 
-def test_posts_come_from_the_gateway_alone(network: Network) -> None:
+def test_posts_come_from_the_gateway_and_from_commands_in_our_pods_alone(network: Network) -> None:
     assert network.lets(GATEWAY, "ingress", 8080)
-    for other in (STRANGER, PROMETHEUS, KEDA, EXCHANGE, "worker"):
+    for other in (STRANGER, PROMETHEUS, KEDA, EXCHANGE, "collector"):
         assert not network.lets(other, "ingress", 8080)
     assert not network.lets(GATEWAY, "ingress", OPS["ingress"])
+    for name in ("worker", "reaper", "operator"):
+        assert not network.has(name) or network.lets(name, "ingress", 8080)
 
 
 @pytest.mark.parametrize("service", OPS)

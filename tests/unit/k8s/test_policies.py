@@ -215,6 +215,14 @@ def test_the_address_of_redis_is_that_of_its_service(bundle: Bundle) -> None:
         assert url == f"redis://redis:{service['spec']['ports'][0]['port']}/0"
 
 
+def test_commands_find_the_ingress(bundle: Bundle) -> None:
+    service = bundle.find("Service", "ingress")
+    assert service is not None
+    (port,) = service["spec"]["ports"]
+    for name in (*SERVICES, *({"operator"} & bundle.workloads.keys())):
+        assert bundle.environment(name)["BASCULE_INGRESS_URL"] == f"http://ingress:{port['port']}"
+
+
 def test_spans_go_to_the_collector(bundle: Bundle) -> None:
     service = bundle.find("Service", "collector")
     assert service is not None
