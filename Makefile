@@ -25,7 +25,7 @@ endif
 .PHONY: help up test check check-openapi test-collector format lock bench bench-full bench-peers chaos soak clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 up: .venv/.stamp-run $(EXTRAS:%=.venv/.stamp-%) ## run the whole bridge here, in the foreground (ARGS go to `bascule up`; EXTRAS=ccxt)
 	@exec .venv/bin/bascule up $(ARGS)
@@ -69,7 +69,7 @@ chaos: .venv/.stamp-dev ## break everything under load for 5 minutes and check e
 soak: .venv/.stamp-dev ## the same for HOURS=n
 	@.venv/bin/python -m tests.chaos --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-.PHONY: rules kustomize images check-images
+.PHONY: rules kustomize images check-images e2e-cluster
 rules: .venv/.stamp-dev ## wrap the rules of Prometheus for its operator
 	@.venv/bin/python -m tools.prometheus_rule
 
@@ -82,6 +82,9 @@ image-%:
 	@$(CONTAINERS) build --target $* --label org.opencontainers.image.version=$(VERSION) \
 		--tag $(if $(REGISTRY),$(REGISTRY)/)bascule-$*:$(VERSION) .
 	$(if $(PUSH),@$(CONTAINERS) push $(if $(REGISTRY),$(REGISTRY)/)bascule-$*:$(VERSION))
+
+e2e-cluster: .venv/.stamp-dev ## walk the way of docs/kubernetes.md over the cluster that kubectl points to (ARGS=--keep leaves it there)
+	@.venv/bin/python -m tests.cluster $(ARGS)
 
 check-images: .venv/.stamp-dev ## make the images in chroots on a fresh Debian, and trade an alert with them (root, debootstrap)
 	@CI=true .venv/bin/python -m pytest --slow tests/images $(ARGS)
