@@ -12,6 +12,12 @@ WORKERS ?= $(if $(ARGS),0,$(shell expr $$(nproc) + 1))
 HOURS ?= 1
 # Optional parts that `make up` needs: `make up EXTRAS=ccxt`.
 EXTRAS ?=
+# Of `make images`: what stands before the names of images, what makes them (docker, podman), and 1 to send them there.
+REGISTRY ?=
+CONTAINERS ?= docker
+PUSH ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGES := ingress worker reaper relay
 
 # A .venv whose interpreter is gone (a Python update) counts as not made.
 ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
@@ -24,12 +30,12 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help up test check check-openapi test-collector format lock bench bench-full bench-peers chaos soak clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 up: .venv/.stamp-run $(EXTRAS:%=.venv/.stamp-%) ## run the whole bridge here, in the foreground (ARGS go to `bascule up`; EXTRAS=ccxt)
 	@exec .venv/bin/bascule up $(ARGS)
 
-test: .venv/.stamp-dev ## run the tests (ARGS are passed to pytest; WORKERS=n of them at once)
+test: .venv/.stamp-dev .venv/.stamp-k8s ## run the tests (ARGS are passed to pytest; WORKERS=n of them at once)
 ifeq ($(WORKERS),0)
 	@.venv/bin/python -m pytest $(ARGS)
 else
@@ -73,6 +79,26 @@ chaos: .venv/.stamp-dev ## break everything under load for 5 minutes and check e
 soak: .venv/.stamp-dev ## the same for HOURS=n
 	@.venv/bin/python -m tests.chaos --hours $(HOURS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+.PHONY: rules kustomize images check-images e2e-cluster
+rules: .venv/.stamp-dev ## wrap the rules of Prometheus for its operator
+	@.venv/bin/python -m tools.prometheus_rule
+
+kustomize: .venv/.stamp-dev ## see that k8s/ can be rendered: kubectl 1.27 or newer, else Kustomize is built, once, by Go
+	@.venv/bin/python -m tests.support.kustomize
+
+images: $(IMAGES:%=image-%) ## make the container images (REGISTRY=registry.example.com/you PUSH=1 sends them there)
+
+image-%:
+	@$(CONTAINERS) build --target $* --label org.opencontainers.image.version=$(VERSION) \
+		--tag $(if $(REGISTRY),$(REGISTRY)/)bascule-$*:$(VERSION) .
+	$(if $(PUSH),@$(CONTAINERS) push $(if $(REGISTRY),$(REGISTRY)/)bascule-$*:$(VERSION))
+
+e2e-cluster: .venv/.stamp-dev ## walk the way of docs/kubernetes.md over the cluster that kubectl points to (ARGS=--keep leaves it there)
+	@.venv/bin/python -m tests.cluster $(ARGS)
+
+check-images: .venv/.stamp-dev ## make the images in chroots on a fresh Debian, and trade an alert with them (root, debootstrap)
+	@CI=true .venv/bin/python -m pytest --slow tests/images $(ARGS)
+
 lock: .venv/.stamp-venv ## compile the locks anew, with the newest versions allowed
 	@tools/lock
 
@@ -102,7 +128,7 @@ clean: ## remove what was built; the data in var/ stays
 	@touch $@
 
 # Tools with many packages of their own, each in an environment of its own. Go comes only where the machine has none.
-.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-go .venv/.stamp-bench .venv/.stamp-peers .venv/.stamp-peers-arq: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
+.venv/.stamp-openapi .venv/.stamp-audit .venv/.stamp-go .venv/.stamp-k8s .venv/.stamp-bench .venv/.stamp-peers .venv/.stamp-peers-arq: .venv/.stamp-%: .venv/.stamp-venv requirements/%.txt
 	@echo 'installing the tools of $* into .venv/$*'
 	@.venv/bin/python -m venv .venv/$*
 	@.venv/$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \

@@ -3,9 +3,10 @@
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from cli.addresses import local_url, webhook_url
 from cli.output import Failure
@@ -33,6 +34,8 @@ class Bridge:
     var: Path | None
     """The directory of a `make up` that runs."""
     record: "RunRecord | None"
+    named_ingress: str | None = None
+    """Where BASCULE_INGRESS_URL says that the ingress is: on a cluster it is elsewhere than its configuration says."""
 
     def settings(self) -> "Settings | None":
         """Return its configuration; None where we know of none.
@@ -65,6 +68,8 @@ class Bridge:
         Raises:
             ConfigError: The configuration cannot be read or does not fit.
         """
+        if self.named_ingress is not None:
+            return self.named_ingress
         if self.record is not None:
             return self.record.ingress_url
         settings = self.settings()
@@ -99,12 +104,26 @@ def find_bridge(environ: Mapping[str, str] | None = None, start: Path | None = N
 
     Raises:
         Failure: There is none, or its Redis has a password that only its own environment knows.
-        ConfigError: REDIS_URL_FILE or the configuration cannot be read.
+        ConfigError: REDIS_URL_FILE or the configuration cannot be read, or BASCULE_INGRESS_URL is no address.
     """
+    environ = os.environ if environ is None else environ
+    bridge = _find_bridge(environ, Path.cwd() if start is None else start)
+    return replace(bridge, named_ingress=_named_ingress(environ))
+
+
+def _named_ingress(environ: Mapping[str, str]) -> str | None:
+    from libs.common.domain.errors import ConfigError
+
+    url = environ.get("BASCULE_INGRESS_URL") or None
+    if url is not None and urlsplit(url).scheme not in {"http", "https"}:
+        raise ConfigError(f'BASCULE_INGRESS_URL: got "{url}", expected an http:// or https:// address')
+    return None if url is None else url.rstrip("/")
+
+
+def _find_bridge(environ: Mapping[str, str], start: Path) -> Bridge:
     from libs.common.runtime.secrets import has_secret, mask_url, read_secret
 
-    environ = os.environ if environ is None else environ
-    var, record = _find_record(Path.cwd() if start is None else start)
+    var, record = _find_record(start)
     named = environ.get("BASCULE_CONFIG")
     config = Path(named) if named else None
     if has_secret("REDIS_URL", environ):

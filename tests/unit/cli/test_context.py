@@ -8,6 +8,7 @@ import pytest
 
 from cli.context import Bridge, find_bridge, var_directories
 from cli.output import Failure
+from libs.common.domain.errors import ConfigError
 from libs.common.runtime.run_record import RunRecord, write_run_record
 
 CONFIG = """
@@ -49,6 +50,20 @@ def test_a_running_bridge_is_found_from_any_directory_below(tmp_path: Path, runn
     assert bridge.record == running
     assert bridge.ingress_url() == "http://127.0.0.1:8080"
     assert bridge.config == Path(running.config)
+
+
+@pytest.mark.parametrize("redis", [{}, {"REDIS_URL": "redis://other:1/0"}])
+def test_the_environment_says_where_an_ingress_is_that_runs_elsewhere(
+    tmp_path: Path, running: RunRecord, config: Path, redis: dict[str, str]
+) -> None:
+    named = {"BASCULE_INGRESS_URL": "http://ingress:8080/", "BASCULE_CONFIG": str(config), **redis}
+
+    assert find_bridge(named, tmp_path).ingress_url() == "http://ingress:8080"
+
+
+def test_an_ingress_that_is_no_address_is_refused(tmp_path: Path, running: RunRecord) -> None:
+    with pytest.raises(ConfigError, match='got "ingress:8080"'):
+        find_bridge({"BASCULE_INGRESS_URL": "ingress:8080"}, tmp_path)
 
 
 def test_the_environments_redis_comes_first(tmp_path: Path, running: RunRecord) -> None:
