@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from libs.common.store.servers import Server
 
 CORRECT_ADDRESS: Final = (
-    "correct it: redis://host:port/0, rediss://host:port/0, unix:///path, or of a Redis Cluster "
-    "redis+cluster://host:port,host:port"
+    "correct it: redis://host:port/0, rediss://host:port/0, unix:///path, with Sentinels "
+    "redis+sentinel://host:port,host:port/service, or of a Redis Cluster redis+cluster://host:port,host:port"
 )
 CORRECT_IT: Final = "correct it; config/bascule.yaml explains every key"
 

@@ -57,9 +57,10 @@ class RedisSettings(Section, frozen=True, kw_only=True):
     """Where the alerts are kept."""
 
     url: str = "redis://127.0.0.1:6379/0"
-    """`redis://`, `rediss://` (TLS; behind a `?` ssl_ca_certs, ssl_certfile and ssl_keyfile name its files), `unix://`, or
-    for a Redis Cluster `redis+cluster://` or `rediss+cluster://` with some of its nodes, `host:port,host:port`; the
-    environment's REDIS_URL comes first."""
+    """`redis://`, `rediss://` (TLS; behind a `?` ssl_ca_certs, ssl_certfile and ssl_keyfile name its files), `unix://`; with
+    Sentinels `redis+sentinel://` or `rediss+sentinel://`, all of them and what they watch, `host:port,host:port/service`;
+    for a Redis Cluster `redis+cluster://` or `rediss+cluster://` with some of its nodes; the environment's REDIS_URL comes
+    first."""
     shards: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 1
     """Parts that accounts are spread over, each on one primary of a Redis Cluster. More: more primaries share the work;
     an alert for accounts of several shards takes two round trips. It cannot be changed once Redis holds anything."""

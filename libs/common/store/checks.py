@@ -13,7 +13,7 @@ from redis.exceptions import (
 
 from libs.common.domain.errors import ConfigError, StoreUnavailable
 from libs.common.store.client import translate
-from libs.common.store.cluster import RoutedPool
+from libs.common.store.routing import RoutedPool
 
 OLDEST: Final = (6, 2)
 UNKNOWN: Final = "unknown"

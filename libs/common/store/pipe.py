@@ -12,6 +12,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from libs.common.store.routing import leads_home
 from libs.common.store.sending import send
 
 
@@ -39,6 +40,8 @@ class Pipe:
             RedisError, OSError: As redis-py raises them; see `translate`.
         """
         async with self._sending:
+            if self._line is not None and not await leads_home(self._line.connection):
+                self._line = None  # whoever waits there is still told
             line = self._line
             if line is None:
                 connection = await self._client.connection_pool.get_connection()  # type: ignore[no-untyped-call]

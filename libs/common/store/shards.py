@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import AccountName
 from libs.common.policy.shards import MOST, shard_of
-from libs.common.store.client import call, connect, topology_of, translate
+from libs.common.store.client import call, connect, guide_of, translate
 from libs.common.store.keys import Keys
 
 Greet = Callable[[AbstractConnection], Awaitable[None]]
@@ -61,7 +61,7 @@ class Shards(Sequence[Shard]):
         Raises:
             ConfigError: As with `connect`.
         """
-        shards, topology = [], topology_of(url, timeout_s=timeout_s)
+        shards, guide = [], guide_of(url, timeout_s=timeout_s)
         for number in range(count):
             keys = Keys(number)
             greet = None if greeting is None else greeting(keys)
@@ -71,7 +71,7 @@ class Shards(Sequence[Shard]):
                 connections=connections,
                 greet=greet,
                 shard=number,
-                topology=topology,
+                guide=guide,
             )
             shards.append(Shard(number, keys, client))
         return cls(shards)
