@@ -38,6 +38,8 @@ LONGEST_DEADLINE_MS: Final = 3_000
 
 DEFAULT_REQUEST_EXPIRY_MS: Final = 5_000
 
+MOST_REPLICAS: Final = 10
+
 
 class Durability(StrEnum):
     """What Redis must promise before a process starts."""
@@ -66,6 +68,9 @@ class RedisSettings(Section, frozen=True, kw_only=True):
     an alert for accounts of several shards takes two round trips. It cannot be changed once Redis holds anything."""
     durability: Durability = Durability.ALWAYS
     """What Redis must promise; a process refuses to start on less."""
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=MOST_REPLICAS)] = 0
+    """Replicas that must have an alert before it is answered 200, and an order's intent before it is sent. More: a fail-over
+    loses nothing acknowledged while so many others have it; each call waits for them, and without them nothing is taken."""
 
     def __post_init__(self) -> None:
         if not is_redis_url(self.url):

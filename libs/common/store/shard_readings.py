@@ -54,9 +54,9 @@ class ShardReadings:
             raise translate(error) from error
         return int(seconds) * 1_000 + int(micros) // 1_000
 
-    async def server(self, durability: str) -> Answering:
+    async def server(self, durability: str, *, replicas: int = 0) -> Answering:
         """Return what its server says of itself; see `read_answering`."""
-        return await read_answering(self._client, durability)
+        return await read_answering(self._client, durability, replicas=replicas)
 
     async def paper_accounts(self) -> list[AccountName]:
         """Return its paper accounts that have ever traded, found by a walk through all keys.
