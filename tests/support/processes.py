@@ -284,6 +284,12 @@ class Bridge:
             )
         return self._client
 
+    def read_from(self, server: RedisServer) -> None:
+        """Read keys from another server from now on: one that took over."""
+        if self._client is not None:
+            self._client.close()
+        self._client, self._read_url = None, server.url
+
     @property
     def webhook_urls(self) -> list[str]:
         return [f"{ingress.url}/webhook" for ingress in self.ingresses]

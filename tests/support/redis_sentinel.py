@@ -108,7 +108,7 @@ class RedisSentinels:
         try:
             for server in self.servers:
                 server.start()
-            eventually_sync(self._has_replicas, 20, 0.05, "the replicas are in step")
+            self.wait_whole()
             for sentinel in self.sentinels:
                 sentinel.start()
             eventually_sync(self._know_each_other, 30, 0.05, "the Sentinels know each other")
@@ -152,8 +152,13 @@ class RedisSentinels:
         eventually_sync(is_replaced, 30, 0.05, "another server is the primary")
         return self.primary
 
+    def wait_whole(self) -> None:
+        """Wait until all others follow the primary."""
+        eventually_sync(self._has_replicas, 60, 0.1, "the replicas are in step")
+
     def _has_replicas(self) -> bool:
-        with self.servers[0].client() as client:
+        primary = self.primary if self.sentinels[0].is_running else self.servers[0]
+        with primary.client() as client:
             facts = client.info("replication")
         found = [facts.get(f"slave{number}", {}).get("state") for number in range(len(self.servers) - 1)]
         return all(state == "online" for state in found)
