@@ -5,7 +5,7 @@ The venue never deduplicates: what is sent twice trades twice.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 
 import pytest
@@ -31,6 +31,7 @@ CONFIG: Final[dict[str, Any]] = {
 }
 
 BridgeFactory = Callable[..., Bridge]
+Fault = Callable[[RedisSentinels], Awaitable[None]]
 
 
 @pytest.fixture
@@ -115,8 +116,12 @@ async def assert_nothing_lost_nor_twice(
     assert_no_failures(bridge)
 
 
-async def test_a_primary_that_stood_still_and_was_replaced_loses_nothing_and_nothing_trades_twice(
-    unguarded: RedisSentinels, venue: Venue, bridge_factory: BridgeFactory
+@pytest.mark.parametrize(
+    "fault",
+    [freeze, pytest.param(kill, marks=pytest.mark.slow), pytest.param(replace, marks=pytest.mark.slow)],
+)
+async def test_a_fail_over_loses_nothing_acknowledged_and_nothing_trades_twice(
+    unguarded: RedisSentinels, venue: Venue, bridge_factory: BridgeFactory, fault: Fault
 ):
     servers = unguarded
     bridge = bridge_factory(servers.url, server=servers.primary, venue=venue, workers=2, config=CONFIG)
@@ -125,11 +130,11 @@ async def test_a_primary_that_stood_still_and_was_replaced_loses_nothing_and_not
     progress: list[Sent] = []
     sending = asyncio.create_task(send_until_taken(bridge, alerts, SYMBOLS, rate_per_s=50, sent=progress))
     await wait_taken(progress, 60)
-    await freeze(servers)
+    await fault(servers)
     sent = await sending
     await assert_nothing_lost_nor_twice(bridge, servers, venue, sent)
     refusals = [answer for one in sent for answer in one.answers if answer.status != 200]
-    assert {answer.status for answer in refusals} == {503}
+    assert {answer.status for answer in refusals} <= {503}
     assert all(answer.headers["retry-after"] for answer in refusals)
 
 

@@ -52,6 +52,11 @@ class Topology:
         """Slots that may have moved since."""
         self._reading: asyncio.Task[None] | None = None
 
+    @property
+    def electable(self) -> int:
+        """Return 0: a replica of a cluster takes over by a vote, and who has most is asked first."""
+        return 0
+
     async def primary(self, slot: int) -> Node:
         """Return the node that serves a slot.
 

@@ -9,6 +9,7 @@ a second later. So it is asked for its memory first, and for its disk once it ha
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.exceptions import RedisError, ResponseError
@@ -27,12 +28,23 @@ STAMP_MS: Final = 10_000
 """How long what is written for a repeated answer stays."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is sent behind a script."""
+
+    words: bytes
+    count: int
+    """How many answers there are to it."""
+    needed: int
+    """How many replicas must have what was written."""
+
+
 class Copies:
     """How many replicas must have what a call wrote."""
 
     def __init__(self, replicas: int, *, is_on_disk: bool, timeout_s: float, stamp: str = "") -> None:
         """Args:
-        replicas: At least one.
+        replicas: At least so many; at least one.
         is_on_disk: Whether it must be on their disks, where Redis can say so (7.2 and newer); else in their memory.
         timeout_s: Of the call.
         stamp: A key to write before, where answers may repeat what was written earlier; see above.
@@ -40,12 +52,7 @@ class Copies:
         self._replicas = replicas
         self._timeout_ms = int(timeout_s * SHARE * 1_000)
         self._asks_for_disks = is_on_disk
-        stamps: tuple[Command, ...] = (("SET", stamp, "1", "PX", STAMP_MS),) if stamp else ()
-        self._for_memory: tuple[Command, ...] = (*stamps, ("WAIT", replicas, self._timeout_ms))
-        self._for_disks: tuple[Command, ...] = (
-            ("WAITAOF", 1, replicas, min(ONCE_MORE_MS, self._timeout_ms)),
-            ("WAITAOF", 1, replicas, self._timeout_ms),
-        )
+        self._stamps: tuple[Command, ...] = (("SET", stamp, "1", "PX", STAMP_MS),) if stamp else ()
 
     @classmethod
     def wanted(cls, replicas: int, durability: str, *, timeout_s: float, stamp: str = "") -> "Copies | None":
@@ -54,18 +61,28 @@ class Copies:
             return None
         return cls(replicas, is_on_disk=durability == "always", timeout_s=timeout_s, stamp=stamp)
 
-    def commands(self) -> tuple[bytes, int]:
-        """Return what is sent behind the script, on the same connection and so to the same server, and how many answers
-        there are to it.
-        """
-        asked = (*self._for_memory, *(self._for_disks if self._asks_for_disks else ()))
-        return b"".join(map(packed, asked)), len(asked)
+    def asked(self, electable: int) -> "Asked":
+        """Return what is sent behind the script, on the same connection and so to the same server.
 
-    def judge(self, replies: Sequence[Any]) -> None:
+        Args:
+            electable: Replicas that may take over at any moment, as far as is known. All of them must have it, or one that
+                was replaced and runs on goes on with those that are left.
+        """
+        needed, ms = max(self._replicas, electable), self._timeout_ms
+        commands: tuple[Command, ...] = (*self._stamps, ("WAIT", needed, ms))
+        if self._asks_for_disks:
+            commands += (
+                ("WAITAOF", 1, needed, min(ONCE_MORE_MS, ms)),
+                ("WAITAOF", 1, needed, ms),
+            )
+        return Asked(b"".join(map(packed, commands)), len(commands), needed)
+
+    def judge(self, asked: "Asked", replies: Sequence[Any]) -> None:
         """Make sure that enough replicas have it.
 
         Args:
-            replies: To what `commands` returned; errors as they came.
+            asked: What was sent.
+            replies: To that; errors as they came.
 
         Raises:
             RedisError: One of them.
@@ -80,9 +97,9 @@ class Copies:
                 raise reply
         found = known[-1]
         count = int(found[1] if isinstance(found, list) else found)
-        if count < self._replicas:
+        if count < asked.needed:
             raise StoreUnavailable(
-                f"{count} of {self._replicas} replicas had it within {self._timeout_ms} ms: nothing counts until they do"
+                f"{count} of {asked.needed} replicas had it within {self._timeout_ms} ms: nothing counts until they do"
             )
 
 

@@ -27,7 +27,7 @@ class Pipe:
         """Args:
         client: Its time-out bounds each sending, and the wait for each answer once it is the next.
         """
-        self._client = client
+        self.client = client
         self._line: _Line | None = None
         self._sending = asyncio.Lock()
 
@@ -52,7 +52,7 @@ class Pipe:
                 self._line = None  # whoever waits there is still told
             line = self._line
             if line is None:
-                connection = await self._client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+                connection = await self.client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
                 line = self._line = _Line(connection)
                 line.reading = asyncio.create_task(self._read(line))
             # Before it is sent: whoever closes the line meanwhile tells this caller too.
@@ -113,7 +113,7 @@ class Pipe:
         """Give the connection back once neither reader nor sender uses it: the next user must meet neither."""
         line.users -= 1
         if not line.users:
-            await self._client.connection_pool.release(line.connection)
+            await self.client.connection_pool.release(line.connection)
 
 
 class _Line:

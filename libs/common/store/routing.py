@@ -2,7 +2,7 @@
 
 from typing import Any, Final, Protocol
 
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AskError,
@@ -32,7 +32,14 @@ _MISLED_CODES: Final = ("NOREPLICAS", "UNBLOCKED")
 
 
 class Guide(Protocol):
-    """Knows which server serves a slot."""
+    """Knows which server serves a slot.
+
+    Attributes:
+        electable: Replicas that may take over at any moment, as far as is known; 0 where nobody says.
+    """
+
+    @property
+    def electable(self) -> int: ...  # noqa: D102 - see above
 
     async def primary(self, slot: int) -> Node:
         """Return the server that serves a slot; of several shards on one server it is the same for all.
@@ -140,6 +147,12 @@ class RoutedPool(BlockingConnectionPool):
         """Close all connections."""
         await super().aclose()
         await self.guide.aclose()
+
+
+def electable_of(client: Redis) -> int:
+    """Return how many replicas of a client's server may take over at any moment, as far as is known; 0 where nobody says."""
+    pool = client.connection_pool
+    return pool.guide.electable if isinstance(pool, RoutedPool) else 0
 
 
 async def leads_home(connection: AbstractConnection) -> bool:

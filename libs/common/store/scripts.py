@@ -13,6 +13,7 @@ from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.store.client import translate
 from libs.common.store.copies import Copies
 from libs.common.store.pipe import Pipe
+from libs.common.store.routing import electable_of
 from libs.common.store.sending import packed, send
 
 Answer = TypeVar("Answer")
@@ -91,9 +92,9 @@ async def _call(client: Redis | Pipe, copies: Copies | None, *command: str | byt
 
 
 async def _call_piped(pipe: Pipe, words: bytes, copies: Copies) -> Any:
-    waiting, count = copies.commands()
-    reply, *rest = await pipe.call_all(words + waiting, 1 + count)
-    copies.judge(rest)
+    asked = copies.asked(electable_of(pipe.client))
+    reply, *rest = await pipe.call_all(words + asked.words, 1 + asked.count)
+    copies.judge(asked, rest)
     return reply
 
 
@@ -105,12 +106,12 @@ async def _exchange(client: Redis, words: bytes, copies: Copies | None) -> Any:
         if copies is None:
             await send(connection, words)
             return await connection.read_response()
-        waiting, count = copies.commands()
-        await send(connection, words + waiting)
-        reply, *rest = await _read_all(connection, 1 + count)
+        asked = copies.asked(electable_of(client))
+        await send(connection, words + asked.words)
+        reply, *rest = await _read_all(connection, 1 + asked.count)
         if isinstance(reply, RedisError):
             raise reply
-        copies.judge(rest)
+        copies.judge(asked, rest)
         return reply
     finally:
         await pool.release(connection)

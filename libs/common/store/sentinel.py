@@ -6,7 +6,7 @@ Sentinel gets round to make it a replica, which takes it ten seconds and more.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
@@ -35,6 +35,10 @@ OLD_NEWS_S: Final = 15.0
 made anew. What one of them decided, the others know within a few seconds."""
 
 
+_DOWN: Final = frozenset({b"s_down", b"o_down", b"disconnected"})
+"""Flags of servers that a Sentinel does not choose."""
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """What a Sentinel says of a service."""
@@ -42,6 +46,8 @@ class Word:
     primary: Node
     epoch: int
     """Counts fail-overs: of two Sentinels that differ the higher is right."""
+    electable: int = 0
+    """Replicas that it would let take over."""
 
 
 class Sentinels:
@@ -79,6 +85,11 @@ class Sentinels:
         """Those that gave no answer the last time: they are not waited for while others answer."""
         self._asking: dict[Node, asyncio.Task[Word]] = {}
         self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def electable(self) -> int:
+        """Return how many replicas some Sentinel would let take over."""
+        return 0 if self._known is None else self._known.electable
 
     async def primary(self, slot: int) -> Node:  # noqa: ARG002 - all slots lie on one
         """Return the primary; every slot lies there.
@@ -194,7 +205,8 @@ class Sentinels:
                     f"the Sentinels tell of epoch {found.epoch}, and epoch {known.epoch} was met already"
                 )
         self._old_since_s = None
-        self._known = found
+        most = max(word.electable for word in words if word.primary == found.primary)
+        self._known = Word(found.primary, found.epoch, most)
 
 
 class Asking:
@@ -213,8 +225,9 @@ class Asking:
         self._options = options
         self._open: dict[Node, PlainConnection | TlsConnection] = {}
         # In one piece: between two calls a fail-over could come.
-        self._words = packed(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)) + packed(
-            ("SENTINEL", "MASTER", service)
+        self._words = b"".join(
+            packed(("SENTINEL", *words, service))
+            for words in (("GET-MASTER-ADDR-BY-NAME",), ("MASTER",), ("REPLICAS",))
         )
 
     async def ask(self, node: Node) -> Word:
@@ -236,6 +249,7 @@ class Asking:
             await connection.send_packed_command(self._words)
             address = await self._read(connection, node)
             facts = await self._read(connection, node)
+            replicas = await self._read(connection, node)
             is_kept = node not in self._open
         except ConnectionError as error:
             if isinstance(error.__cause__, BARRED):  # redis-py wraps what comes up while it connects
@@ -248,8 +262,9 @@ class Asking:
                 await connection.disconnect(nowait=True)
         if address is None:
             raise self._unknown(node)
-        epoch = dict(zip(facts[::2], facts[1::2], strict=False)).get(b"config-epoch", b"0")
-        return Word((address[0].decode(), int(address[1])), int(epoch))
+        epoch = int(_by_name(facts).get(b"config-epoch", b"0"))
+        electable = sum(_is_electable(_by_name(one)) for one in replicas)
+        return Word((address[0].decode(), int(address[1])), epoch, electable)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -277,6 +292,20 @@ class Asking:
             f'the Sentinel at {in_words(node)} watches no service "{self._service}"',
             remedy="name one behind the sentinels of the address: .../SERVICE",
         )
+
+
+def _by_name(words: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
+def _is_electable(replica: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a Sentinel would let it take over, by what it says of it.
+
+    One that has lost its primary may be chosen too, but after those that have not, which have more.
+    """
+    is_up = _DOWN.isdisjoint(replica.get(b"flags", b"").split(b","))
+    is_in_step = replica.get(b"master-link-status") == b"ok"
+    return is_up and is_in_step and replica.get(b"slave-priority") != b"0"
 
 
 async def _is_dead(connection: PlainConnection | TlsConnection) -> bool:
