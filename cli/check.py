@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from libs.common.store.servers import Server
 
 CORRECT_ADDRESS: Final = (
-    "correct it: redis://host:port/0, rediss://host:port/0, unix:///path, or of a Redis Cluster "
-    "redis+cluster://host:port,host:port"
+    "correct it: redis://host:port/0, rediss://host:port/0, unix:///path, with Sentinels "
+    "redis+sentinel://host:port,host:port/service, or of a Redis Cluster redis+cluster://host:port,host:port"
 )
 CORRECT_IT: Final = "correct it; config/bascule.yaml explains every key"
 
@@ -190,11 +190,12 @@ def away_finding(bridge: Bridge, error: BridgeError) -> Finding:
 
 def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
     durability = "always" if settings is None else settings.redis.durability.value
+    replicas = 0 if settings is None else settings.redis.replicas
 
     async def look(readings: "Readings") -> "tuple[list[Server], dict[int, StoreUnavailable], int | None]":
         from libs.common.store.servers import group_servers
 
-        spread = await readings.each(lambda one: one.server(durability))
+        spread = await readings.each(lambda one: one.server(durability, replicas=replicas))
         away = spread.away
         spread.need_any()
         noted = None if readings.first.number in away else await readings.noted_shards()
@@ -208,7 +209,7 @@ def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
         return [wrong("redis", str(error), CORRECT_ADDRESS)]
     found = [ok("redis", f"answers at {bridge.shown_url}"), *shards_away(bridge, away)]
     for name, facts in named_servers(servers, away):
-        found += _promises(name, facts, durability)
+        found += [*_promises(name, facts, durability), *_replicas(name, facts, replicas)]
         if settings is not None:
             found += _memory(name, facts, settings.limits)
     return [*found, *shard_findings(settings, noted)]
@@ -264,6 +265,27 @@ def _promises(name: str, facts: "ServerFacts", durability: str) -> list[Finding]
         else wrong(f"redis {promise.name}{name}", promise.finding, promise.remedy)
         for promise in promises(facts, durability)
     ]
+
+
+def _replicas(name: str, facts: "ServerFacts", wanted: int) -> list[Finding]:
+    """Return whether a server has the replicas that must have what is acknowledged, and refuses writes without them."""
+    from libs.common.store.replicas import guard_promise, replicas_promise
+
+    if not wanted:
+        return []
+    there, guard = replicas_promise(facts, wanted), guard_promise(facts, wanted)
+    found = [
+        ok(f"redis {there.name}{name}", there.finding)
+        if there.is_kept
+        else wrong(f"redis {there.name}{name}", there.finding, there.remedy)
+    ]
+    if guard is not None:
+        found.append(
+            ok(f"redis {guard.name}{name}", guard.finding)
+            if guard.is_kept
+            else warning(f"redis {guard.name}{name}", guard.finding, guard.remedy)
+        )
+    return found
 
 
 def _memory(name: str, facts: "ServerFacts", limits: "LimitsSettings") -> list[Finding]:

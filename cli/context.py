@@ -14,6 +14,7 @@ from cli.output import Failure
 if TYPE_CHECKING:
     from libs.common.runtime.run_record import RunRecord
     from libs.common.runtime.settings import Settings
+    from libs.common.store.halts import CopiesFor
     from libs.common.store.readings import Readings
 
 T = TypeVar("T")
@@ -139,6 +140,22 @@ def _find_bridge(environ: Mapping[str, str], start: Path) -> Bridge:
 
         return Bridge(load_settings(config).redis.url, "BASCULE_CONFIG", config, None, None)
     raise Failure(NO_BRIDGE)
+
+
+def copies_of(bridge: Bridge) -> "CopiesFor":
+    """Return what replicas must have before something counts, as the configuration says; none where we know of no such."""
+    from libs.common.domain.errors import ConfigError
+    from libs.common.store.copies import Copies
+    from libs.common.store.readings import TIMEOUT_S
+
+    try:
+        settings = bridge.settings()
+    except ConfigError:
+        settings = None
+    if settings is None:
+        return lambda _: None
+    redis = settings.redis
+    return lambda stamp: Copies.wanted(redis.replicas, redis.durability, timeout_s=TIMEOUT_S, stamp=stamp)
 
 
 def ask(bridge: Bridge, question: "Callable[[Readings], Awaitable[T]]") -> T:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.context import Bridge, ask, find_bridge
+from cli.context import Bridge, ask, copies_of, find_bridge
 from cli.documents import Document, decimal
 from cli.exit_codes import ExitCode
 from cli.filters import duration_ms, is_same, json_option
@@ -78,7 +78,9 @@ def command(
     async def do(readings: "Readings") -> "tuple[list[OperatorAlert], list[AlertId]]":
         if halts_first:
             mode = HaltMode.CLOSE_ONLY
-            spread = await readings.halts.set(Scope(account=name), mode, by=operator_name(), reason=reason)
+            spread = await readings.halts.set(
+                Scope(account=name), mode, by=operator_name(), reason=reason, copies=copies_of(bridge)
+            )
             spread.need_any()
             note(f"{mode} of account {name} is set: {EFFECTS[mode]}")
             failed, unnoted = failures(spread, readings.of(name).number)

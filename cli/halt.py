@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli.context import Bridge, ask, find_bridge
+from cli.context import Bridge, ask, copies_of, find_bridge
 from cli.exit_codes import ExitCode
 from cli.filters import json_option
 from cli.halt_scope import (
@@ -53,7 +53,9 @@ def command(
     scope = read_scope(bridge, account, strategy, symbol)
 
     async def set_(readings: "Readings") -> "tuple[Spread[Halt], int | None, list[str]]":
-        spread = await readings.halts.set(scope, HaltMode(mode), by=operator_name(), reason=reason)
+        spread = await readings.halts.set(
+            scope, HaltMode(mode), by=operator_name(), reason=reason, copies=copies_of(bridge)
+        )
         spread.need_any()
         return spread, own_shard(readings, scope), await _remarks(readings, bridge, scope)
 

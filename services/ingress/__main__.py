@@ -21,6 +21,7 @@ from libs.common.runtime.settings import Settings
 from libs.common.runtime.together import run_together
 from libs.common.runtime.webhook_settings import DEFAULT_WEBHOOK, WebhookSettings
 from libs.common.runtime.webhooks import declared_webhook
+from libs.common.store.copies import Copies
 from libs.common.store.flight_time import FlightTime
 from libs.common.store.intake import Intake
 from libs.common.store.shards import Shard, Shards
@@ -111,7 +112,14 @@ def _gates(
         room = Room(memory=limits.memory, backlog=limits.backlog)
         door = Door(room, metrics, clock, facts={"shard": shard.number} if len(shards) > 1 else NO_FACTS)
         flight_time = FlightTime(clock, timeout_ms)
-        gates.append(Gate(door, Intake(shard.client, shard.keys, flight_time=flight_time, room=room)))
+        copies = Copies.wanted(
+            settings.redis.replicas,
+            settings.redis.durability,
+            timeout_s=timeout_ms / 1_000,
+            stamp=shard.keys.probe,
+        )
+        intake = Intake(shard.client, shard.keys, flight_time=flight_time, room=room, copies=copies)
+        gates.append(Gate(door, intake))
     return tuple(gates)
 
 
@@ -131,9 +139,7 @@ async def _keep_gate(
         if stopping.is_set():  # nothing was read then
             return
         gate.door.open()
-        await keep_checking(
-            shard.client, redis.durability, stopping, gate.door.judge, on_facts=gate.door.weigh
-        )
+        await keep_checking(shard.client, redis, stopping, gate.door.judge, on_facts=gate.door.weigh)
     finally:
         if keeping_up is not None:
             await keeping_up

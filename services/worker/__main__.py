@@ -24,12 +24,10 @@ from services.worker.brokers.registry import build_brokers, traced
 from services.worker.consumer import BLOCK_MS
 from services.worker.mapping import MappingCheck
 from services.worker.solo import Solo
-from services.worker.unit import Unit
+from services.worker.unit import STORE_TIMEOUT_S, Unit
 
 STUCK_MS: Final = 10_000
 """A loop that has not come round for this long will not by itself."""
-
-STORE_TIMEOUT_S: Final = 2.0
 
 log = get_logger()
 

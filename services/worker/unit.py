@@ -11,6 +11,7 @@ from libs.common.domain.ids import AccountName, Holder
 from libs.common.runtime.redis_check import check_when_up
 from libs.common.runtime.settings import Settings
 from libs.common.store.breakers import SharedBreakers
+from libs.common.store.copies import Copies
 from libs.common.store.following import FollowedOrders
 from libs.common.store.halts import Halts
 from libs.common.store.in_flight import InFlightOrders
@@ -42,6 +43,9 @@ from services.worker.resolver import Resolver
 from services.worker.roster import accounts_of, followed_accounts, reconciled_accounts, slots_per_account
 from services.worker.slots import Slots
 from services.worker.solo import Solo
+
+STORE_TIMEOUT_S: Final = 2.0
+"""Bound on each call to Redis."""
 
 LAST_S: Final = 3.0
 """For calls under way when the drain time is over; a little more than one may take."""
@@ -93,7 +97,9 @@ class Unit:
         retention = Retention(settings.retention.alerts_ms, settings.retention.dead_letters_ms)
         self._lanes = Lanes(client, keys, holder)
         self._leases = Leases(clock, worker.lease_ms)
-        orders = Orders(client, keys, holder, retention)
+        redis = settings.redis
+        copies = Copies.wanted(redis.replicas, redis.durability, timeout_s=STORE_TIMEOUT_S)
+        orders = Orders(client, keys, holder, retention, copies=copies)
         published, halts = Published(client, keys), Halts(client, keys)
         followed = FollowedOrders(client, keys, holder, retention)
         reconciliation = Reconciliation(client, keys, holder)

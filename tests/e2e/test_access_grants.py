@@ -43,12 +43,12 @@ CHECKS: Final = "info config|get acl|dryrun cluster|slots"
 TABLES: Final = "multi exec hget hgetall"
 READING: Final = f"{CHECKS} {TABLES} time get hmget hscan mget scan xinfo|consumers xinfo|groups xlen xrange xread xrevrange zcard zrange"
 OWN: Final = {
-    "ingress": f"{CHECKS} {TABLES} mget",
-    "worker": f"{CHECKS} {TABLES} xgroup|create xreadgroup zrem hmget hset get set pttl time hkeys zrange zadd "
+    "ingress": f"{CHECKS} {TABLES} mget wait",
+    "worker": f"{CHECKS} {TABLES} wait xgroup|create xreadgroup zrem hmget hset get set pttl time hkeys zrange zadd "
     "xrange xrevrange xlen",
     "reaper": f"{CHECKS} time hscan scan zrange xtrim hget hgetall hlen hmget xinfo|consumers xinfo|groups xlen xrange "
     "xrevrange zcard",
-    "operator": READING,
+    "operator": f"{READING} wait",
     "observer": READING,
 }
 """What each calls outside of scripts: `libs/common/store/*.py`."""

@@ -172,13 +172,19 @@ class FilledStore:
 
     async def begin(self, held: Held, head: Head, attempt: int = 1) -> Intent:
         """Put the intent of an attempt on disk."""
+        intent = self.intent(held, head, attempt)
+        assert isinstance(await self._orders.begin.submit(intent), Go)
+        return intent
+
+    def intent(self, held: Held, head: Head, attempt: int = 1) -> Intent:
+        """Return what an attempt would put on disk."""
         instruction = codec.INSTRUCTION.decode(head.body)
         plan = OrderPlan(
             side=Side(instruction.action.value),
             quantity=instruction.quantity or Decimal(1),
             reference_price=instruction.price,
         )
-        intent = Intent(
+        return Intent(
             held=held,
             entry_id=head.entry_id,
             account=head.account,
@@ -192,8 +198,6 @@ class FilledStore:
             account_limit=NO_LIMIT,
             probe_ms=1_000,
         )
-        assert isinstance(await self._orders.begin.submit(intent), Go)
-        return intent
 
     async def execute(self, at_price: str = "100.5") -> Head:
         """Execute the next head: filled in full at this price."""

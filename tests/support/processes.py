@@ -64,6 +64,9 @@ class Service:
         self.name = name
         self.label = label or name
         self.config = config
+        self.root = ROOT
+        """The tree that it runs from; another one from its next start on."""
+        self.python = Path(sys.executable)
         self.ops_port = free_port()
         self.config_path = directory / f"{self.label}.yaml"
         self._stdout = directory / f"{self.label}.out"
@@ -99,20 +102,20 @@ class Service:
         self.config_path.write_text(yaml.safe_dump(dict(self.config), sort_keys=False))
         environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(self.root),
             "BASCULE_CONFIG": str(self.config_path),
             "BASCULE_OPS_PORT": str(self.ops_port),
             **self._environment,
         }
         with self._stdout.open("ab") as stdout, self._stderr.open("ab") as stderr:
             self._process = spawn(
-                self.command(), stdout=stdout, stderr=stderr, environment=environment, directory=ROOT
+                self.command(), stdout=stdout, stderr=stderr, environment=environment, directory=self.root
             )
         return self
 
     def command(self) -> list[str]:
         """Return what is run."""
-        return [sys.executable, "-m", f"services.{self.name}"]
+        return [str(self.python), "-m", f"services.{self.name}"]
 
     def wait_ready(self, timeout_s: float = 20.0) -> Self:
         """Wait until its ready probe answers 200."""
@@ -283,6 +286,12 @@ class Bridge:
                 self._read_url, decode_responses=True, protocol=2, socket_timeout=10.0, retry=None
             )
         return self._client
+
+    def read_from(self, server: RedisServer) -> None:
+        """Read keys from another server from now on: one that took over."""
+        if self._client is not None:
+            self._client.close()
+        self._client, self._read_url = None, server.url
 
     @property
     def webhook_urls(self) -> list[str]:

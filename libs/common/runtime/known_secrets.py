@@ -8,6 +8,7 @@ from libs.common.domain.errors import ConfigError
 from libs.common.runtime.account_settings import CcxtAccount, HttpAccount
 from libs.common.runtime.secrets import read_secret
 from libs.common.runtime.settings import Settings
+from libs.common.wire.redis_url import URL_PASSWORDS
 
 
 def known_secrets(settings: Settings, environ: Mapping[str, str]) -> set[str]:
@@ -31,8 +32,8 @@ def known_secrets(settings: Settings, environ: Mapping[str, str]) -> set[str]:
 
 
 def _passwords(url: str) -> set[str]:
-    """Return the password of an address and the `password=` in its query, as written and as meant."""
+    """Return the password of an address and those in its query, as written and as meant."""
     parts = urlsplit(url)
     pairs = [pair.partition("=") for pair in parts.query.split("&")]
-    written = {parts.password or "", *(value for key, _, value in pairs if key == "password")} - {""}
+    written = {parts.password or "", *(value for key, _, value in pairs if key in URL_PASSWORDS)} - {""}
     return written | {unquote(value) for value in written}

@@ -7,11 +7,12 @@ from typing import Final
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import ConfigError, StoreBarred, StoreUnavailable
-from libs.common.runtime.settings import Durability, RedisSettings
+from libs.common.runtime.settings import RedisSettings
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.checks import ServerFacts, check_server
 from libs.common.store.client import connect
 from libs.common.store.layout import claim_layout
+from libs.common.store.replicas import TooFewReplicas, check_replicas, guard_promise
 from libs.common.store.shards import Shard
 from libs.common.telemetry.logs import get_logger
 
@@ -59,7 +60,7 @@ async def check_when_up(
                 await check_server(first, redis.durability)
                 await claim_layout(first, shard.keys, redis.shards)
                 claimed.set()
-                await check_server(shard.client, redis.durability)
+                facts = await check_server(shard.client, redis.durability, replicas=redis.replicas)
             except StoreBarred as error:
                 raise ConfigError(f"{error}: {error.remedy}") from error
             except StoreUnavailable as error:
@@ -68,15 +69,22 @@ async def check_when_up(
                 is_away = True
                 await wait_for_event(stopping, RETRY_S)
             else:
+                _tell_of_guard(facts, redis, shard)
                 return True
     finally:
         await first.aclose()
     return False
 
 
+def _tell_of_guard(facts: ServerFacts, redis: RedisSettings, shard: Shard) -> None:
+    guard = guard_promise(facts, redis.replicas)
+    if guard is not None and not guard.is_kept:
+        log.warning("redis_unguarded", found=guard.finding, remedy=guard.remedy, shard=shard.number)
+
+
 async def keep_checking(
     client: Redis,
-    durability: Durability,
+    redis: RedisSettings,
     stopping: asyncio.Event,
     on_change: Callable[[str | None], None],
     *,
@@ -86,7 +94,7 @@ async def keep_checking(
 
     Args:
         client: Whose server to check.
-        durability: What the configuration promises.
+        redis: What it is held against.
         stopping: Ends it.
         on_change: Called with what is wrong once a promise is broken, and with None once all are kept again.
         on_facts: Called with what a server that keeps them says of itself, at every look.
@@ -95,7 +103,10 @@ async def keep_checking(
     while not await wait_for_event(stopping, AGAIN_S):
         found: str | None = None
         try:
-            facts = await check_server(client, durability)
+            facts = await check_server(client, redis.durability, replicas=redis.replicas)
+            check_replicas(facts, redis.replicas)
+        except TooFewReplicas as error:
+            found = str(error)
         except StoreUnavailable:
             continue
         except ConfigError as error:

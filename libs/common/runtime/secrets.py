@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from libs.common.domain.errors import ConfigError
 from libs.common.wire.masking import MASK
+from libs.common.wire.redis_url import URL_PASSWORDS
 
 
 class Secret:
@@ -55,7 +56,7 @@ def has_secret(name: str, environ: Mapping[str, str]) -> bool:
 
 
 def mask_url(url: str) -> str:
-    """Return a URL with `***` in place of its password, and of a `password=` in its query."""
+    """Return a URL with `***` in place of its password, and of every one in its query."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     if at and ":" in user:
@@ -63,7 +64,7 @@ def mask_url(url: str) -> str:
     elif at:
         host = f"{user}@{host}"
     query = "&".join(
-        f"{key}={MASK}" if key == "password" else f"{key}{equals}{value}"
+        f"{key}={MASK}" if key in URL_PASSWORDS else f"{key}{equals}{value}"
         for key, equals, value in (pair.partition("=") for pair in parts.query.split("&"))
     )
     # Not urlunsplit, which drops the slashes of `unix:///`.

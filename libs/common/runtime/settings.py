@@ -39,6 +39,8 @@ LONGEST_DEADLINE_MS: Final = 3_000
 
 DEFAULT_REQUEST_EXPIRY_MS: Final = 5_000
 
+MOST_REPLICAS: Final = 10
+
 
 class Durability(StrEnum):
     """What Redis must promise before a process starts."""
@@ -58,14 +60,18 @@ class RedisSettings(Section, frozen=True, kw_only=True):
     """Where the alerts are kept."""
 
     url: str = "redis://127.0.0.1:6379/0"
-    """`redis://`, `rediss://` (TLS; behind a `?` ssl_ca_certs, ssl_certfile and ssl_keyfile name its files), `unix://`, or
-    for a Redis Cluster `redis+cluster://` or `rediss+cluster://` with some of its nodes, `host:port,host:port`; the
-    environment's REDIS_URL comes first."""
+    """`redis://`, `rediss://` (TLS; behind a `?` ssl_ca_certs, ssl_certfile and ssl_keyfile name its files), `unix://`; with
+    Sentinels `redis+sentinel://` or `rediss+sentinel://`, all of them and what they watch, `host:port,host:port/service`;
+    for a Redis Cluster `redis+cluster://` or `rediss+cluster://` with some of its nodes; the environment's REDIS_URL comes
+    first."""
     shards: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 1
     """Parts that accounts are spread over, each on one primary of a Redis Cluster. More: more primaries share the work;
     an alert for accounts of several shards takes two round trips. It cannot be changed once Redis holds anything."""
     durability: Durability = Durability.ALWAYS
     """What Redis must promise; a process refuses to start on less."""
+    replicas: Annotated[int, msgspec.Meta(ge=0, le=MOST_REPLICAS)] = 0
+    """Replicas that must have an alert before it is answered 200, and an order's intent before it is sent. More: a fail-over
+    loses nothing acknowledged while so many others have it; each call waits for them, and without them nothing is taken."""
 
     def __post_init__(self) -> None:
         if not is_redis_url(self.url):

@@ -4,14 +4,20 @@ import functools
 import os
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit, urlunsplit
 
 from redis.asyncio.connection import parse_url
 
 from libs.common.domain.errors import ConfigError
-from libs.common.wire.redis_url import CLUSTER_SCHEMES, read_nodes
+from libs.common.wire.redis_url import (
+    CLUSTER_SCHEMES,
+    DEFAULT_SENTINEL_PORT,
+    SENTINEL_SCHEMES,
+    read_nodes,
+    read_service,
+)
 
 CA: Final = "ssl_ca_certs"
 CERTIFICATE: Final = "ssl_certfile"
@@ -20,6 +26,11 @@ KEY: Final = "ssl_keyfile"
 TLS_OPTIONS: Final = (CA, CERTIFICATE, KEY)
 OPTIONS: Final = ("db", "username", "password", *TLS_OPTIONS)
 """What may stand behind the `?`; named as in redis-py, whose others would undo what `connect` sets."""
+
+SENTINEL_USERNAME: Final = "sentinel_username"
+SENTINEL_PASSWORD: Final = "sentinel_password"  # noqa: S105 - the name of an option
+SENTINEL_OPTIONS: Final = (SENTINEL_USERNAME, SENTINEL_PASSWORD)
+"""What may stand there as well where the address names Sentinels: who we are to them. Without, nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +76,12 @@ class Address:
     """redis-py's, for each connection; without host and port where there are seeds."""
     tls: Tls | None
     seeds: tuple[tuple[str, int], ...] = ()
-    """Hosts and ports of nodes of a Redis Cluster, any of which knows the others; empty for a single server."""
+    """Hosts and ports of nodes of a Redis Cluster, any of which knows the others, or of Sentinels; empty for a single
+    server."""
+    service: str | None = None
+    """What the Sentinels call the servers that they watch; None where the seeds are none."""
+    identity: Mapping[str, str] = field(default_factory=dict)
+    """`username` and `password` for the Sentinels, as far as they want them."""
 
 
 def read_address(url: str) -> Address:
@@ -76,34 +92,64 @@ def read_address(url: str) -> Address:
     """
     try:
         parts = urlsplit(url)
-        scheme, seeds = parts.scheme, tuple[tuple[str, int], ...]()
+        scheme, seeds, service = parts.scheme, tuple[tuple[str, int], ...](), None
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        identity: dict[str, str] = {}
         if scheme in CLUSTER_SCHEMES:
             seeds = read_nodes(parts.netloc)
             scheme = CLUSTER_SCHEMES[scheme]
-            user, at, _ = parts.netloc.rpartition("@")
-            url = urlunsplit(parts._replace(scheme=scheme, netloc=f"{user}{at}cluster"))
-        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+            url = _of_one(parts, scheme, parts.path)
+        elif scheme in SENTINEL_SCHEMES:
+            seeds = read_nodes(parts.netloc, default_port=DEFAULT_SENTINEL_PORT)
+            scheme = SENTINEL_SCHEMES[scheme]
+            service, database = read_service(parts.path)
+            url = _of_one(parts, scheme, f"/{database}")
+            identity = _identity(given)
         _check(scheme, given)
         options = dict(parse_url(url))
-        if seeds and options.pop("db", 0) != 0:
+        if seeds and service is None and options.pop("db", 0) != 0:
             raise ValueError("a Redis Cluster has database 0 only")
     except ValueError as error:
         raise ConfigError(f"the address of Redis cannot be read: {error}") from error
-    for name in ("connection_class", *TLS_OPTIONS, *(("host", "port") if seeds else ())):
+    dropped = ("connection_class", *TLS_OPTIONS, *SENTINEL_OPTIONS, *(("host", "port") if seeds else ()))
+    for name in dropped:
         options.pop(name, None)
     if scheme != "rediss":
-        return Address(options, None, seeds)
+        return Address(options, None, seeds, service, identity)
     tls = Tls(given.get(CA), given.get(CERTIFICATE), given.get(KEY))
     tls.context()
-    return Address(options, tls, seeds)
+    return Address(options, tls, seeds, service, identity)
+
+
+def _of_one(parts: SplitResult, scheme: str, path: str) -> str:
+    """Return the address as redis-py reads it: of a server whose name does not matter."""
+    user, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(scheme=scheme, netloc=f"{user}{at}several", path=path))
+
+
+def _identity(given: dict[str, str]) -> dict[str, str]:
+    """Take out of the options who we are to the Sentinels."""
+    found = {name: given.pop(name) for name in SENTINEL_OPTIONS if name in given}
+    for name, value in found.items():
+        if not value:
+            raise ValueError(f'"{name}" is empty')
+    if SENTINEL_USERNAME in found and SENTINEL_PASSWORD not in found:
+        raise ValueError(f'"{SENTINEL_USERNAME}" needs "{SENTINEL_PASSWORD}"')
+    return {name.removeprefix("sentinel_"): value for name, value in found.items()}
 
 
 def _check(scheme: str, given: Mapping[str, str]) -> None:
     for name, value in given.items():
+        if name in SENTINEL_OPTIONS:
+            raise ValueError(
+                f'"{name}" is for addresses that begin with redis+sentinel:// or rediss+sentinel://'
+            )
         if name not in OPTIONS:
             raise ValueError(f'"{name}" is no option of it; there are {", ".join(OPTIONS)}')
         if name in TLS_OPTIONS and scheme != "rediss":
-            raise ValueError(f'"{name}" is for addresses that begin with rediss:// or rediss+cluster://')
+            raise ValueError(
+                f'"{name}" is for addresses that begin with rediss://, rediss+sentinel:// or rediss+cluster://'
+            )
         if not value:
             raise ValueError(f'"{name}" is empty')
     if KEY in given and CERTIFICATE not in given:

@@ -13,7 +13,7 @@ from redis.exceptions import (
 
 from libs.common.domain.errors import ConfigError, StoreUnavailable
 from libs.common.store.client import translate
-from libs.common.store.cluster import RoutedPool
+from libs.common.store.routing import RoutedPool
 
 OLDEST: Final = (6, 2)
 UNKNOWN: Final = "unknown"
@@ -21,6 +21,9 @@ ALWAYS_BUT_IN_REWRITES: Final = "always but in rewrites"
 
 FSYNC_SETTINGS: Final = "*appendfsync*"
 """What CONFIG GET is asked for: `appendfsync` and `no-appendfsync-on-rewrite`. Redis 6.2 takes only one pattern."""
+
+LONGEST_LAG_S: Final = 10
+"""A replica that was silent for longer does not count as one."""
 
 RESTORES_LITTLE: Final = (
     "Redis plays its append-only file back as its default user, which may not run what is in it"
@@ -79,6 +82,10 @@ class ServerFacts:
     restores_all: bool | None = None
     """Whether its `default` user, as which it plays its append-only file back, may run what is in it; None where it does
     not say."""
+    replicas: int = 0
+    """Replicas that follow it and answered within the last seconds."""
+    least_replicas: int | None = None
+    """`min-replicas-to-write`: with fewer it takes no writes; None where it bars CONFIG or was not asked."""
 
     @property
     def version_text(self) -> str:
@@ -109,12 +116,13 @@ class Promise:
     """What to do about it; empty where it is kept."""
 
 
-async def read_server(client: Redis, durability: str) -> ServerFacts:
+async def read_server(client: Redis, durability: str, *, replicas: int = 0) -> ServerFacts:
     """Return what the server says of itself.
 
     Args:
         client: Any connection to it.
         durability: The configured promise; with `declared` CONFIG is not asked.
+        replicas: How many must have what is acknowledged, as configured; with 0 it is not asked what guards that.
 
     Raises:
         StoreUnavailable: No answer.
@@ -139,6 +147,8 @@ async def read_server(client: Redis, durability: str) -> ServerFacts:
         machine_bytes=int(info.get("total_system_memory", 0)),
         # Of a managed server nobody here can change it, and one whose data may be lost is not asked.
         restores_all=await _restores_all(client) if durability in _KEPT_BY else None,
+        replicas=_following(info),
+        least_replicas=await _least_replicas(client) if replicas and durability != "declared" else None,
     )
 
 
@@ -150,18 +160,19 @@ def promises(facts: ServerFacts, durability: str) -> list[Promise]:
     return found
 
 
-async def check_server(client: Redis, durability: str) -> ServerFacts:
+async def check_server(client: Redis, durability: str, *, replicas: int = 0) -> ServerFacts:
     """Return what the server says of itself, if it keeps its promises.
 
     Args:
         client: Any connection to it.
         durability: `always`, `everysec`, `declared` or `none`, as configured.
+        replicas: As with `read_server`; whether they are there is no promise of a server, see `store/replicas.py`.
 
     Raises:
         ConfigError: It does not; one line that names every broken promise, with what to do, and of a Redis Cluster the node.
         StoreUnavailable: No answer, or it still loads its data; as `StoreBarred` where it does not let us in.
     """
-    facts = await read_server(client, durability)
+    facts = await read_server(client, durability, replicas=replicas)
     broken = [promise for promise in promises(facts, durability) if not promise.is_kept]
     if broken:
         words = "; ".join(f"{promise.finding}: {promise.remedy}" for promise in broken)
@@ -178,6 +189,23 @@ async def _which(client: Redis) -> str:
         return f"node {await pool.node_words()}: "
     except (RedisError, OSError) as error:
         raise translate(error) from error
+
+
+def _following(info: dict[str, Any]) -> int:
+    found = (value for name, value in info.items() if name.startswith("slave") and isinstance(value, dict))
+    return sum(one.get("state") == "online" and int(one.get("lag", 0)) <= LONGEST_LAG_S for one in found)
+
+
+async def _least_replicas(client: Redis) -> int | None:
+    try:
+        answer = await client.config_get("min-replicas-to-write")
+    except ConnectionError as error:
+        raise translate(error) from error
+    except ResponseError:  # barred
+        return None
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    return next((int(str(_plain(value))) for value in answer.values()), None)
 
 
 async def _restores_all(client: Redis) -> bool | None:

@@ -26,14 +26,7 @@ from redis.exceptions import (
 
 from libs.common.domain.errors import BridgeError, StoreBarred, StoreCorrupt, StoreUnavailable
 from libs.common.store.address import Address, read_address
-from libs.common.store.cluster import (
-    RoutedPlainConnection,
-    RoutedPool,
-    RoutedTlsConnection,
-    Topology,
-    asking,
-    slot_of,
-)
+from libs.common.store.cluster import Topology, asking, slot_of
 from libs.common.store.connections import (
     SCRIPT_BARRED,
     PlainConnection,
@@ -43,6 +36,8 @@ from libs.common.store.connections import (
     UnixConnection,
 )
 from libs.common.store.keys import Keys
+from libs.common.store.routing import Guide, RoutedPlainConnection, RoutedPool, RoutedTlsConnection
+from libs.common.store.sentinel import Asking, Sentinels
 
 _PASSING: Final = (
     ConnectionError,
@@ -76,7 +71,7 @@ def connect(
     connections: int = 8,
     greet: Callable[[AbstractConnection], Awaitable[None]] | None = None,
     shard: int = 0,
-    topology: Topology | None = None,
+    guide: Guide | None = None,
 ) -> Redis:
     """Return a client whose every call is sent at most once.
 
@@ -84,13 +79,14 @@ def connect(
     RESP3 with maintenance notifications may answer one caller with another's reply. Both are off.
 
     Args:
-        url: `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `rediss+cluster://`; see `store/address.py`.
+        url: `redis://`, `rediss://`, `unix://`, or `redis+sentinel://`, `rediss+sentinel://`, `redis+cluster://`,
+            `rediss+cluster://` with several hosts; see `store/address.py`.
         timeout_s: Bound on connecting and on each answer. Above the BLOCK time on a reader's client.
         connections: The most that are open at once; further callers wait for one.
         greet: Makes the first calls on each connection, before anybody else may use it; see `store/incarnation.py`. One
             on which it fails is closed.
         shard: Whose keys it is for; on a cluster it leads to the node that serves them.
-        topology: Of the cluster, shared with other clients; see `topology_of`.
+        guide: To one of several servers, shared with other clients; see `guide_of`.
 
     Raises:
         ConfigError: The address cannot be read, or names a file that cannot be used.
@@ -105,26 +101,32 @@ def connect(
     if address.seeds:
         kind = RoutedPlainConnection if address.tls is None else RoutedTlsConnection
         pool = RoutedPool
-        options["topology"] = topology or _topology(address, timeout_s)
+        options["guide"] = guide or _guide(address, timeout_s)
         options["slot"] = slot_of(Keys(shard).prefix)
     return Redis.from_pool(
         pool(connection_class=kind, max_connections=connections, timeout=timeout_s, **options)
     )
 
 
-def topology_of(url: str, *, timeout_s: float) -> Topology | None:
-    """Return what knows the nodes of a cluster; None where the address is of a single server.
+def guide_of(url: str, *, timeout_s: float) -> Guide | None:
+    """Return what knows which of several servers to go to; None where the address is of a single one.
 
     Raises:
         ConfigError: As with `connect`.
     """
     address = read_address(url)
-    return _topology(address, timeout_s) if address.seeds else None
+    return _guide(address, timeout_s) if address.seeds else None
 
 
-def _topology(address: Address, timeout_s: float) -> Topology:
+def _guide(address: Address, timeout_s: float) -> Guide:
     kind = PlainConnection if address.tls is None else TlsConnection
-    return Topology(address.seeds, asking(kind, _options(address, timeout_s)), timeout_s=timeout_s)
+    options = _options(address, timeout_s)
+    if address.service is None:
+        return Topology(address.seeds, asking(kind, options), timeout_s=timeout_s)
+    for name in ("db", "username", "password"):
+        options.pop(name, None)
+    asked = Asking(address.service, kind, {**options, **address.identity})
+    return Sentinels(address.seeds, asked.ask, timeout_s=timeout_s, close=asked.aclose)
 
 
 def _options(address: Address, timeout_s: float) -> dict[str, Any]:

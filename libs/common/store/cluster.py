@@ -10,35 +10,18 @@ import builtins
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    ClusterDownError,
     ConnectionError,  # noqa: A004 - the name is redis-py's
-    NoPermissionError,
-    ReadOnlyError,
     RedisError,
     ResponseError,
-    TimeoutError,  # noqa: A004 - the name is redis-py's
 )
 
-from libs.common.store.connections import PlainConnection, TlsConnection, Unfit, Worded
-
-Node = tuple[str, int]
-"""Host and port."""
+from libs.common.store.connections import PlainConnection, TlsConnection, Unfit
+from libs.common.store.routing import BARRED, Node, Routed, in_words
 
 _UNTOLD: Final = "?"
 """What a node says of one whose name it does not know."""
-
-_MISLED: Final = (AskError, ClusterDownError, ReadOnlyError, ConnectionError, TimeoutError)
-"""After these another node may serve the slot. MOVED is an AskError, too."""
-
-
-_BARRED: Final = (AuthenticationError, NoPermissionError, Unfit)
-"""What does not pass by itself."""
 
 
 def slot_of(key: str) -> int:
@@ -69,6 +52,11 @@ class Topology:
         """Slots that may have moved since."""
         self._reading: asyncio.Task[None] | None = None
 
+    @property
+    def electable(self) -> int:
+        """Return 0: a replica of a cluster takes over by a vote, and who has most is asked first."""
+        return 0
+
     async def primary(self, slot: int) -> Node:
         """Return the node that serves a slot.
 
@@ -89,6 +77,12 @@ class Topology:
         """Have the nodes asked again before a slot's is told the next time."""
         self._doubted.add(slot)
 
+    async def vet(self, connection: Routed) -> None:
+        """Take any node that lets us in: one that does not serve the slot says so to each call."""
+
+    async def aclose(self) -> None:
+        """Nothing is kept open."""
+
     def _serving(self, slot: int) -> Node | None:
         return next((node for start, end, node in self._ranges if start <= slot <= end), None)
 
@@ -99,7 +93,7 @@ class Topology:
             self._reading.add_done_callback(self._was_read)
         try:
             await asyncio.shield(self._reading)
-        except _BARRED:
+        except BARRED:
             raise
         except (RedisError, OSError) as error:
             raise ConnectionError(str(error)) from error
@@ -122,10 +116,10 @@ class Topology:
                     try:
                         async with asyncio.timeout(each_s):
                             self._learn(await self._ask(node), node)
-                    except _BARRED as error:
+                    except BARRED as error:
                         barred = error
                     except (RedisError, OSError) as error:
-                        problem = f"{_words(node)}: {error}"
+                        problem = f"{in_words(node)}: {error}"
                     else:
                         self._silent.discard(node)
                         self._doubted -= doubted
@@ -150,73 +144,6 @@ class Topology:
         self._silent &= told
 
 
-class _Routed(Worded):
-    """What connections to a cluster have in common."""
-
-    host: str
-    port: int
-
-    def __init__(self, *, topology: Topology, slot: int, **options: Any) -> None:
-        super().__init__(**options)
-        self._topology = topology
-        self._slot = slot
-
-    async def is_home(self) -> bool:
-        """Tell whether it leads to the node that serves its slot, as far as is known.
-
-        Raises:
-            RedisError: It cannot be told.
-        """
-        return (self.host, self.port) == await self._topology.primary(self._slot)
-
-    async def _connect(self) -> None:
-        self.host, self.port = await self._topology.primary(self._slot)
-        try:
-            await super()._connect()
-        except (RedisError, OSError):
-            self._topology.doubt(self._slot)
-            raise
-
-    def _redirected(self, error: AskError) -> RedisError:
-        return error
-
-    async def read_response(self, *args: Any, **options: Any) -> Any:
-        """Return one answer."""
-        try:
-            return await super().read_response(*args, **options)
-        except _MISLED:
-            self._topology.doubt(self._slot)
-            raise
-
-
-class RoutedPlainConnection(_Routed, PlainConnection):
-    """Over TCP."""
-
-
-class RoutedTlsConnection(_Routed, TlsConnection):
-    """Over TLS."""
-
-
-class RoutedPool(BlockingConnectionPool):
-    """Gives out no connection to a node that its slot has left."""
-
-    async def node_words(self) -> str:
-        """Return the node that its connections lead to as `host:port`.
-
-        Raises:
-            ConnectionError: It cannot be told.
-            AuthenticationError, NoPermissionError, Unfit: As with `Topology.primary`.
-        """
-        return _words(await self.connection_kwargs["topology"].primary(self.connection_kwargs["slot"]))
-
-    async def ensure_connection(self, connection: AbstractConnection) -> None:
-        """Make sure that it leads to the right node, and is ready."""
-        assert isinstance(connection, _Routed)
-        if connection.is_connected and not await connection.is_home():
-            await connection.disconnect()
-        await super().ensure_connection(connection)
-
-
 def asking(
     kind: type[PlainConnection | TlsConnection], options: Mapping[str, Any]
 ) -> Callable[[Node], Awaitable[Sequence[Any]]]:
@@ -234,13 +161,13 @@ def asking(
             await connection.send_command("CLUSTER", "SLOTS")
             answer: Sequence[Any] = await connection.read_response()
         except ConnectionError as error:
-            if isinstance(error.__cause__, _BARRED):  # redis-py wraps what comes up while it connects
+            if isinstance(error.__cause__, BARRED):  # redis-py wraps what comes up while it connects
                 raise error.__cause__ from error
             raise
         except ResponseError as error:
             if "cluster support disabled" in str(error):
                 raise Unfit(
-                    f"{_words(node)} is no node of a Redis Cluster",
+                    f"{in_words(node)} is no node of a Redis Cluster",
                     remedy="let the address begin with redis:// or rediss://",
                 ) from error
             raise
@@ -257,7 +184,3 @@ def _node(member: Sequence[Any], asked: Node) -> Node | None:
     if host == _UNTOLD:
         return None
     return (host or asked[0], int(member[1]))
-
-
-def _words(node: Node) -> str:
-    return f"{node[0]}:{node[1]}"

@@ -1,7 +1,7 @@
 """Halts in Redis: set, lifted and read here, obeyed by `begin`."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from libs.common.domain.errors import EditConflict, StoreCorrupt
 from libs.common.policy.halts import Halt, HaltMode, Scope, author, parse_halt
 from libs.common.policy.shards import shard_of
 from libs.common.store.client import translate
+from libs.common.store.copies import Copies
 from libs.common.store.fan_out import Spread, ask_all, ask_each
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
@@ -83,6 +84,10 @@ class NotSet:
     """There is no halt of that scope."""
 
 
+CopiesFor = Callable[[str], Copies | None]
+"""Returns what replicas must have what is written, by the key that may be written before."""
+
+
 class Halts:
     """Reads and writes them."""
 
@@ -97,7 +102,14 @@ class Halts:
         self._now = "" if now_ms is None else str(now_ms)
         self._script = Script("halt")
 
-    async def set(self, scope: Scope, mode: HaltMode, *, by: str, reason: str) -> Halt:
+    @property
+    def stamp(self) -> str:
+        """Return a key of its shard that anything may be written to; see `Copies`."""
+        return self._keys.probe
+
+    async def set(
+        self, scope: Scope, mode: HaltMode, *, by: str, reason: str, copies: Copies | None = None
+    ) -> Halt:
         """Set a halt in place of whatever is set for its scope; from now on no worker sends what it stops.
 
         The same again, by the same, stays as it was first set.
@@ -107,13 +119,14 @@ class Halts:
             mode: What it does.
             by: Who sets it.
             reason: Why.
+            copies: Replicas that must have it before it counts; None asks for none.
 
         Raises:
-            StoreUnavailable: No answer: it may have been set.
+            StoreUnavailable: No answer, or too few replicas: it may have been set.
             StoreCorrupt: Halts are kept under something else than a hash.
         """
         field = scope.encode()
-        answer = await self._run("SET", field, scope, by, reason, mode.value)
+        answer = await self._run("SET", field, scope, by, reason, mode.value, copies)
         return parse_halt(field, _text(answer[1]))
 
     async def lift(self, scope: Scope, *, by: str, reason: str) -> Lifted | NotSet:
@@ -160,7 +173,14 @@ class Halts:
         return HaltTable(tuple(halts), tuple(unreadable))
 
     async def _run(
-        self, act: str, field: str, scope: Scope, by: str, reason: str, last: str | bytes
+        self,
+        act: str,
+        field: str,
+        scope: Scope,
+        by: str,
+        reason: str,
+        last: str | bytes,
+        copies: Copies | None = None,
     ) -> list[bytes]:
         keys = [*self._keys.fixed, self._keys.halts]
         args: list[str | bytes | int] = [
@@ -172,7 +192,7 @@ class Halts:
             " ".join(reason.split()),
             last,
         ]
-        answer: list[bytes] = await self._script.run(self._client, keys, args)
+        answer: list[bytes] = await self._script.run(self._client, keys, args, copies=copies)
         return answer
 
 
@@ -185,7 +205,9 @@ class HaltsEverywhere:
         """
         self._shards = shards
 
-    async def set(self, scope: Scope, mode: HaltMode, *, by: str, reason: str) -> Spread[Halt]:
+    async def set(
+        self, scope: Scope, mode: HaltMode, *, by: str, reason: str, copies: CopiesFor = lambda _: None
+    ) -> Spread[Halt]:
         """Set a halt on every shard; one that does not answer keeps none of the others from it.
 
         Called again after a failure, it stays as it is where it is set, and is set where it is not.
@@ -195,9 +217,13 @@ class HaltsEverywhere:
             mode: What it does.
             by: Who sets it.
             reason: Why.
+            copies: Returns what replicas of a shard must have it, by a key of that shard.
         """
         return await ask_each(
-            {number: one.set(scope, mode, by=by, reason=reason) for number, one in self._shards.items()}
+            {
+                number: one.set(scope, mode, by=by, reason=reason, copies=copies(one.stamp))
+                for number, one in self._shards.items()
+            }
         )
 
     async def lift(self, scope: Scope, *, by: str, reason: str) -> Spread[Lifted | NotSet]:

@@ -17,6 +17,7 @@ from libs.common.policy.room import Room
 from libs.common.policy.shards import shard_of
 from libs.common.store.batch import Batch
 from libs.common.store.client import translate_text
+from libs.common.store.copies import Copies
 from libs.common.store.flight_time import FlightTime
 from libs.common.store.keys import Keys
 from libs.common.store.pipe import Pipe
@@ -167,6 +168,7 @@ class Intake:
         *,
         flight_time: FlightTime | None = None,
         room: Room | None = None,
+        copies: Copies | None = None,
         now_ms: int | None = None,
     ) -> None:
         """Args:
@@ -174,12 +176,14 @@ class Intake:
         keys: The shard's.
         flight_time: Bounds when an admission may be executed; None lets it be executed at any time.
         room: Bounds what may wait; None lets in as much as Redis takes.
+        copies: Replicas that must have an alert before it counts as admitted; None asks for none.
         now_ms: A fixed time instead of Redis' own, for tests.
         """
         self._client = client
         self._keys = keys
         self._flight_time = flight_time
         self._room = room
+        self._copies = copies
         self._now = "" if now_ms is None else str(now_ms)
         self._admit = Script("admit")
         self._refuse = Script("refuse")
@@ -205,7 +209,8 @@ class Intake:
         Raises:
             StoreUnavailable: Alerts would be refused now.
         """
-        used, of = await self._probe.run(self._client, [*self._keys.fixed, self._keys.probe], [self._now])
+        keys = [*self._keys.fixed, self._keys.probe]
+        used, of = await self._probe.run(self._client, keys, [self._now], copies=self._copies)
         if self._room is not None:
             self._room.learn(
                 int(used), int(of), 0 if self._flight_time is None else self._flight_time.departs()
@@ -250,7 +255,7 @@ class Intake:
                 args += (to.account, to.market, to.lane, to.body, to.version, to.state)
                 if to.state:
                     args += (to.reason, to.detail)
-        reply = await self._admit.run(self._pipe, keys, args)
+        reply = await self._admit.run(self._pipe, keys, args, copies=self._copies)
         if time is not None:
             time.learn(int(reply[0]), departed_ms)
         if room is not None:

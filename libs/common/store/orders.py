@@ -17,6 +17,7 @@ from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.batch import Batch
 from libs.common.store.breakers import Permit
+from libs.common.store.copies import Copies
 from libs.common.store.head import HandedOut, Held, Moved, Stale, failure, handed_out
 from libs.common.store.keys import Keys
 from libs.common.store.retention import Retention
@@ -216,19 +217,28 @@ class Orders:
     """What a worker does with the head it holds."""
 
     def __init__(
-        self, client: Redis, keys: Keys, holder: Holder, retention: Retention, *, now_ms: int | None = None
+        self,
+        client: Redis,
+        keys: Keys,
+        holder: Holder,
+        retention: Retention,
+        *,
+        copies: Copies | None = None,
+        now_ms: int | None = None,
     ) -> None:
         """Args:
         client: For scripts.
         keys: The shard's.
         holder: As in `Lanes`.
         retention: How long ended records stay.
+        copies: Replicas that must have an intent before its order may leave; None asks for none.
         now_ms: A fixed time instead of Redis' own, for tests.
         """
         self._client = client
         self._keys = keys
         self._holder = holder
         self._retention = retention
+        self._copies = copies
         self._now = "" if now_ms is None else str(now_ms)
         self._scripts = {name: Script(name) for name in ("begin", "doubt", "plan", "resolve", "settle")}
         self.begin: Batch[Intent, Begun] = Batch(self._send_begin)
@@ -273,7 +283,8 @@ class Orders:
                 one.budgets,
                 one.read_at_ms,
             )
-        reply = await self._scripts["begin"].run(self._client, keys, args)
+        # All that led to it is older, so replicas that have the intent have that too.
+        reply = await self._scripts["begin"].run(self._client, keys, args, copies=self._copies)
         return read_each(reply, _begun)
 
     async def _send_plan(self, items: Sequence[Planning]) -> Sequence[PlanAnswer | BridgeError]:

@@ -12,6 +12,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from libs.common.store.routing import leads_home
 from libs.common.store.sending import send
 
 
@@ -26,7 +27,7 @@ class Pipe:
         """Args:
         client: Its time-out bounds each sending, and the wait for each answer once it is the next.
         """
-        self._client = client
+        self.client = client
         self._line: _Line | None = None
         self._sending = asyncio.Lock()
 
@@ -38,14 +39,24 @@ class Pipe:
         Raises:
             RedisError, OSError: As redis-py raises them; see `translate`.
         """
+        return (await self.call_all(words, 1))[0]
+
+    async def call_all(self, words: bytes, count: int) -> list[Any]:
+        """Send packed commands as one and return the replies as they came, errors to all but the first among them.
+
+        Raises:
+            RedisError, OSError: As with `call`; an error that the first command was answered.
+        """
         async with self._sending:
+            if self._line is not None and not await leads_home(self._line.connection):
+                self._line = None  # whoever waits there is still told
             line = self._line
             if line is None:
-                connection = await self._client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+                connection = await self.client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
                 line = self._line = _Line(connection)
                 line.reading = asyncio.create_task(self._read(line))
             # Before it is sent: whoever closes the line meanwhile tells this caller too.
-            answer = line.expect_answer()
+            answer = line.expect_answers(count)
             line.users += 1
             try:
                 await send(line.connection, words)
@@ -67,7 +78,7 @@ class Pipe:
                     async with asyncio.timeout(line.timeout_s):
                         reply = await line.connection.read_response()
                 except ResponseError as refused:
-                    line.tell_next(refused)
+                    line.take(refused)
                     if isinstance(refused, MovedError) or not line.connection.is_connected:
                         # What was sent behind it must not be executed before it is sent again.
                         error = ConnectionError(f"the call before it was refused: {refused}")
@@ -77,7 +88,7 @@ class Pipe:
                     error = came
                     return
                 else:
-                    line.tell_next(reply)
+                    line.take(reply)
         finally:
             self._close(line, error)
             try:
@@ -94,7 +105,7 @@ class Pipe:
             line.is_given_up = True
             one = ConnectionError(str(error))
             one.__cause__ = error
-            line.tell_next(one)
+            line.fail_next(one)
         if line.is_given_up and line.reading is not asyncio.current_task():
             line.reading.cancel()
 
@@ -102,7 +113,7 @@ class Pipe:
         """Give the connection back once neither reader nor sender uses it: the next user must meet neither."""
         line.users -= 1
         if not line.users:
-            await self._client.connection_pool.release(line.connection)
+            await self.client.connection_pool.release(line.connection)
 
 
 class _Line:
@@ -112,23 +123,48 @@ class _Line:
         self.connection = connection
         # Read here: while something is sent, it is lifted.
         self.timeout_s: float | None = connection.socket_timeout
-        self.waiting: deque[asyncio.Future[Any]] = deque()
+        self.waiting: deque[_Answer] = deque()
         self.reading: asyncio.Task[None]
         self.users = 1
         """Its reader, and who sends."""
         self.is_given_up = False
         """Whether the connection must carry nothing more."""
 
-    def expect_answer(self) -> "asyncio.Future[Any]":
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    def expect_answers(self, count: int) -> "asyncio.Future[list[Any]]":
+        answer = _Answer(asyncio.get_running_loop().create_future(), count)
         self.waiting.append(answer)
-        return answer
+        return answer.future
 
-    def tell_next(self, reply: Any) -> None:
-        answer = self.waiting.popleft() if self.waiting else None
-        if answer is None or answer.done():
+    def take(self, reply: Any) -> None:
+        """Note a reply, and tell who waited for it once it was the last one."""
+        if not self.waiting:  # given up meanwhile
             return
-        if isinstance(reply, Exception):
-            answer.set_exception(reply)
+        answer = self.waiting[0]
+        answer.replies.append(reply)
+        if len(answer.replies) < answer.count:
+            return
+        self.waiting.popleft()
+        if answer.future.done():
+            return
+        first = answer.replies[0]
+        if isinstance(first, Exception):
+            answer.future.set_exception(first)
         else:
-            answer.set_result(reply)
+            answer.future.set_result(answer.replies)
+
+    def fail_next(self, error: Exception) -> None:
+        """Tell the next who waits that not all will come; or what he was refused already."""
+        answer = self.waiting.popleft()
+        if answer.future.done():
+            return
+        refused = next((reply for reply in answer.replies[:1] if isinstance(reply, Exception)), None)
+        answer.future.set_exception(refused or error)
+
+
+class _Answer:
+    """The replies to one call, as far as they have come."""
+
+    def __init__(self, future: "asyncio.Future[list[Any]]", count: int) -> None:
+        self.future = future
+        self.count = count
+        self.replies: list[Any] = []

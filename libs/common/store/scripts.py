@@ -7,11 +7,13 @@ from importlib.resources import files
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import MovedError, NoScriptError, RedisError
+from redis.exceptions import MovedError, NoScriptError, RedisError, ResponseError
 
 from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.store.client import translate
+from libs.common.store.copies import Copies
 from libs.common.store.pipe import Pipe
+from libs.common.store.routing import electable_of
 from libs.common.store.sending import packed, send
 
 Answer = TypeVar("Answer")
@@ -29,20 +31,33 @@ class Script:
         self.source = _read("prelude") + _read(name)
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, client: Redis | Pipe, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+    async def run(
+        self,
+        client: Redis | Pipe,
+        keys: Sequence[str],
+        args: Sequence[str | bytes | int],
+        *,
+        copies: Copies | None = None,
+    ) -> Any:
         """Run it once and return the raw reply.
 
         NOSCRIPT means that nothing was executed (a restart empties the cache), so only then it is sent again.
 
+        Args:
+            client: Where.
+            keys: Its keys.
+            args: Its arguments.
+            copies: Replicas that must have what it wrote before the reply counts.
+
         Raises:
-            StoreUnavailable: No answer, or a refusal that passes: assume nothing.
+            StoreUnavailable: No answer, or a refusal that passes, or too few replicas: assume nothing.
             StoreCorrupt: The script itself failed.
         """
         try:
             try:
-                return await _call(client, "EVALSHA", self.sha, len(keys), *keys, *args)
+                return await _call(client, copies, "EVALSHA", self.sha, len(keys), *keys, *args)
             except NoScriptError:
-                return await _call(client, "EVAL", self.source, len(keys), *keys, *args)
+                return await _call(client, copies, "EVAL", self.source, len(keys), *keys, *args)
         except (RedisError, OSError) as error:
             raise translate(error) from error
 
@@ -61,7 +76,7 @@ def _read_one(answer: Any, read: Callable[[Any], Answer | BridgeError]) -> Answe
         return StoreCorrupt(f"an answer that cannot be read, {error}: {answer!r}"[:500])
 
 
-async def _call(client: Redis | Pipe, *command: str | bytes | int) -> Any:
+async def _call(client: Redis | Pipe, copies: Copies | None, *command: str | bytes | int) -> Any:
     """Send one command.
 
     MOVED means that nothing was executed, and has the next connection lead to the right node of a cluster. What goes
@@ -69,22 +84,50 @@ async def _call(client: Redis | Pipe, *command: str | bytes | int) -> Any:
     """
     words = packed(command)
     if isinstance(client, Pipe):
-        return await client.call(words)
+        return await client.call(words) if copies is None else await _call_piped(client, words, copies)
     try:
-        return await _exchange(client, words)
+        return await _exchange(client, words, copies)
     except MovedError:
-        return await _exchange(client, words)
+        return await _exchange(client, words, copies)
 
 
-async def _exchange(client: Redis, words: bytes) -> Any:
+async def _call_piped(pipe: Pipe, words: bytes, copies: Copies) -> Any:
+    asked = copies.asked(electable_of(pipe.client))
+    reply, *rest = await pipe.call_all(words + asked.words, 1 + asked.count)
+    copies.judge(asked, rest)
+    return reply
+
+
+async def _exchange(client: Redis, words: bytes, copies: Copies | None) -> Any:
     pool = client.connection_pool
     connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it so
     try:
         # Each closes the connection when it fails or is cancelled, so that no reply is left for the next caller.
-        await send(connection, words)
-        return await connection.read_response()
+        if copies is None:
+            await send(connection, words)
+            return await connection.read_response()
+        asked = copies.asked(electable_of(client))
+        await send(connection, words + asked.words)
+        reply, *rest = await _read_all(connection, 1 + asked.count)
+        if isinstance(reply, RedisError):
+            raise reply
+        copies.judge(asked, rest)
+        return reply
     finally:
         await pool.release(connection)
+
+
+async def _read_all(connection: Any, count: int) -> list[Any]:
+    """Return so many replies, errors among them as they came."""
+    replies: list[Any] = []
+    while len(replies) < count:
+        try:
+            replies.append(await connection.read_response())
+        except ResponseError as error:
+            replies.append(error)
+            if not connection.is_connected:
+                raise
+    return replies
 
 
 @cache

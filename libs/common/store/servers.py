@@ -32,13 +32,13 @@ class Server:
     facts: ServerFacts
 
 
-async def read_answering(client: Redis, durability: str) -> Answering:
+async def read_answering(client: Redis, durability: str, *, replicas: int = 0) -> Answering:
     """Return what the server of one shard says of itself; see `read_server`."""
     try:
         info: dict[str, Any] = await client.info("server")
     except (RedisError, OSError) as error:
         raise translate(error) from error
-    return Answering(str(info.get("run_id", "")), await read_server(client, durability))
+    return Answering(str(info.get("run_id", "")), await read_server(client, durability, replicas=replicas))
 
 
 def group_servers(found: Mapping[int, Answering]) -> list[Server]:

@@ -69,9 +69,9 @@ class ShardReadings:
         """Return reason -> dead letters, of its newest ones; see `newest_by_reason`."""
         return await newest_by_reason(self._client, self._keys)
 
-    async def server(self, durability: str) -> Answering:
+    async def server(self, durability: str, *, replicas: int = 0) -> Answering:
         """Return what its server says of itself; see `read_answering`."""
-        return await read_answering(self._client, durability)
+        return await read_answering(self._client, durability, replicas=replicas)
 
     async def paper_accounts(self) -> list[AccountName]:
         """Return its paper accounts that have ever traded, found by a walk through all keys.

@@ -12,7 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from libs.common.domain.ids import AccountName
 from libs.common.policy.shards import shard_of
-from libs.common.store.client import connect, topology_of
+from libs.common.store.client import connect, guide_of
 from libs.common.store.keys import Keys
 
 Greet = Callable[[AbstractConnection], Awaitable[None]]
@@ -59,7 +59,7 @@ class Shards(Sequence[Shard]):
         Raises:
             ConfigError: As with `connect`.
         """
-        shards, topology = [], topology_of(url, timeout_s=timeout_s)
+        shards, guide = [], guide_of(url, timeout_s=timeout_s)
         for number in range(count):
             keys = Keys(number)
             greet = None if greeting is None else greeting(keys)
@@ -69,7 +69,7 @@ class Shards(Sequence[Shard]):
                 connections=connections,
                 greet=greet,
                 shard=number,
-                topology=topology,
+                guide=guide,
             )
             shards.append(Shard(number, keys, client))
         return cls(shards)

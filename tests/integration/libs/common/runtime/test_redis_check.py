@@ -6,7 +6,7 @@ from libs.common.domain.errors import ConfigError
 from libs.common.policy.shards import HASH
 from libs.common.runtime import redis_check
 from libs.common.runtime.redis_check import check_when_up, keep_checking
-from libs.common.runtime.settings import Durability, RedisSettings
+from libs.common.runtime.settings import RedisSettings
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.shards import Shards
@@ -19,7 +19,7 @@ async def test_a_promise_that_redis_breaks_later_is_found_and_so_is_that_it_keep
 ):
     monkeypatch.setattr(redis_check, "AGAIN_S", 0.02)
     client, stopping, found = connect(redis_server.url, timeout_s=2), asyncio.Event(), []
-    checking = asyncio.create_task(keep_checking(client, Durability.ALWAYS, stopping, found.append))
+    checking = asyncio.create_task(keep_checking(client, RedisSettings(), stopping, found.append))
     with redis_server.client() as admin:
         admin.config_set("appendfsync", "everysec")
         try:

@@ -33,6 +33,7 @@ def test_passwords_of_addresses_are_known_as_written_and_as_meant() -> None:
     assert of("unix:///run/redis.sock?db=1&password=hidden") == {"hidden"}
     assert of("redis://127.0.0.1:6379/0") == set()
     assert of("redis+cluster://user:p%40ss@one:1,two:2") == {"p%40ss", "p@ss"}
+    assert of("redis+sentinel://user:one@a,b/desk?sentinel_password=tw%40") == {"one", "tw%40", "tw@"}
 
 
 def test_an_exchange_s_key_is_known_in_all_its_parts() -> None:

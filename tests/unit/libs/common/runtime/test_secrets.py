@@ -68,6 +68,10 @@ def test_a_secret_is_there_as_variable_or_file():
         ("redis://user@h", "redis://user@h"),
         ("unix:///run/redis.sock?db=1&password=pw", "unix:///run/redis.sock?db=1&password=***"),
         ("redis+cluster://u:pw@h:1,i:2/0", "redis+cluster://u:***@h:1,i:2/0"),
+        (
+            "redis+sentinel://u:pw@h:1,i:2/desk/0?sentinel_username=w&sentinel_password=pw",
+            "redis+sentinel://u:***@h:1,i:2/desk/0?sentinel_username=w&sentinel_password=***",
+        ),
         ("rediss+cluster://h:1,i:2?password=pw", "rediss+cluster://h:1,i:2?password=***"),
     ],
 )

@@ -43,6 +43,40 @@ def test_an_address_of_a_cluster_names_some_of_its_nodes(
     assert read_address(url) == Address(options, None, seeds)
 
 
+@pytest.mark.parametrize(
+    ("url", "options", "seeds", "identity"),
+    [
+        ("redis+sentinel://one:1,two/desk", {}, (("one", 1), ("two", 26_379)), {}),
+        (
+            "redis+sentinel://u:p%40ss@one,two:2/my%20desk/3?sentinel_password=w%40tch",
+            {"username": "u", "password": "p@ss", "db": 3},
+            (("one", 26_379), ("two", 2)),
+            {"password": "w@tch"},
+        ),
+        (
+            "redis+sentinel://[::1]:7/desk/0?password=p&sentinel_username=s&sentinel_password=w",
+            {"password": "p", "db": 0},
+            (("::1", 7),),
+            {"username": "s", "password": "w"},
+        ),
+    ],
+)
+def test_an_address_of_sentinels_names_them_and_what_they_watch(
+    url: str,
+    options: dict[str, object],
+    seeds: tuple[tuple[str, int], ...],
+    identity: dict[str, str],
+) -> None:
+    service = "my desk" if "my%20desk" in url else "desk"
+    assert read_address(url) == Address(options, None, seeds, service, identity)
+
+
+def test_sentinels_are_spoken_to_by_tls_where_the_servers_are() -> None:
+    address = read_address("rediss+sentinel://one,two/desk")
+    assert address.tls is not None
+    assert address.service == "desk"
+
+
 def test_every_node_of_a_cluster_may_be_spoken_to_by_tls() -> None:
     address = read_address("rediss+cluster://one:7001,two:7002")
     assert address.tls is not None
@@ -78,6 +112,16 @@ def test_tls_keeps_its_files_apart_from_what_redis_py_is_told() -> None:
         ("redis+cluster://one:7001,,two", "host:port,host:port"),
         ("redis+cluster://", "host:port,host:port"),
         ("redis+cluster://one:port", "cannot be read"),
+        ("redis+sentinel://one,two", "names no service"),
+        ("redis+sentinel://one,two/", "names no service"),
+        ("redis+sentinel://one,two/desk/0/1", "names no service"),
+        ("redis+sentinel://one,two/desk/one", "names no service"),
+        ("redis+sentinel://one,,two/desk", "host:port,host:port"),
+        ("redis+sentinel://one/desk?sentinel_username=u", '"sentinel_username" needs "sentinel_password"'),
+        ("redis+sentinel://one/desk?sentinel_password=", '"sentinel_password" is empty'),
+        ("redis+sentinel://one/desk?ssl_ca_certs=/ca.pem", "addresses that begin with rediss://"),
+        ("redis://one?sentinel_password=p", "addresses that begin with redis.sentinel://"),
+        ("redis+cluster://one?sentinel_password=p", "addresses that begin with redis.sentinel://"),
         ("redis+cluster://one?ssl_ca_certs=/ca.pem", "addresses that begin with rediss://"),
     ],
 )

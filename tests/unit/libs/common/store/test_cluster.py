@@ -8,8 +8,9 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError
 
-from libs.common.store.cluster import Node, Topology, slot_of
+from libs.common.store.cluster import Topology, slot_of
 from libs.common.store.connections import Unfit
+from libs.common.store.routing import Node
 
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
 

@@ -1,0 +1,320 @@
+"""Connections to the primary that Redis Sentinel watches over.
+
+redis-py's own client of Sentinels is not used: it asks them only when a connection is made, and believes the first that
+answers. A primary that was replaced while nobody looked would be written to on connections that are open, until a
+Sentinel gets round to make it a replica, which takes it ten seconds and more.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
+
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,  # noqa: A004 - the name is redis-py's
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+
+from libs.common.store.connections import PlainConnection, TlsConnection, Unfit
+from libs.common.store.routing import BARRED, Node, Routed, in_words
+from libs.common.store.sending import packed
+
+FRESH_S: Final = 0.5
+"""For how long what the Sentinels said is taken as it is. Then they are asked again, while calls go on."""
+
+STALE_S: Final = 2.0
+"""After so long without a look calls wait for the next one: a process that had nothing to do missed a fail-over."""
+
+OLD_NEWS_S: Final = 15.0
+"""For how long most Sentinels must tell of nothing but an earlier epoch than was met, until they are believed: they were
+made anew. What one of them decided, the others know within a few seconds."""
+
+
+_DOWN: Final = frozenset({b"s_down", b"o_down", b"disconnected"})
+"""Flags of servers that a Sentinel does not choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a Sentinel says of a service."""
+
+    primary: Node
+    epoch: int
+    """Counts fail-overs: of two Sentinels that differ the higher is right."""
+    electable: int = 0
+    """Replicas that it would let take over."""
+
+
+class Sentinels:
+    """Knows the primary of a service, as its Sentinels say."""
+
+    def __init__(
+        self,
+        seeds: Iterable[Node],
+        ask: Callable[[Node], Coroutine[Any, Any, Word]],
+        *,
+        timeout_s: float,
+        close: Callable[[], Awaitable[None]] | None = None,
+        now_s: Callable[[], float] = monotonic,
+    ) -> None:
+        """Args:
+        seeds: All Sentinels of the address.
+        ask: Returns what one of them says.
+        timeout_s: Bound on finding out, whatever Sentinels are away.
+        close: Closes what `ask` keeps open.
+        now_s: Monotonic.
+        """
+        self._seeds = tuple(dict.fromkeys(seeds))
+        self._ask = ask
+        self._timeout_s = timeout_s
+        self._close = close
+        self._now_s = now_s
+        self._known: Word | None = None
+        self._looked_at_s = 0.0
+        self._doubts = 0
+        self._settled = 0
+        """How many of the doubts a look came after."""
+        self._old_since_s: float | None = None
+        """Since when most told of nothing but an earlier epoch."""
+        self._silent: set[Node] = set()
+        """Those that gave no answer the last time: they are not waited for while others answer."""
+        self._asking: dict[Node, asyncio.Task[Word]] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def electable(self) -> int:
+        """Return how many replicas some Sentinel would let take over."""
+        return 0 if self._known is None else self._known.electable
+
+    async def primary(self, slot: int) -> Node:  # noqa: ARG002 - all slots lie on one
+        """Return the primary; every slot lies there.
+
+        Raises:
+            ConnectionError: No Sentinel tells, and what was known is in doubt.
+            AuthenticationError, NoPermissionError: None does, and one does not let us ask.
+            Unfit: None does, and one is not what the address says.
+        """
+        known = self._known
+        if known is None or self._settled != self._doubts:
+            await self._look()
+            known = self._known
+            assert known is not None
+            return known.primary
+        age_s = self._now_s() - self._looked_at_s
+        if age_s >= FRESH_S:
+            looking = self._begin_look()
+            if age_s >= STALE_S:
+                # Where none of them answers, nobody was replaced that we could hear of.
+                await asyncio.wait([looking], timeout=self._timeout_s / 2)
+                known = self._known or known
+        return known.primary
+
+    def doubt(self, slot: int) -> None:  # noqa: ARG002 - all slots lie on one
+        """Have the Sentinels asked before the primary is told the next time."""
+        self._doubts += 1
+
+    async def vet(self, connection: Routed) -> None:
+        """Refuse a server that is no primary.
+
+        Raises:
+            ReadOnlyError: It is a replica: the Sentinels are about to replace it, or have not heard of that yet.
+        """
+        await connection.send_command("INFO", "replication")
+        text: bytes = await connection.read_response()
+        if b"role:master" not in text:
+            self.doubt(0)
+            raise ReadOnlyError(f"{in_words((connection.host, connection.port))} is no primary")
+
+    async def aclose(self) -> None:
+        """Close the connections to them."""
+        if self._close is not None:
+            await self._close()
+
+    async def _look(self) -> None:
+        try:
+            await asyncio.shield(self._begin_look())
+        except BARRED:
+            raise
+        except (RedisError, OSError) as error:
+            raise ConnectionError(str(error)) from error
+
+    def _begin_look(self) -> "asyncio.Task[None]":
+        """Ask once for all who want to know now."""
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._ask_all())
+            self._looking.add_done_callback(self._has_looked)
+        return self._looking
+
+    def _has_looked(self, task: "asyncio.Task[None]") -> None:
+        self._looking = None
+        self._looked_at_s = self._now_s()
+        if not task.cancelled():
+            task.exception()  # told to whoever waits for it, if anybody still does
+
+    async def _ask_all(self) -> None:
+        doubts = self._doubts
+        for node in self._seeds:
+            if node not in self._asking:
+                self._asking[node] = asyncio.create_task(self._ask(node))
+        asked = dict(self._asking)
+        prompt = {task for node, task in asked.items() if node not in self._silent}
+        if prompt:
+            await asyncio.wait(prompt, timeout=self._timeout_s / 2)
+        if not any(_has_word(task) for task in asked.values()):
+            await asyncio.wait(asked.values(), timeout=self._timeout_s / 2)
+        words, problems = self._hear(asked)
+        if words:
+            self._learn(words)
+            self._settled = doubts
+            return
+        barred = next((problem for problem in problems if isinstance(problem, BARRED)), None)
+        said = "; ".join(str(problem) for problem in problems) or f"nothing within {self._timeout_s:g} s"
+        raise barred or ConnectionError(f"no Sentinel answers: {said}")
+
+    def _hear(self, asked: "Mapping[Node, asyncio.Task[Word]]") -> tuple[list[Word], list[BaseException]]:
+        words: list[Word] = []
+        problems: list[BaseException] = []
+        for node, task in asked.items():
+            self._silent.add(node)
+            if not task.done():
+                continue
+            del self._asking[node]
+            problem = None if task.cancelled() else task.exception()
+            if problem is not None:
+                problems.append(problem)
+            elif not task.cancelled():
+                words.append(task.result())
+                self._silent.discard(node)
+        return words, problems
+
+    def _learn(self, words: list[Word]) -> None:
+        found, known = max(words, key=lambda word: word.epoch), self._known
+        if known is not None and found.epoch < known.epoch:
+            now_s = self._now_s()
+            if len(words) * 2 <= len(self._seeds):
+                self._old_since_s = None
+            elif self._old_since_s is None:
+                self._old_since_s = now_s
+            if self._old_since_s is None or now_s - self._old_since_s < OLD_NEWS_S:
+                raise ConnectionError(
+                    f"the Sentinels tell of epoch {found.epoch}, and epoch {known.epoch} was met already"
+                )
+        self._old_since_s = None
+        most = max(word.electable for word in words if word.primary == found.primary)
+        self._known = Word(found.primary, found.epoch, most)
+
+
+class Asking:
+    """Asks Sentinels, each on a connection that stays open."""
+
+    def __init__(
+        self, service: str, kind: type[PlainConnection | TlsConnection], options: Mapping[str, Any]
+    ) -> None:
+        """Args:
+        service: What they watch.
+        kind: Of connection.
+        options: Its own, but for host and port.
+        """
+        self._service = service
+        self._kind = kind
+        self._options = options
+        self._open: dict[Node, PlainConnection | TlsConnection] = {}
+        # In one piece: between two calls a fail-over could come.
+        self._words = b"".join(
+            packed(("SENTINEL", *words, service))
+            for words in (("GET-MASTER-ADDR-BY-NAME",), ("MASTER",), ("REPLICAS",))
+        )
+
+    async def ask(self, node: Node) -> Word:
+        """Return what a Sentinel says.
+
+        Raises:
+            RedisError, OSError: It does not answer.
+            Unfit: It is none, or does not watch the service.
+        """
+        connection = self._open.pop(node, None)
+        if connection is not None and await _is_dead(connection):
+            await connection.disconnect(nowait=True)
+            connection = None
+        if connection is None:
+            connection = self._kind(host=node[0], port=node[1], **self._options)
+        is_kept = False
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it so
+            await connection.send_packed_command(self._words)
+            address = await self._read(connection, node)
+            facts = await self._read(connection, node)
+            replicas = await self._read(connection, node)
+            is_kept = node not in self._open
+        except ConnectionError as error:
+            if isinstance(error.__cause__, BARRED):  # redis-py wraps what comes up while it connects
+                raise error.__cause__ from error
+            raise
+        finally:
+            if is_kept:
+                self._open[node] = connection
+            else:
+                await connection.disconnect(nowait=True)
+        if address is None:
+            raise self._unknown(node)
+        epoch = int(_by_name(facts).get(b"config-epoch", b"0"))
+        electable = sum(_is_electable(_by_name(one)) for one in replicas)
+        return Word((address[0].decode(), int(address[1])), epoch, electable)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        while self._open:
+            _, connection = self._open.popitem()
+            await connection.disconnect(nowait=True)
+
+    async def _read(self, connection: PlainConnection | TlsConnection, node: Node) -> Any:
+        try:
+            return await connection.read_response()
+        except (AuthenticationError, NoPermissionError):
+            raise
+        except ResponseError as error:
+            if "unknown command" in str(error).lower():
+                raise Unfit(
+                    f"{in_words(node)} is no Redis Sentinel",
+                    remedy="name the Sentinels in the address, or let it begin with redis:// or rediss://",
+                ) from error
+            if "No such master" in str(error):
+                raise self._unknown(node) from error
+            raise
+
+    def _unknown(self, node: Node) -> Unfit:
+        return Unfit(
+            f'the Sentinel at {in_words(node)} watches no service "{self._service}"',
+            remedy="name one behind the sentinels of the address: .../SERVICE",
+        )
+
+
+def _by_name(words: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(words[::2], words[1::2], strict=False))
+
+
+def _is_electable(replica: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a Sentinel would let it take over, by what it says of it.
+
+    One that has lost its primary may be chosen too, but after those that have not, which have more.
+    """
+    is_up = _DOWN.isdisjoint(replica.get(b"flags", b"").split(b","))
+    is_in_step = replica.get(b"master-link-status") == b"ok"
+    return is_up and is_in_step and replica.get(b"slave-priority") != b"0"
+
+
+async def _is_dead(connection: PlainConnection | TlsConnection) -> bool:
+    """Tell whether an open connection was closed by the other side, or holds what nobody asked for."""
+    try:
+        return bool(await connection.can_read())
+    except (RedisError, OSError):
+        return True
+
+
+def _has_word(task: "asyncio.Task[Word]") -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None

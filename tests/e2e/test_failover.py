@@ -1,0 +1,160 @@
+"""A primary that dies, stands still or is replaced under load: with `redis.replicas` nothing acknowledged is lost.
+
+The venue never deduplicates: what is sent twice trades twice.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final
+
+import pytest
+
+from tests.e2e.ledger import assert_clean, assert_executed_once, assert_in_order, assert_no_failures, journal
+from tests.e2e.sender import Sent, send_until_taken
+from tests.support.eventually import eventually
+from tests.support.processes import ACCOUNT, Bridge
+from tests.support.redis_sentinel import RedisSentinels
+from tests.support.redis_server import Binary, RedisServer
+from tests.support.venue import Venue
+
+SYMBOLS: Final = 12
+
+LACKING_BYTES: Final = 4_000
+"""So much of the replication stream is some alerts."""
+
+CONFIG: Final[dict[str, Any]] = {
+    "redis": {"replicas": 1},
+    "worker": {"lease": "2s"},
+    "accounts": {ACCOUNT: {"request_expiry": "900ms"}},
+    "webhooks": {"default": {"max_age": "600s"}},
+}
+
+BridgeFactory = Callable[..., Bridge]
+Fault = Callable[[RedisSentinels], Awaitable[None]]
+
+
+@pytest.fixture
+def servers(redis_binary: Binary) -> Iterator[RedisSentinels]:
+    with RedisSentinels(redis_binary) as servers:
+        yield servers
+
+
+@pytest.fixture
+def unguarded(redis_binary: Binary) -> Iterator[RedisSentinels]:
+    """Servers that write without replicas: what they take then a fail-over loses."""
+    with RedisSentinels(redis_binary, options={"min-replicas-to-write": "0"}) as servers:
+        yield servers
+
+
+async def wait_taken(progress: Sequence[Sent], count: int) -> None:
+    def is_taken() -> bool:
+        return sum(bool(one.answers) and one.answers[-1].status == 200 for one in progress) >= count
+
+    await eventually(is_taken, 60, message=f"{count} alerts are taken")
+
+
+async def fall_behind(primary: RedisServer, replicas: Sequence[RedisServer]) -> None:
+    """Have all replicas stand still, cut off, until the primary has taken what they lack, or refuses to without them."""
+    for replica in replicas:
+        replica.freeze()
+    with primary.client() as client:
+        client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+        if int(client.config_get("min-replicas-to-write")["min-replicas-to-write"]):
+            return
+        offset = client.info("replication")["master_repl_offset"]
+
+        def is_ahead() -> bool:
+            return bool(client.info("replication")["master_repl_offset"] - offset > LACKING_BYTES)
+
+        await eventually(is_ahead, 10, message="the primary is ahead of its replicas")
+
+
+async def kill(servers: RedisSentinels) -> None:
+    """Have the primary die with what its replicas lack, and come back as what it was once another has taken over."""
+    before = servers.primary
+    replicas = [one for one in servers.servers if one is not before]
+    await fall_behind(before, replicas)
+    before.kill()
+    for replica in replicas:
+        replica.thaw()
+    await asyncio.to_thread(servers.wait_replaced, before)
+    before.options.pop("replicaof", None)
+    before.start()
+
+
+async def freeze(servers: RedisSentinels) -> None:
+    """Have it stand still until another has taken over: it goes on with what it was sent meanwhile, as if still primary."""
+    before = servers.primary
+    replicas = [one for one in servers.servers if one is not before]
+    await fall_behind(before, replicas)
+    before.freeze()
+    for replica in replicas:
+        replica.thaw()
+    await asyncio.to_thread(servers.wait_replaced, before)
+    before.thaw()
+
+
+async def replace(servers: RedisSentinels) -> None:
+    """Have a Sentinel replace the primary, which takes calls until it is told so."""
+    before = servers.primary
+    servers.fail_over()
+    await asyncio.to_thread(servers.wait_replaced, before)
+
+
+async def assert_nothing_lost_nor_twice(
+    bridge: Bridge, servers: RedisSentinels, venue: Venue, sent: Sequence[Sent]
+) -> None:
+    bridge.read_from(servers.primary)
+    await bridge.wait_ended(len(sent), 60)
+    ids = [one.alert_id for one in sent]
+    assert_executed_once(bridge, venue, ids)
+    assert_in_order(bridge, venue, ids)
+    assert len(venue.ledger()) == len(sent)
+    assert "suspect" in [event.reason for event in journal(bridge) if event.event == "INCARNATED"]
+    await assert_clean(bridge)
+    assert_no_failures(bridge)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [freeze, pytest.param(kill, marks=pytest.mark.slow), pytest.param(replace, marks=pytest.mark.slow)],
+)
+async def test_a_fail_over_loses_nothing_acknowledged_and_nothing_trades_twice(
+    unguarded: RedisSentinels, venue: Venue, bridge_factory: BridgeFactory, fault: Fault
+):
+    servers = unguarded
+    bridge = bridge_factory(servers.url, server=servers.primary, venue=venue, workers=2, config=CONFIG)
+    venue.control(delay_ms=20)
+    alerts = [bridge.alert(symbol=f"S{number % SYMBOLS}") for number in range(200)]
+    progress: list[Sent] = []
+    sending = asyncio.create_task(send_until_taken(bridge, alerts, SYMBOLS, rate_per_s=50, sent=progress))
+    await wait_taken(progress, 60)
+    await fault(servers)
+    sent = await sending
+    await assert_nothing_lost_nor_twice(bridge, servers, venue, sent)
+    refusals = [answer for one in sent for answer in one.answers if answer.status != 200]
+    assert {answer.status for answer in refusals} <= {503}
+    assert all(answer.headers["retry-after"] for answer in refusals)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(3))
+async def test_through_fail_overs_of_all_kinds_nothing_is_lost_and_nothing_trades_twice(
+    servers: RedisSentinels, venue: Venue, bridge_factory: BridgeFactory, seed: int
+):
+    chance = random.Random(seed)
+    faults = [kill, freeze, replace]
+    chance.shuffle(faults)
+    bridge = bridge_factory(servers.url, server=servers.primary, venue=venue, workers=2, config=CONFIG)
+    venue.control(delay_ms=20)
+    alerts = [bridge.alert(symbol=f"S{number % SYMBOLS}") for number in range(1_500)]
+    progress: list[Sent] = []
+    sending = asyncio.create_task(send_until_taken(bridge, alerts, SYMBOLS, rate_per_s=30, sent=progress))
+    for number, fault in enumerate(faults, start=1):
+        await wait_taken(progress, 300 * number + chance.randrange(60))
+        # Each finds a primary with replicas, as operators keep it.
+        await asyncio.to_thread(servers.wait_whole)
+        await fault(servers)
+    await assert_nothing_lost_nor_twice(bridge, servers, venue, await sending)

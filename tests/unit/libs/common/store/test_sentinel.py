@@ -1,0 +1,150 @@
+"""Which of the Sentinels is believed, and when they are asked."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError
+
+from libs.common.store.connections import Unfit
+from libs.common.store.routing import Node
+from libs.common.store.sentinel import FRESH_S, OLD_NEWS_S, STALE_S, Sentinels, Word
+from tests.support.eventually import eventually
+
+OLD, NEW = ("old", 1), ("new", 2)
+AWAY = RedisConnectionError("refused")
+
+
+class Three:
+    """Sentinels a, b and c that answer what a test says; one of none does not answer."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+        self.now_s = 100.0
+        self.sentinels = Sentinels(
+            [("a", 1), ("b", 1), ("c", 1)], self.ask, timeout_s=0.4, now_s=lambda: self.now_s
+        )
+
+    async def ask(self, node: Node) -> Word:
+        self.asked.append(node[0])
+        await asyncio.sleep(0)
+        answer = self.answers.get(node[0], AWAY)
+        if answer == "silent":
+            await asyncio.sleep(60)
+        if isinstance(answer, Exception):
+            raise answer
+        primary, epoch = answer
+        return Word(primary, epoch)
+
+    async def primary(self) -> Node:
+        return await self.sentinels.primary(0)
+
+    async def looked(self, before: int) -> None:
+        await eventually(lambda: len(self.asked) >= before + 3)
+        await asyncio.sleep(0.01)
+
+
+async def test_of_sentinels_that_differ_the_one_that_knows_of_the_latest_fail_over_is_believed():
+    three = Three(a=(OLD, 3), b=(NEW, 4), c=(OLD, 3))
+    assert await three.primary() == NEW
+
+
+async def test_who_wants_to_know_at_the_same_time_shares_one_look():
+    three = Three(a=(OLD, 3), b=(OLD, 3), c=(OLD, 3))
+    assert await asyncio.gather(*(three.primary() for _ in range(20))) == [OLD] * 20
+    assert sorted(three.asked) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("rest", [{}, {"b": "silent", "c": "silent"}, {"b": AWAY, "c": "silent"}])
+async def test_one_that_answers_is_enough(rest: dict[str, Any]):
+    three = Three(a=(OLD, 3), **rest)
+    assert await three.primary() == OLD
+
+
+async def test_sentinels_that_were_silent_are_not_waited_for_again():
+    three = Three(a=(OLD, 3), b="silent", c="silent")
+    await three.primary()
+    three.sentinels.doubt(0)
+    three.answers["a"] = (NEW, 4)
+    async with asyncio.timeout(0.15):
+        assert await three.primary() == NEW
+
+
+async def test_what_was_said_is_taken_for_a_while_and_then_looked_at_while_calls_go_on():
+    three = Three(a=(OLD, 3), b=(OLD, 3), c=(OLD, 3))
+    assert await three.primary() == OLD
+    three.answers.update(a=(NEW, 4), b=(NEW, 4), c=(NEW, 4))
+    three.now_s += FRESH_S / 2
+    assert await three.primary() == OLD
+    assert len(three.asked) == 3
+    three.now_s += FRESH_S
+    assert await three.primary() == OLD
+    await three.looked(3)
+    assert await three.primary() == NEW
+
+
+async def test_after_a_long_time_without_calls_the_first_waits_for_a_look():
+    three = Three(a=(OLD, 3), b=(OLD, 3), c=(OLD, 3))
+    await three.primary()
+    three.answers.update(a=(NEW, 4), b=(NEW, 4), c=(NEW, 4))
+    three.now_s += STALE_S
+    assert await three.primary() == NEW
+
+
+async def test_sentinels_that_are_away_leave_what_is_known_unless_it_is_in_doubt():
+    three = Three(a=(OLD, 3), b=(OLD, 3), c=(OLD, 3))
+    await three.primary()
+    three.answers.clear()
+    three.now_s += STALE_S
+    assert await three.primary() == OLD
+    three.sentinels.doubt(0)
+    with pytest.raises(RedisConnectionError, match="refused"):
+        await three.primary()
+    three.answers.update(b=(NEW, 4))
+    assert await three.primary() == NEW
+
+
+async def test_one_that_missed_a_fail_over_is_not_believed_by_who_knows_of_it():
+    three = Three(b=(NEW, 4), c=(NEW, 4))
+    await three.primary()
+    three.answers = {"a": (OLD, 3)}
+    three.sentinels.doubt(0)
+    with pytest.raises(RedisConnectionError, match="epoch 3"):
+        await three.primary()
+    three.now_s += 2 * OLD_NEWS_S
+    with pytest.raises(RedisConnectionError, match="epoch 3"):
+        await three.primary()
+
+
+async def test_sentinels_that_were_made_anew_are_believed_after_a_while():
+    three = Three(a=(OLD, 7), b=(OLD, 7), c=(OLD, 7))
+    await three.primary()
+    three.answers.update(a=(NEW, 0), b=(NEW, 0), c=(NEW, 0))
+    three.sentinels.doubt(0)
+    with pytest.raises(RedisConnectionError, match="epoch 0"):
+        await three.primary()
+    three.now_s += OLD_NEWS_S
+    assert await three.primary() == NEW
+
+
+@pytest.mark.parametrize("barred", [NoPermissionError("no"), Unfit("no", remedy="do")])
+async def test_one_that_bars_us_is_told_of_where_none_answers(barred: Exception):
+    three = Three(a=AWAY, b=barred)
+    with pytest.raises(type(barred)):
+        await three.primary()
+    three.answers["c"] = (OLD, 1)
+    assert await three.primary() == OLD
+
+
+async def test_a_doubt_that_comes_while_they_are_asked_has_them_asked_again():
+    three = Three(a=(OLD, 3), b=(OLD, 3), c=(OLD, 3))
+    first = asyncio.create_task(three.primary())
+    while not three.asked:
+        await asyncio.sleep(0)
+    three.sentinels.doubt(0)
+    await first
+    await three.primary()
+    await three.primary()
+    assert len(three.asked) == 6
