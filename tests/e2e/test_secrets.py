@@ -35,7 +35,7 @@ from tests.support.eventually import eventually
 from tests.support.exchange_server import Exchange
 from tests.support.http_client import Answer
 from tests.support.otlp_sink import OtlpSink
-from tests.support.ports import free_port
+from tests.support.ports import free_port, free_ports
 from tests.support.processes import ACCOUNT, ROOT, Bridge, Service
 from tests.support.redis_server import Binary, RedisServer
 from tests.support.tools import missing_tool
@@ -754,7 +754,7 @@ def excerpt(hunt: Hunt, text: str | bytes) -> str:
 
 @pytest.mark.timeout(120)
 async def test_the_launcher_writes_no_credential_down(redis_binary: Binary, tmp_path: Path):
-    port, ops, worker, reaper = (free_port() for _ in range(4))
+    port, ops, reaper, worker, _ = free_ports(5)  # the last one is worker 1's
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "demo.yaml").write_text(
         f"ingress: {{port: {port}, ops_port: {ops}}}\nworker: {{ops_port: {worker}}}\nreaper: {{ops_port: {reaper}}}\n"
