@@ -39,7 +39,7 @@ from tests.support.credentials import (
 )
 from tests.support.dialect_bodies import rendered
 from tests.support.eventually import eventually
-from tests.support.ports import free_port
+from tests.support.ports import free_ports
 from tests.support.processes import ACCOUNT, ROOT, Bridge
 from tests.support.redis_server import Binary
 from tests.support.secret_hunt import PART, Hunt, files_of
@@ -422,7 +422,7 @@ async def test_no_credential_right_or_wrong_shows_anywhere_in_a_full_run(run: Ru
 
 @pytest.mark.timeout(120)
 async def test_the_launcher_writes_no_credential_down(redis_binary: Binary, tmp_path: Path):
-    port, ops, worker, reaper = (free_port() for _ in range(4))
+    port, ops, reaper, worker, _ = free_ports(5)  # the last one is worker 1's
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "demo.yaml").write_text(
         f"ingress: {{port: {port}, ops_port: {ops}}}\nworker: {{ops_port: {worker}}}\nreaper: {{ops_port: {reaper}}}\n"

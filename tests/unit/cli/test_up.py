@@ -41,7 +41,7 @@ class Tree:
         self.var = directory / "var"
         self.environment = {**CLEAN, "FAKE_NOTES": str(directory / "notes"), "PYTHONPATH": str(ROOT)}
         self.port, self.ops, self.reaper = free_port(), free_port(), free_port()
-        self.worker, _ = free_ports(2)  # one for each worker, from this one on
+        self.worker = free_ports(3)[0]  # and behind it one for each worker
         (directory / "config").mkdir()
         (directory / "config" / "demo.yaml").write_text(
             f"ingress:\n  port: {self.port}\n  ops_port: {self.ops}\n  public_url: https://hooks.example.com\n"
