@@ -44,7 +44,8 @@ READING: Final = f"{CHECKS} {TABLES} time get hmget hscan mget scan xinfo|consum
 OWN: Final = {
     "ingress": f"{CHECKS} {TABLES} mget",
     "worker": f"{CHECKS} {TABLES} xgroup|create xreadgroup zrem hmget hset get set pttl time hkeys zrange zadd "
-    "xrange xrevrange xlen",
+    # The rest only for `bascule status` in its place.
+    "xrange xrevrange xlen hscan xinfo|consumers xinfo|groups",
     "reaper": f"{CHECKS} time hscan scan zrange xtrim hget hgetall hmget xinfo|consumers xinfo|groups xlen xrange "
     "xrevrange zcard",
     "operator": READING,

@@ -47,12 +47,15 @@ class Pod:
         config = self.directory / f"redis-{self.address}.conf"
         text = (ROOT / "config" / "redis.conf").read_text()
         config.write_text(text.replace("dir /data\n", f"dir {self.data}\n"))
-        own = [config, "--aclfile", users, "--bind", self.address, "--port", str(self.port)]
-        commands = (["start-redis.sh", *own], ["start-sentinel.sh"])
+        own: list[str | Path] = [config, "--aclfile", users, "--bind", self.address, "--port", str(self.port)]
+        commands: tuple[tuple[str, list[str | Path]], ...] = (
+            ("start-redis.sh", own),
+            ("start-sentinel.sh", []),
+        )
         with (self.data / "log").open("ab") as log:
             self._running = [
                 spawn(["sh", SCRIPTS / name, *arguments], stdout=log, stderr=log, environment=environment)
-                for name, *arguments in commands
+                for name, arguments in commands
             ]
 
     def kill(self) -> None:
@@ -134,7 +137,9 @@ def primary_of(pods: list[Pod]) -> Pod:
         found = next((pod for pod in pods if named == {pod.address}), None)
         return found if found is not None and found.role() == "master" else None
 
-    return eventually_sync(agreed, 60, 0.2, "one primary that all agree on")
+    found = eventually_sync(agreed, 60, 0.2, "one primary that all agree on")
+    assert found is not None
+    return found
 
 
 def write(pod: Pod, key: str) -> None:
@@ -152,7 +157,8 @@ def write(pod: Pod, key: str) -> None:
 
 def read(pod: Pod, key: str) -> str | None:
     with pod.client() as client:
-        return client.get(key)  # type: ignore[return-value]
+        found: str | None = client.get(key)
+        return found
 
 
 def test_a_replica_takes_over_and_the_old_primary_comes_back_as_one_of_its_replicas(pods: list[Pod]) -> None:
