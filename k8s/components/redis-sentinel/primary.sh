@@ -1,7 +1,7 @@
 # Names this server and the primary for the two that start with it. What the others' Sentinels agree on counts; where none answers,
 # what this one's Sentinel knew last; at the very first start the first server.
 #
-# For trials elsewhere: SELF, PEERS, DATA, PORT, SENTINEL_PORT.
+# For trials elsewhere: SELF, PEERS, DATA, SECRETS, PORT, SENTINEL_PORT, BIND.
 
 PORT=${PORT:-6379}
 SENTINEL_PORT=${SENTINEL_PORT:-26379}

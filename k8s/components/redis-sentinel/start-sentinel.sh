@@ -7,6 +7,7 @@ if [ ! -s "$DATA/sentinel.conf" ]; then
   umask 077
   cat > "$DATA/sentinel.conf.new" <<END
 port $SENTINEL_PORT
+bind ${BIND:-* -::*}
 dir $DATA
 protected-mode no
 sentinel resolve-hostnames yes
