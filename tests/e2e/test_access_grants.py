@@ -43,18 +43,11 @@ CHECKS: Final = "info config|get acl|dryrun cluster|slots"
 TABLES: Final = "multi exec hget hgetall"
 READING: Final = f"{CHECKS} {TABLES} time get hmget hscan mget scan xinfo|consumers xinfo|groups xlen xrange xread xrevrange zcard zrange"
 OWN: Final = {
-<<<<<<< HEAD
     "ingress": f"{CHECKS} {TABLES} mget wait",
     "worker": f"{CHECKS} {TABLES} wait xgroup|create xreadgroup zrem hmget hset get set pttl time hkeys zrange zadd "
-    "xrange xrevrange xlen",
-    "reaper": f"{CHECKS} time hscan scan zrange xtrim hget hgetall hlen hmget xinfo|consumers xinfo|groups xlen xrange "
-=======
-    "ingress": f"{CHECKS} {TABLES} mget",
-    "worker": f"{CHECKS} {TABLES} xgroup|create xreadgroup zrem hmget hset get set pttl time hkeys zrange zadd "
     # The rest only for `bascule status` in its place.
     "xrange xrevrange xlen hscan xinfo|consumers xinfo|groups",
-    "reaper": f"{CHECKS} time hscan scan zrange xtrim hget hgetall hmget xinfo|consumers xinfo|groups xlen xrange "
->>>>>>> cluster
+    "reaper": f"{CHECKS} time hscan scan zrange xtrim hget hgetall hlen hmget xinfo|consumers xinfo|groups xlen xrange "
     "xrevrange zcard",
     "operator": f"{READING} wait",
     "observer": READING,
