@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from cli import webhook_secret
+from cli.alarms import alarm_findings
 from cli.context import NO_BRIDGE_YET, Bridge, default_config, find_bridge, no_answer, run, var_directories
 from cli.filters import json_option
 from cli.findings import Finding, Verdict, ok, report, skipped, warning, wrong
@@ -57,6 +58,7 @@ def findings() -> list[Finding]:
         found.append(_loaded(bridge.config, settings))
     if settings is not None:
         found += [*_public_url(settings), *secret_findings(settings, bridge), *_extras(settings), *_tracing()]
+        found += alarm_findings(settings)
     return found + _redis(bridge, settings)
 
 
@@ -93,6 +95,7 @@ def _unstarted() -> list[Finding]:
         *secret_findings(settings, None),
         *_extras(settings),
         *_tracing(),
+        *alarm_findings(settings),
     ]
 
 
@@ -107,14 +110,19 @@ def _extras(settings: "Settings") -> list[Finding]:
 
 
 def _tracing() -> list[Finding]:
-    """Return whether services that get the variables of this shell could start with them."""
+    """Return whether services that get the variables of this shell trace, where to, and whether they could."""
+    from libs.common.telemetry.tracing_check import exporter_problems
     from libs.common.telemetry.tracing_settings import tracing_settings
 
+    remedy = "correct it, or unset OTEL_EXPORTER_OTLP_ENDPOINT"
     try:
-        tracing_settings(os.environ)
+        settings = tracing_settings(os.environ)
     except ConfigError as error:
-        return [wrong("tracing", str(error), "correct it, or unset OTEL_EXPORTER_OTLP_ENDPOINT")]
-    return []
+        return [wrong("tracing", str(error), remedy)]
+    if settings is None:
+        return [ok("tracing", "off: OTEL_EXPORTER_OTLP_ENDPOINT is not set here, or something says no")]
+    problems = [wrong("tracing", problem, remedy) for problem in exporter_problems(os.environ)]
+    return problems or [ok("tracing", f"on: spans go to {settings.endpoint} by {settings.protocol}")]
 
 
 def _public_url(settings: "Settings") -> list[Finding]:

@@ -27,6 +27,7 @@ COMMANDS: Final = (
     "halts",
     "flatten",
     "dead-letters",
+    "alarms",
     "events",
     "tail",
     "webhook",

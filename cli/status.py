@@ -1,7 +1,11 @@
 """`bascule status`: what runs, what waits, which promise holds; exit code 3 where something is not well."""
 
-import re
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -9,22 +13,28 @@ import click
 from cli.context import Bridge, find_bridge, no_answer, run
 from cli.documents import Document
 from cli.exit_codes import ExitCode
-from cli.filters import json_option
-from cli.halt_scope import halt_document, halt_words, partial_words
-from cli.output import NOTHING, ago, painted, size, span, table, write, write_json
+from cli.filters import duration_ms, json_option
+from cli.halt_scope import halt_document, partial_words
+from cli.output import ago, local_time, span, write, write_json
+from cli.status_words import refuses, status_lines
 
 if TYPE_CHECKING:
     from libs.common.runtime.settings import LimitsSettings
     from libs.common.store.checks import ServerFacts
     from libs.common.store.health import Health
+    from libs.common.store.readings import Readings
     from libs.common.store.servers import Server
 
 LATEST_REAPER_PASS_MS: Final = 5_000
 LONGEST_WAIT_MS: Final = 30_000
 HEALTH_TIMEOUT_S: Final = 2.0
 
-_SHARD: Final = re.compile(r"\bshard (\d+): ", re.ASCII)
-"""How the ingress begins what it says of one of several."""
+DEFAULT_INTERVAL_S: Final = 1.0
+
+_IN_PLACE: Final = ("\x1b[H", "\x1b[J")
+"""To the top of the screen; and nothing below what is written."""
+_TO_THE_END: Final = "\x1b[K"
+"""Of a line, nothing of what stood there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,49 +46,108 @@ class Ingress:
     problem: str | None
     """None where it is healthy, or was not asked."""
 
-    def refuses(self, shards: int) -> str:
-        """Return whose alerts it refuses, of so many shards: of all, or of those that it names."""
-        from libs.common.store.fan_out import shards_in_words
-
-        named = {int(number) for number in _SHARD.findall(self.problem or "")}
-        part = f" for {shards_in_words(tuple(named))}" if 0 < len(named) < shards else ""
-        return f"refuses alerts{part}"
-
 
 @click.command(name="status")
+@click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
+@click.option(
+    "--interval", "interval_ms", callback=duration_ms, help="How often --watch looks: 5s; 1s by default."
+)
 @json_option
-def command(as_json: bool) -> int:
+def command(watch: bool, interval_ms: int | None, as_json: bool) -> int:
     """Show what runs, what waits and which promise holds.
 
-    Exit code 3: something is not well.
+    With --watch in place on a terminal, or as one JSON document a line. Exit code 3: something is not well, with --watch
+    at the last look.
     """
-    from libs.common.domain.errors import StoreUnavailable
-
+    if interval_ms is not None and not watch:
+        raise click.UsageError("--interval goes with --watch")
     bridge = find_bridge()
-    durability, limits = _configured(bridge)
-    ingress = ask_ingress(bridge.ingress_url())
-
-    try:
-        health = run(bridge.redis_url, lambda readings: readings.health(durability))
-    except StoreUnavailable as error:
-        document = _away(no_answer(bridge, error), ingress)
-    else:
-        document = status_document(health, ingress, durability, limits)
-    document["redis"] = {"url": bridge.shown_url} | document["redis"]
+    if watch:
+        interval_s = DEFAULT_INTERVAL_S if interval_ms is None else interval_ms / 1_000
+        return _watch(bridge, interval_s, as_json=as_json)
+    document = _look(bridge)
     if as_json:
         write_json(document)
     else:
-        _show(document)
+        for line in status_lines(document):
+            write(line)
+    return _code(document)
+
+
+def _watch(bridge: Bridge, interval_s: float, *, as_json: bool) -> int:
+    """Show the status again and again, until the interrupt; return the exit code of the last one."""
+    is_in_place = not as_json and sys.stdout.isatty()
+    code = ExitCode.OK
+    if is_in_place:
+        click.clear()
+    with suppress(KeyboardInterrupt):  # how it is meant to end
+        while True:
+            began_s = time.monotonic()
+            document = _look(bridge)
+            code = _code(document)
+            if as_json:
+                import orjson
+
+                write(orjson.dumps(document).decode())
+            else:
+                lines = [
+                    f"{local_time(time.time_ns() // 1_000_000)}  every {interval_s:g} s, Ctrl-C ends it",
+                    "",
+                ]
+                lines += status_lines(document)
+                write(_in_place(lines) if is_in_place else "\n".join([*lines, ""]))
+            sys.stdout.flush()
+            time.sleep(max(0.0, began_s + interval_s - time.monotonic()))
+    return code
+
+
+def _in_place(lines: list[str]) -> str:
+    top, rest = _IN_PLACE
+    return top + "".join(f"{line}{_TO_THE_END}\n" for line in lines) + rest
+
+
+def _look(bridge: Bridge) -> Document:
+    """Return the status of now."""
+    from libs.common.domain.errors import StoreUnavailable
+
+    async def read(readings: "Readings") -> "tuple[Health, Mapping[str, int]]":
+        return await readings.health(durability), await readings.letters_by_reason()
+
+    durability, limits = _configured(bridge)
+    ingress = ask_ingress(bridge.ingress_url())
+    try:
+        health, letters = run(bridge.redis_url, read)
+    except StoreUnavailable as error:
+        document = _away(no_answer(bridge, error), ingress)
+    else:
+        document = status_document(health, ingress, durability, limits, letters)
+    document["redis"] = {"url": bridge.shown_url} | document["redis"]
+    return document
+
+
+def _code(document: Document) -> ExitCode:
     return ExitCode.OK if document["status"] == "ok" else ExitCode.DEGRADED
 
 
 def status_document(
-    health: "Health", ingress: Ingress, durability: str, limits: "LimitsSettings | None" = None
+    health: "Health",
+    ingress: Ingress,
+    durability: str,
+    limits: "LimitsSettings | None" = None,
+    letters: Mapping[str, int] = MappingProxyType({}),
 ) -> Document:
     """Return the status as `--json` shows it, with what is not well in words.
 
     A halt is shown and is no ailment: somebody wants it so.
+
+    Args:
+        health: Of all shards that answer.
+        ingress: What it says of itself.
+        durability: The configured promise.
+        limits: As configured, where that is known.
+        letters: Reason -> dead letters, of the newest.
     """
+    from libs.common.store.checks import promises
     from libs.common.store.servers import weakest
 
     snapshot, server, halts = health.snapshot, weakest(health.servers), health.halts
@@ -104,6 +173,9 @@ def status_document(
         if snapshot.longest_lane is None
         else {"lane": snapshot.longest_lane.lane, "waiting": snapshot.longest_lane.waiting},
         "dead_letters": snapshot.dead_letters,
+        "dead_letters_by_reason": dict(sorted(letters.items())),
+        "stream": {"lag": snapshot.tokens_lag, "pending": snapshot.tokens_pending},
+        "orders_resting": snapshot.orders_resting,
         "workers": [
             {"name": one.name, "pending": one.pending, "idle_ms": one.idle_ms, "is_live": one.is_live}
             for one in snapshot.workers
@@ -119,6 +191,9 @@ def status_document(
             "version": server.version_text,
             "durability": _in_force(server, durability),
             "configured_durability": durability,
+            "keeps_promises": all(
+                promise.is_kept for one in health.servers for promise in promises(one.facts, durability)
+            ),
             "used_bytes": server.used_bytes,
             "limit_bytes": server.limit_bytes or None,
             "memory_share": server.memory_share,
@@ -192,8 +267,8 @@ def _reasons(health: "Health", ingress: Ingress, durability: str) -> list[str]:
     from libs.common.store.fan_out import shards_in_words
 
     snapshot = health.snapshot
-    refuses = ingress.refuses(_count(health))
-    reasons = [] if ingress.problem is None else [f"the ingress {refuses}: {ingress.problem}"]
+    refusing = refuses(ingress.problem, _count(health))
+    reasons = [] if ingress.problem is None else [f"the ingress {refusing}: {ingress.problem}"]
     reasons += [
         f"shard {number} does not answer, and is left out here: {str(error.__cause__ or error).rstrip('.')}"
         for number, error in sorted(health.away.items())
@@ -258,6 +333,9 @@ def _away(problem: str, ingress: Ingress) -> Document:
         "oldest_waiting_ms": None,
         "longest_lane": None,
         "dead_letters": None,
+        "dead_letters_by_reason": None,
+        "stream": None,
+        "orders_resting": None,
         "workers": None,
         "reaper_pass_ms": None,
         "breakers": None,
@@ -271,70 +349,3 @@ def _away(problem: str, ingress: Ingress) -> Document:
 def _ingress_document(ingress: Ingress) -> Document:
     is_healthy = None if ingress.url is None else ingress.problem is None
     return {"url": ingress.url, "is_healthy": is_healthy, "reason": ingress.problem}
-
-
-def _show(document: Document) -> None:
-    write(f"{painted(document['status'])}")
-    for reason in document["reasons"]:
-        write(f"  {reason}")
-    if document["lanes"] is None:
-        return
-    redis, lanes, ingress = document["redis"], document["lanes"], document["ingress"]
-    oldest, reaper = document["oldest_waiting_ms"], document["reaper_pass_ms"]
-    health = {
-        True: "takes alerts",
-        False: Ingress(ingress["url"], ingress["reason"]).refuses(redis["shards"]),
-        None: "not asked, its address is not known",
-    }
-    share = "" if redis["memory_share"] is None else f", {redis['memory_share']:.1%} of"
-    bound = "" if not share else f" {size(redis['limit_bytes'])}" if redis["limit_bytes"] else " the machine"
-    at = f" at {ingress['url']}" if ingress["url"] else ""
-    causes = ", ".join(f"{number} {reason}" for reason, number in lanes["parked_for"].items())
-    waits_for = f" ({causes})" if causes else ""
-    facts = (
-        ("ingress", f"{health[ingress['is_healthy']]}{at}"),
-        ("lanes", f"{lanes['ready']} ready, {lanes['held']} held, {lanes['parked']} parked{waits_for}"),
-        ("waiting", f"{document['waiting']}{'' if oldest is None else f', the oldest for {span(oldest)}'}"),
-        ("given up", f"{document['dead_letters']} dead letters"),
-        ("reaper", NOTHING if reaper is None else f"last pass {ago(reaper)}"),
-        (
-            "redis",
-            f"{redis['product']} {redis['version']} at {redis['url']}, {_promise(redis)}",
-        ),
-        ("memory", f"{size(redis['used_bytes'])}{share}{bound}{_of_the_fullest(redis)}"),
-    )
-    for label, value in facts:
-        write(f"{label:<10}{value}")
-    for one in document["breakers"]:
-        write(f"{'breaker':<10}{one['scope']} {_breaker(one, document['now_ms'])}")
-    for one in document["halts"]:
-        write(f"{'halt':<10}{halt_words(one, document['now_ms'])}")
-    if document["workers"]:
-        write()
-        rows = [
-            (one["name"], "live" if one["is_live"] else "gone", one["pending"], span(one["idle_ms"]))
-            for one in document["workers"]
-        ]
-        for line in table(("WORKER", "STATE", "LANES", "IDLE"), rows):
-            write(line)
-
-
-def _promise(redis: Document) -> str:
-    spread = f", {redis['shards']} shards" if redis["shards"] > 1 else ""
-    return f"durability {redis['durability']}{spread}"
-
-
-def _of_the_fullest(redis: Document) -> str:
-    """Return of several servers whose memory is shown."""
-    servers = redis["servers"]
-    return f", the fullest of {len(servers)} servers" if len(servers) > 1 else ""
-
-
-def _breaker(one: Document, now_ms: int) -> str:
-    """Return a breaker's state with its time: half-open, it waits for an alert to try with, and nothing is wrong."""
-    since_reset_ms = now_ms - one["reset_at_ms"]
-    if one["state"] == "half_open" and one["reset_at_ms"]:
-        return f"half_open for {span(since_reset_ms)}: the next order tries it"
-    if one["state"] == "open" and since_reset_ms < 0:
-        return f"open, to be tried in {span(-since_reset_ms)}"
-    return str(one["state"])

@@ -2,34 +2,51 @@
 
 import asyncio
 import os
+import secrets
+import socket
 import sys
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.reasons import Reason
+from libs.common.policy.alarms import AlarmKind
+from libs.common.runtime.alarm_targets import Target, alarm_targets
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.redis_check import check_when_up
 from libs.common.runtime.service import Service, run_service
 from libs.common.runtime.settings import RedisSettings, Settings
 from libs.common.runtime.together import run_together
+from libs.common.store.alarms import Alarms
 from libs.common.store.incarnation import Incarnated, Incarnations
 from libs.common.store.keys import Keys
 from libs.common.store.retention import Retention
 from libs.common.store.shards import Greet, Shard, Shards
+from libs.common.store.told import Told
+from libs.common.store.turns import Turns
 from libs.common.store.upkeep import Upkeep
+from libs.common.store.watch import Watch
 from libs.common.telemetry.census_metrics import CensusMetrics
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.telemetry.spans import OFF, Tracer
+from libs.common.telemetry.watchdog_metrics import WatchdogMetrics
 from libs.common.web.health import Check, Degraded, Health, Healthy
 from services.reaper.audit import Audit
 from services.reaper.census import Census
+from services.reaper.certificate import Certificate, https_place
 from services.reaper.duty import Duty, DutyLoop
 from services.reaper.look import Look
 from services.reaper.promote import Promote
+from services.reaper.raising import Raising
 from services.reaper.reclaim import Reclaim
+from services.reaper.refusals import Refusals
 from services.reaper.retire import Retire
+from services.reaper.show_alarms import ShowAlarms
+from services.reaper.silence import Silence
+from services.reaper.skew import Skew
+from services.reaper.tell import Tell
 from services.reaper.trim import Trim
 
 STUCK_MS: Final = 60_000
@@ -40,6 +57,15 @@ CENSUS_RETRY_S: Final = 1.0
 
 PROMOTE_AT_MOST_MS: Final = 100
 """Between two looks at parked lanes: one that is parked meanwhile may be due before the next."""
+
+TURN_MS: Final = 10_000
+"""How long after a reaper's end another one watches in its place."""
+
+LOOK_TURN_MS: Final = 30_000
+"""The same of looks at the certificate, which may take ten seconds each."""
+
+TELL_MS: Final = 5_000
+"""The same of telling, beyond the time of one try."""
 
 
 def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, tracer: Tracer = OFF) -> list[Duty]:
@@ -57,10 +83,91 @@ def duties(settings: Settings, upkeep: Upkeep, metrics: ReaperMetrics, tracer: T
     ]
 
 
+def watchdog_duties(
+    service: Service, shards: Shards, shard: Shard, metrics: WatchdogMetrics, turns: Turns, *, machine: str
+) -> list[Duty]:
+    """Return what looks for what nobody complains of, in a shard; the first one's look at all of them."""
+    settings, clock = service.settings.watchdog, service.clock
+    client, keys = shard.client, shard.keys
+    alarms = Alarms(client, keys, shard=shard.number)
+    found: list[Duty] = []
+    if settings.skew_ms:
+        found.append(
+            Skew(
+                Upkeep(client, keys),
+                Raising(alarms, metrics, AlarmKind.SKEW),
+                clock,
+                metrics,
+                shard=shard.number,
+                machine=machine,
+                most_ms=settings.skew_ms,
+            )
+        )
+    if shard is not shards.first:
+        return found
+
+    watch = Watch(client, keys)
+    found += [
+        Silence(
+            shards,
+            watch,
+            Raising(alarms, metrics, AlarmKind.SILENCE),
+            turns.of(shard, "silence", TURN_MS),
+            settings.silence,
+        ),
+        Refusals(
+            shard,
+            watch,
+            Raising(alarms, metrics, AlarmKind.REFUSALS),
+            turns.of(shard, "refusals", TURN_MS),
+            settings.refusals,
+        ),
+        ShowAlarms(alarms, watch, metrics),
+    ]
+    place = https_place(service.settings.ingress.public_url)
+    if place is not None and settings.certificate.every_ms:
+        raising = Raising(alarms, metrics, AlarmKind.CERTIFICATE)
+        found.append(
+            Certificate(
+                place,
+                watch,
+                raising,
+                turns.of(shard, "certificate", LOOK_TURN_MS),
+                clock,
+                metrics,
+                settings.certificate,
+            )
+        )
+    return found
+
+
+def telling_duties(
+    service: Service, shard: Shard, targets: Sequence[Target], metrics: WatchdogMetrics, turns: Turns
+) -> list[Duty]:
+    """Return what tells of the alarms and dead letters of a shard."""
+    alarms = service.settings.alarms
+    return [
+        Tell(
+            Told(shard.client, shard.keys, shard=shard.number, target=target.name),
+            target,
+            # Longer than a try lasts: who still has its turn after it tells alone.
+            turns.of(shard, f"tell_{target.name}", alarms.timeout_ms + TELL_MS),
+            service.clock,
+            metrics,
+            stopping=service.stopping,
+            keep_trying_ms=alarms.keep_trying_ms,
+        )
+        for target in targets
+    ]
+
+
 async def main(service: Service) -> None:
     """Make passes until `stopping` is set."""
     settings, clock, reaper = service.settings, service.clock, service.settings.reaper
     redis, lease_ms, metrics = settings.redis, settings.worker.lease_ms, ReaperMetrics(service.registry)
+    watchdog_metrics, machine = WatchdogMetrics(service.registry), socket.gethostname()
+    turns = Turns(f"{machine}-{os.getpid()}-{secrets.token_hex(4)}")
+    targets = alarm_targets(settings, os.environ)
     met: dict[str, Incarnations] = {}
 
     def greeting(keys: Keys) -> Greet:
@@ -79,9 +186,11 @@ async def main(service: Service) -> None:
         number = shard.number if len(shards) > 1 else None
         look = Look(partial(met[shard.keys.prefix].look, shard.client))
         upkeep = Upkeep(shard.client, shard.keys)
+        watchdog = watchdog_duties(service, shards, shard, watchdog_metrics, turns, machine=machine)
+        telling = telling_duties(service, shard, targets, watchdog_metrics, turns)
         loops_of[shard] = [
             DutyLoop(duty, clock, metrics, shard=number)
-            for duty in (*duties(settings, upkeep, metrics, service.tracer), look)
+            for duty in (*duties(settings, upkeep, metrics, service.tracer), look, *watchdog, *telling)
         ]
     loops = [loop for own in loops_of.values() for loop in own]
     # Connections of its own, not greeted: it only reads, also from a Redis that nobody has found fit, and makes no duty wait.
@@ -113,6 +222,9 @@ async def main(service: Service) -> None:
     finally:
         await ops.stop()
         await counted.aclose()
+        await turns.give_back()
+        for target in targets:
+            await target.aclose()
         await shards.aclose()
 
 

@@ -13,7 +13,7 @@ from libs.common.store.checks import promises
 from libs.common.store.fan_out import Spread, ask_each, unavailable
 from libs.common.store.figures import BreakerFigures
 from libs.common.store.health import Health, ShardHealth, merge_health, read_health
-from libs.common.store.new_letters import NewLetters
+from libs.common.store.letter_reasons import NewLetters
 from libs.common.store.shard_readings import ShardReadings
 from libs.common.store.shards import Shard
 from libs.common.telemetry.census_metrics import CensusFigures, CensusMetrics
@@ -23,6 +23,9 @@ INTERVAL_S: Final = 5.0
 
 PAUSES: Final = 50
 """Times as long as it took a census rests at least, so that it stays at that however many lanes there are."""
+
+LONGEST_INTERVAL_S: Final = 30.0
+"""Liveness reads how long ago the last pass began."""
 
 TRIED_LATELY_MS: Final = 60_000
 """A breaker whose reset was no longer ago still counts as open: its trial is under way, or was and failed. One that is
@@ -88,7 +91,8 @@ class Census:
             self._metrics.show(self._figures(health, up))
         if spread.failed:
             raise unavailable(spread.away, of=len(self._parts))
-        return max(INTERVAL_S, PAUSES * (self._clock.monotonic_ms() - began_at_ms) / 1_000)
+        took_s = (self._clock.monotonic_ms() - began_at_ms) / 1_000
+        return min(LONGEST_INTERVAL_S, max(INTERVAL_S, PAUSES * took_s))
 
     async def _read(self, readings: ShardReadings, letters: NewLetters) -> ShardCensus:
         return ShardCensus(await read_health(readings, self._durability), await letters.count())

@@ -43,7 +43,7 @@ class DutyLoop:
         """Args:
         duty: What is done.
         clock: Monotonic, for liveness.
-        metrics: Count what fails.
+        metrics: Count what is made and what fails.
         shard: The number of its shard; None where there is one alone, or the duty is on all of them.
         retry_s: From a pass that failed to the next.
         """
@@ -53,6 +53,7 @@ class DutyLoop:
         self._clock = clock
         self._metrics = metrics
         self._retry_s = retry_s
+        metrics.passed(duty.name, 0)
         metrics.failed(duty.name, 0)
         self.beat_at_ms = clock.monotonic_ms()
         """When the loop last came round, monotonic; liveness reads it."""
@@ -90,4 +91,5 @@ class DutyLoop:
                 pause_s = 1.0
             else:
                 self.is_well, self._told = True, None
+                self._metrics.passed(self._duty.name)
             await wait_for_event(stopping, pause_s)

@@ -104,13 +104,12 @@ def _incarnated(keys: Keys, metrics: WorkerMetrics, new: Incarnated) -> None:
 
 def _ready(units: Sequence[Unit]) -> Check:
     async def ready() -> Health:
-        away = {unit.number: unit.consumer.problem for unit in units if not unit.consumer.is_connected}
-        if not away:
+        problems = {unit.number: problem for unit in units if (problem := unit.problem()) is not None}
+        if not problems:
             return Healthy()
         if len(units) == 1:
-            return Degraded(f"no token could be read: {away[0]}")
-        words = "; ".join(f"shard {number}: {problem}" for number, problem in away.items())
-        return Degraded(f"no token could be read: {words}")
+            return Degraded(problems[0])
+        return Degraded("; ".join(f"shard {number}: {problem}" for number, problem in problems.items()))
 
     return ready
 
@@ -121,6 +120,8 @@ def _live(units: Sequence[Unit]) -> Check:
             for name, stands_ms in unit.stands_ms().items():
                 if stands_ms > STUCK_MS:
                     return Degraded(f"the {name} has stood still for {stands_ms} ms")
+            if ended := unit.ended():
+                return Degraded(f"broken: {', '.join(ended)}")
         return Healthy()
 
     return live

@@ -91,7 +91,8 @@ class Consumer:
             self.is_connected, self._told = True, None
             await self._start(found, asked_at_ms)
         while self._tasks:
-            await asyncio.wait(list(self._tasks.values()))
+            self.beat_at_ms = self._clock.monotonic_ms()
+            await asyncio.wait(list(self._tasks.values()), timeout=BLOCK_MS / 1_000)
 
     def stop(self) -> None:
         """Stop reading, and have each lane handed back after the head it executes."""

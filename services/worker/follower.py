@@ -114,10 +114,13 @@ class Follower:
         """What was logged last of accounts whose look-ups fail now."""
         self._words = ""
         """The same of Redis."""
+        self.beat_at_ms = clock.monotonic_ms()
+        """When the loop last came round, monotonic; liveness reads it."""
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Follow orders until `stopped` is set; return when the last look-up has ended."""
         while not stopped.is_set():
+            self.beat_at_ms = self._clock.monotonic_ms()
             try:
                 pause_s = await self.look()
                 self._words = ""

@@ -30,21 +30,22 @@ class Heartbeat:
         self._interval_s = min(lease_ms / 1_000 / RENEWALS_PER_LEASE, LONGEST_PAUSE_S)
         self.beat_at_ms = clock.monotonic_ms()
         """When the loop last came round, monotonic; liveness reads it."""
+        self.problem = ""
+        """Why the last beat failed; empty where it did not. Readiness reads it."""
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Beat until `stopped` is set: after the drain, since lanes are held until its end."""
-        is_failing = False
         while not stopped.is_set():
             self.beat_at_ms = self._clock.monotonic_ms()
             try:
                 await self.beat()
             except BridgeError as error:
-                if not is_failing:
+                if not self.problem:
                     log.warning("leases_not_renewed", error=str(error), leases=len(self._leases))
-                is_failing = True
+                self.problem = str(error)
                 await wait_for_event(stopped, RETRY_S)
             else:
-                is_failing = False
+                self.problem = ""
                 await wait_for_event(stopped, self._interval_s)
 
     async def beat(self) -> None:

@@ -106,7 +106,7 @@ class Unit:
             clock=clock,
             metrics=metrics,
         )
-        follower = Follower(
+        self._follower = Follower(
             followed_accounts(settings, brokers),
             followed,
             clock,
@@ -116,10 +116,16 @@ class Unit:
             shard=shard.number,
         )
         lists = MarketLists(brokers, MarketStore(client, keys), clock)
-        self._background: list[Loop] = [lists, follower, reconciler]
+        self._background: dict[str, Loop] = {
+            "lists of markets": lists,
+            "follower": self._follower,
+            "reconciler": reconciler,
+        }
         if shard.number == 0:
             # Where its table is: not before that Redis was found fit.
-            self._background.append(mapping)
+            self._background["mapping"] = mapping
+        self._running: dict[str, asyncio.Task[None]] = {}
+        """Those in the background, from when its Redis was found fit until they are to end."""
         shared_breakers = SharedBreakers(client, keys)
         attempts = Attempts(
             lanes=self._lanes,
@@ -175,7 +181,26 @@ class Unit:
             return {}
         now_ms = self._clock.monotonic_ms()
         beats = {"consumer": self.consumer.beat_at_ms, "heartbeat": self.heartbeat.beat_at_ms}
+        if "follower" in self._running:
+            beats["follower"] = self._follower.beat_at_ms
         return {name: now_ms - max(beat_at_ms, began_at_ms) for name, beat_at_ms in beats.items()}
+
+    def ended(self) -> list[str]:
+        """Return which of its loops in the background broke: they do not come back by themselves."""
+        return [
+            name
+            for name, task in self._running.items()
+            if task.done() and not task.cancelled() and task.exception() is not None
+        ]
+
+    def problem(self) -> str | None:
+        """Return why it cannot execute lanes now; None where it can."""
+        if not self.consumer.is_connected:
+            return f"no token could be read: {self.consumer.problem}"
+        # With all of its slots in use nothing is read, for as long as its venues like.
+        if self.heartbeat.problem:
+            return f"no lease could be renewed: {self.heartbeat.problem}"
+        return None
 
     async def run(self, claimed: asyncio.Event, stopping: asyncio.Event) -> None:
         """Execute lanes until `stopping` is set, then hand them back.
@@ -187,16 +212,20 @@ class Unit:
         Raises:
             ConfigError: Redis does not let us in, or does not keep the promises of the configuration.
         """
-        ended, background = asyncio.Event(), list[asyncio.Task[None]]()
+        ended, background = asyncio.Event(), dict[str, asyncio.Task[None]]()
         try:
             if not await check_when_up(self._shard, self._settings.redis, claimed, stopping):
                 return
-            background += [asyncio.create_task(loop.run(ended)) for loop in self._background]
+            background = {
+                name: asyncio.create_task(loop.run(ended)) for name, loop in self._background.items()
+            }
+            self._running = background
             await self._execute(stopping)
         finally:
             ended.set()
+            self._running = {}
             if background:
-                await asyncio.wait(background, timeout=LAST_S)
+                await asyncio.wait(background.values(), timeout=LAST_S)
 
     async def _execute(self, stopping: asyncio.Event) -> None:
         """Execute lanes until `stopping` is set; then hand them back, in the drain time."""

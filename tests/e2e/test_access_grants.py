@@ -29,7 +29,8 @@ SCRIPTS: Final = {
         "follow",
     }
     | {"followed", "reconciled", "drifted", "report", "paper_fill", "halt", "doubt", "incarnate", "layout"},
-    "reaper": {"promote", "reclaim", "audit", "retire", "incarnate", "layout"},
+    "reaper": {"promote", "reclaim", "audit", "retire", "incarnate", "layout"}
+    | {"alarm", "learn", "take_turn"},
     "operator": {"halt", "configure", "decide", "replay", "discard", "admit", "paper_fill"},
     "observer": set(),
 }
@@ -46,7 +47,7 @@ OWN: Final = {
     "worker": f"{CHECKS} {TABLES} xgroup|create xreadgroup zrem hmget hset get set pttl time hkeys zrange zadd "
     # The rest only for `bascule status` in its place.
     "xrange xrevrange xlen hscan xinfo|consumers xinfo|groups",
-    "reaper": f"{CHECKS} time hscan scan zrange xtrim hget hgetall hmget xinfo|consumers xinfo|groups xlen xrange "
+    "reaper": f"{CHECKS} time hscan scan zrange xtrim hget hgetall hlen hmget xinfo|consumers xinfo|groups xlen xrange "
     "xrevrange zcard",
     "operator": READING,
     "observer": READING,
@@ -142,6 +143,7 @@ def test_every_pattern_is_one_of_a_key_that_there_is() -> None:
     there_are = {
         *keys.fixed,
         *(keys.refused, keys.workers, keys.webhooks, keys.symbols, keys.halts, keys.following, keys.probe),
+        *(keys.alarms, keys.notices, keys.watch, keys.habits, keys.watchdog_turn("*")),
         keys.lane(LaneName("*")),
         keys.alert(AlertId("*")),
         keys.order(order),

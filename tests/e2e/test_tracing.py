@@ -254,6 +254,9 @@ async def test_with_the_collector_away_alerts_are_executed_and_the_spans_counted
     for service in bridge.services[:2]:
         words = [line["event"] for line in service.log()]
         assert words.count("spans_not_exported") == words.count("span_queue_full") == 1
+        [line] = [line for line in service.log() if line["event"] == "spans_not_exported"]
+        assert line["endpoint"] == environment["OTEL_EXPORTER_OTLP_ENDPOINT"]
+        assert "Connection refused" in line["error"]
         assert service.errors() == ""
 
 

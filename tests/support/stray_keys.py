@@ -26,6 +26,10 @@ _PERMANENT: Final = frozenset(
         "symbols",
         "halts",
         "following",
+        "alarms",
+        "notices",
+        "watch",
+        "habits",
     }
 )
 _PERMANENT_FAMILY: Final = re.compile(

@@ -51,6 +51,24 @@ class DurationOrZeroMs(DurationMs):
         return 0
 
 
+class DurationOrOffMs(DurationMs):
+    """The same where it may be `"off"`, which is 0."""
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Return the duration that `text` writes.
+
+        Raises:
+            ValueError: It is neither a duration nor "off".
+        """
+        if text == "off":
+            return cls(0)
+        try:
+            return super().parse(text)
+        except ValueError as error:
+            raise ValueError(f'{error}, or "off"') from error
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """So many of something in a time, for example 30 a minute; or `Rate.OFF`, as many as there are."""

@@ -22,6 +22,9 @@ def known_secrets(settings: Settings, environ: Mapping[str, str]) -> set[str]:
     for name in settings.secret_names():
         with contextlib.suppress(ConfigError):
             found.add(read_secret(name, environ).reveal())
+    if settings.alarms.url is not None and settings.alarms.url_variable is None:
+        # Those of chat services are secrets as a whole.
+        found.add(settings.alarms.url)
     for url in (settings.redis.url, *(account.url or "" for account in accounts)):
         found |= _passwords(url)
     return found

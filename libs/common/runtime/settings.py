@@ -25,6 +25,7 @@ from libs.common.runtime.account_settings import (
 from libs.common.runtime.durations import DurationMs, Rate
 from libs.common.runtime.sections import Section, WrongValue
 from libs.common.runtime.setting_values import Count, Port
+from libs.common.runtime.watchdog_settings import AlarmSettings, WatchdogSettings
 from libs.common.runtime.webhook_settings import WebhookSettings
 from libs.common.wire.redis_url import FORMS, is_redis_url
 
@@ -244,6 +245,8 @@ class Settings(Section, frozen=True, kw_only=True):
     limits: LimitsSettings = LimitsSettings()
     breaker: BreakerSettings = BreakerSettings()
     retention: RetentionSettings = RetentionSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
+    alarms: AlarmSettings = AlarmSettings()
 
     def request_expiry_of(self, account: AccountName) -> int:
         """Return how long after sending an account's venue may still execute an order, ms.
@@ -273,6 +276,8 @@ class Settings(Section, frozen=True, kw_only=True):
             for variable in variables:
                 if variable is not None:
                     users.setdefault(variable, f"account {account_name}")
+        if self.alarms.url_variable is not None:
+            users.setdefault(self.alarms.url_variable, "alarms")
         return users
 
     def limits_for(self, account: AccountName, market: Market) -> Limits:

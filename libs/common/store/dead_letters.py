@@ -114,7 +114,7 @@ class DeadLetters:
             StoreUnavailable: No answer.
         """
         async for page in pages_backwards(self._client, self._keys.dead, since_ms):
-            yield [_letter(entry, self._shard) for entry in page]
+            yield [letter_of(entry, self._shard) for entry in page]
 
     async def get(self, letter_id: DeadLetterId) -> DeadLetter | None:
         """Return one letter; None where there is none of that id.
@@ -124,7 +124,7 @@ class DeadLetters:
             StoreCorrupt: The id has not the form of one.
         """
         entry = await entry_of(self._client, self._keys.dead, letter_id)
-        return None if entry is None else _letter(entry, self._shard)
+        return None if entry is None else letter_of(entry, self._shard)
 
     async def replay(self, letter_id: DeadLetterId, *, max_age_ms: int) -> Replay:
         """Put it back at the tail of its lane.
@@ -179,7 +179,8 @@ class DeadLetters:
                 raise StoreCorrupt(f"discard answered {reply!r}")
 
 
-def _letter(entry: Entry, shard: int) -> DeadLetter:
+def letter_of(entry: Entry, shard: int) -> DeadLetter:
+    """Return the dead letter that an entry of their stream is."""
     fields = entry.fields
     attempts, deadline = fields.get("attempts", ""), fields.get("deadline", "")
     return DeadLetter(

@@ -64,6 +64,15 @@ class Keys:
         self.following: Final = f"{self.prefix}following"
         """ZSET client order id -> when it is looked up next, ms: orders that rest at a venue. Written by settle, follow
         and followed."""
+        self.alarms: Final = f"{self.prefix}alarms"
+        """HASH kind:subject -> `raised at|confirmed at|detail`, ms: alarms that are raised. Written by alarm."""
+        self.notices: Final = f"{self.prefix}notices"
+        """STREAM of alarms that were raised and cleared: the newest 1,000 or so. Written by alarm."""
+        self.watch: Final = f"{self.prefix}watch"
+        """HASH of how far the reaper has read each stream that it watches or tells of, of the counts of refused posts, and
+        of what was last seen of the certificate. Written by learn."""
+        self.habits: Final = f"{self.prefix}habits"
+        """HASH strategy -> JSON: when it is usually heard; at most 500. Written by learn."""
         self.probe: Final = f"{self.prefix}probe"
         """STRING, TTL 10 s: what the health check writes to see that Redis takes writes."""
         self.fixed: Final = (
@@ -147,6 +156,10 @@ class Keys:
     def reconciling(self, account: AccountName) -> str:
         """STRING, the worker whose turn it is to compare an account with its venue; TTL of the pause between two."""
         return f"{self.prefix}turn:reconcile:{account}"
+
+    def watchdog_turn(self, duty: str) -> str:
+        """STRING, the reaper whose turn a duty is that one is enough for; TTL of seconds. Written by take_turn."""
+        return f"{self.prefix}turn:watchdog:{duty}"
 
     def day(self, account: AccountName) -> str:
         """STRING, JSON `{day, equity}`: an account's equity as its UTC day began; TTL 2 days. Written by workers."""

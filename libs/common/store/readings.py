@@ -1,6 +1,7 @@
 """Everything that is read for people, of all shards as of one; lists are searched newest first, within bounds."""
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from itertools import chain
@@ -113,6 +114,13 @@ class Readings(Searches):
             StoreCorrupt: Halts are kept under something else than a hash.
         """
         return merge_health(await self.each(lambda one: read_health(one, durability)))
+
+    async def letters_by_reason(self) -> Mapping[str, int]:
+        """Return reason -> dead letters, of the newest ones on each shard that answers."""
+        found: Counter[str] = Counter()
+        for counts in (await self.each(lambda one: one.letters_by_reason())).answers.values():
+            found.update(counts)
+        return found
 
     async def paper_accounts(self) -> list[AccountName]:
         """Return the paper accounts that have ever traded, found by a walk through all keys.

@@ -1,9 +1,12 @@
 """Everything that is read for people of one shard, behind one connection."""
 
+from collections.abc import Mapping
+
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from libs.common.domain.ids import AccountName
+from libs.common.store.alarms import Alarms
 from libs.common.store.client import translate
 from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.decisions import Decisions
@@ -11,6 +14,7 @@ from libs.common.store.figures import Figures
 from libs.common.store.halts import Halts
 from libs.common.store.holdings import Holdings
 from libs.common.store.journal import Journal
+from libs.common.store.letter_reasons import newest_by_reason
 from libs.common.store.markets import MarketStore
 from libs.common.store.operator_alerts import OperatorAlerts
 from libs.common.store.paper_books import PaperBooks
@@ -32,6 +36,7 @@ class ShardReadings:
         self.paper = PaperBooks(client, keys)
         self.records = Records(client, keys)
         self.journal = Journal(client, keys)
+        self.alarms = Alarms(client, keys, shard=shard.number)
         self.dead_letters = DeadLetters(client, keys, shard=shard.number)
         self.figures = Figures(client, keys)
         self.markets = MarketStore(client, keys)
@@ -53,6 +58,10 @@ class ShardReadings:
         except (RedisError, OSError) as error:
             raise translate(error) from error
         return int(seconds) * 1_000 + int(micros) // 1_000
+
+    async def letters_by_reason(self) -> Mapping[str, int]:
+        """Return reason -> dead letters, of its newest ones; see `newest_by_reason`."""
+        return await newest_by_reason(self._client, self._keys)
 
     async def server(self, durability: str) -> Answering:
         """Return what its server says of itself; see `read_answering`."""

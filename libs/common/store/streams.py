@@ -1,4 +1,4 @@
-"""Streams read backwards, newest first, in pages: how lists are found without an index."""
+"""Streams read in pages: backwards, newest first, to find lists without an index; forwards, to miss nothing."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -57,6 +57,40 @@ async def pages_backwards(client: Redis, key: str, since_ms: int | None) -> Asyn
         if len(page) < PAGE:
             return
         newest = f"({page[-1].entry_id}"
+
+
+async def page_after(client: Redis, key: str, after: str, count: int = PAGE) -> list[Entry]:
+    """Return the next entries of a stream, oldest first; none where there is nothing new.
+
+    Args:
+        client: Where it is.
+        key: The stream; a missing one has no entries.
+        after: The id of the last entry that is known; "0-0" for none.
+        count: How many at most.
+
+    Raises:
+        StoreUnavailable: No answer.
+        StoreCorrupt: The key is no stream, or the id is none.
+    """
+    try:
+        found: Any = await client.xrange(key, f"({after}", "+", count=count)
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    return [read_entry(entry_id, fields) for entry_id, fields in found]
+
+
+async def last_id(client: Redis, key: str) -> str:
+    """Return the id of the newest entry of a stream; "0-0" where it has none.
+
+    Raises:
+        StoreUnavailable: No answer.
+        StoreCorrupt: The key is no stream.
+    """
+    try:
+        found: Any = await client.xrevrange(key, count=1)
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    return found[0][0].decode() if found else "0-0"
 
 
 async def entry_of(client: Redis, key: str, entry_id: str) -> Entry | None:

@@ -58,7 +58,7 @@ GAUGES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "stream_lag": (
         "bascule_stream_lag",
-        "Tokens of the ready stream that no worker was given yet; absent where Redis cannot tell.",
+        "Tokens of the ready stream that no worker was given yet; absent where Redis cannot tell, as before 7.0.",
     ),
     "stream_pending": (
         "bascule_stream_pending",

@@ -12,6 +12,18 @@ BUCKETS_S: Final = (
 )  # fmt: skip
 """From a quarter of a millisecond: the usual floor of 5 ms would hide all of an ingress that is well."""
 
+WATCHED: Final = (
+    ("401", "unauthorized"),
+    ("401", "bad_signature"),
+    ("401", "no_certificate"),
+    ("429", "too_many"),
+    ("500", "internal"),
+    ("503", "not_durable"),
+    ("503", "memory_full"),
+    ("503", "lane_full"),
+)
+"""Shown from the start, so that the first of them is a rise: a series that appears with its first count is none."""
+
 
 class IngressMetrics:
     """What became of posts."""
@@ -24,6 +36,8 @@ class IngressMetrics:
             "status",
             "reason",
         )
+        for status, reason in WATCHED:
+            self._posts(status, reason)
         self._admitted = self._posts("200", "admitted")
         self._duplicates = self._posts("200", "duplicate")
         self._seconds = Histogram(

@@ -36,6 +36,9 @@ class ReaperMetrics:
             "Journal entries and dead letters past their retention.",
             registry=registry,
         )
+        self._passes = labelled_counter(
+            registry, "bascule_duty_passes_total", "Passes that were made.", "duty"
+        )
         self._failures = labelled_counter(
             registry, "bascule_duty_failures_total", "Passes that failed.", "duty"
         )
@@ -67,6 +70,10 @@ class ReaperMetrics:
     def trimmed(self, entries: int) -> None:
         """Count entries past their retention."""
         self._trimmed.inc(entries)
+
+    def passed(self, duty: str, passes: int = 1) -> None:
+        """Count passes that were made; none, to have the duty shown before the first."""
+        self._passes(duty).inc(passes)
 
     def failed(self, duty: str, passes: int = 1) -> None:
         """Count passes that failed; none, to have the duty shown before the first failure."""

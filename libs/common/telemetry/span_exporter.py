@@ -91,11 +91,24 @@ def readable(record: SpanRecord, resource: Resource, scope: InstrumentationScope
     )
 
 
+def cause_in_words(error: BaseException) -> str:
+    """Return what lies at the bottom of an error that libraries have wrapped."""
+    seen = {id(error)}
+    while True:
+        under = [error.__cause__, error.__context__, getattr(error, "reason", None), *error.args]
+        found = next((one for one in under if isinstance(one, BaseException) and id(one) not in seen), None)
+        if found is None:
+            text = " ".join(str(error).split())
+            return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        seen.add(id(found))
+        error = found
+
+
 class Way(Protocol):
     """How spans reach a collector."""
 
-    def export(self, records: Sequence[SpanRecord]) -> bool:
-        """Send spans; tell whether they were taken."""
+    def export(self, records: Sequence[SpanRecord]) -> str | None:
+        """Send spans; return why they were not taken, None where they were. Empty: the SDK may have said why."""
         ...
 
     def shutdown(self) -> None:
@@ -118,9 +131,15 @@ class OverHttp:
         self._client = self._exporter._client  # noqa: SLF001
         self._encoder = Encoder(cast("dict[str, AttributeValue]", resource.attributes), SCOPE, version)
 
-    def export(self, records: Sequence[SpanRecord]) -> bool:
-        """Send spans; tell whether they were taken."""
-        return bool(self._client.export(self._encoder.encode(records)).success)
+    def export(self, records: Sequence[SpanRecord]) -> str | None:
+        """Send spans; return why they were not taken, None where they were."""
+        result: Any = self._client.export(self._encoder.encode(records))
+        if result.success:
+            return None
+        # The SDK itself says no more of the last of several tries than that they were several.
+        if result.status_code:
+            return f"it answered {result.status_code} {result.reason or ''}".rstrip()
+        return "" if result.error is None else cause_in_words(result.error)
 
     def shutdown(self) -> None:
         """Close connections."""
@@ -141,10 +160,10 @@ class OverGrpc:
         self._resource = resource
         self._scope = InstrumentationScope(SCOPE, version)
 
-    def export(self, records: Sequence[SpanRecord]) -> bool:
-        """Send spans; tell whether they were taken."""
+    def export(self, records: Sequence[SpanRecord]) -> str | None:
+        """Send spans; return nothing but whether they were taken: the SDK says why not."""
         spans = [readable(record, self._resource, self._scope) for record in records]
-        return self._exporter.export(spans) is SpanExportResult.SUCCESS
+        return None if self._exporter.export(spans) is SpanExportResult.SUCCESS else ""
 
     def shutdown(self) -> None:
         """Close connections."""
@@ -168,12 +187,13 @@ class Exporting:
         """Export one batch, and return what became of it."""
         self._last.words = ""
         try:
-            is_exported = self._way.export(records)
+            why_not = self._way.export(records)
         except Exception as error:  # noqa: BLE001 - the outermost loop: the next batch may fare better
             return Report(0, len(records), repr(error)[:MAX_WORDS_LENGTH])
-        if is_exported:
+        if why_not is None:
             return Report(len(records), 0, "")
-        return Report(0, len(records), self._last.words or "the collector did not take them")
+        words = why_not or self._last.words or "the collector did not take them"
+        return Report(0, len(records), words[:MAX_WORDS_LENGTH])
 
     def shutdown(self) -> None:
         """Close connections."""

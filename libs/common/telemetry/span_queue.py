@@ -208,7 +208,7 @@ class SpanQueue:
             self._metrics.dropped(NOT_EXPORTED, report.failed)
         is_failing = bool(report.words)
         if is_failing and not self._is_failing:
-            log.warning("spans_not_exported", error=report.words)
+            log.warning("spans_not_exported", endpoint=self._settings.endpoint, error=report.words)
         elif self._is_failing and not is_failing:
             log.info("spans_exported_again")
         self._is_failing = is_failing

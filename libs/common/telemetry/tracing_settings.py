@@ -31,6 +31,8 @@ _GRPC_EXPORTER: Final = "opentelemetry.exporter.otlp.proto.grpc"
 class TracingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the tracing of one process goes by."""
 
+    endpoint: str
+    """Where spans go, without credentials: for people."""
     sampler: Sampler
     protocol: str
     """`http/protobuf` or `grpc`."""
@@ -57,6 +59,7 @@ def tracing_settings(environ: Mapping[str, str]) -> TracingSettings | None:
         raise ConfigError(f'OTEL_TRACES_EXPORTER: "{exporter}" is not one of otlp, none')
     queue = _count(environ, "OTEL_BSP_MAX_QUEUE_SIZE", DEFAULT_QUEUE)
     return TracingSettings(
+        endpoint=_shown((_first(environ, _ENDPOINTS) or ("", ""))[1]),
         sampler=sampler_of(environ),
         protocol=_protocol(environ),
         queue=queue,
@@ -104,9 +107,13 @@ def _check_address(name: str, address: str) -> None:
     except ValueError:  # a port that is none
         is_right = False
     if not is_right:
-        # A password in it must not show.
-        shown = address.rpartition("@")[2]
-        raise ConfigError(f'{name}: "{shown}" is no address such as http://127.0.0.1:4318')
+        raise ConfigError(f'{name}: "{_shown(address)}" is no address such as http://127.0.0.1:4318')
+
+
+def _shown(address: str) -> str:
+    """Return an address without what must not show of it: a name and a password, and what services take for keys."""
+    scheme, slashes, rest = address.rpartition("://")
+    return scheme + slashes + rest.rpartition("@")[2].partition("?")[0].partition("#")[0]
 
 
 def _is_installed(module: str) -> bool:

@@ -46,7 +46,7 @@ class WorkerMetrics:
         )
         calls = Histogram(
             "bascule_broker_call_seconds",
-            "Broker calls that may place an order.",
+            "Broker calls that may place an order: answered, rejected, unavailable (not sent) or unknown.",
             ("outcome",),
             buckets=BUCKETS_S,
             registry=registry,
@@ -69,7 +69,8 @@ class WorkerMetrics:
         self._orders = labelled_counter(
             registry,
             "bascule_orders_total",
-            "Orders by what became of them, counted at each turn: one that is accepted and filled later is both.",
+            "Orders by what became of them, counted at each turn: one that is accepted and filled later is both. `unknown` is "
+            "followed by `resolved` (found after all) or `not_executed` (it never arrived).",
             "outcome",
         )
         for outcome in ORDER_OUTCOMES:

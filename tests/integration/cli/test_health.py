@@ -120,6 +120,43 @@ def test_status_with_redis_away_is_degraded(bascule: CommandLine, monkeypatch: p
     assert "no answer from Redis" in bascule("status").out
 
 
+@pytest.mark.parametrize(
+    ("environ", "verdict", "words"),
+    [
+        ({}, "ok", "off: OTEL_EXPORTER_OTLP_ENDPOINT is not set here"),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:pa55word@collector:4318"},
+            "ok",
+            "on: spans go to http://collector:4318 by http/protobuf",
+        ),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector:4318",
+                "OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere/ca.pem",
+            },
+            "wrong",
+            'OTEL_EXPORTER_OTLP_CERTIFICATE: "/nowhere/ca.pem" is no file',
+        ),
+    ],
+)
+def test_a_check_tells_whether_and_where_to_spans_go(
+    bascule: CommandLine,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environ: dict[str, str],
+    verdict: str,
+    words: str,
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    _, found = findings(bascule, "check")
+
+    assert found["tracing"][0] == verdict
+    assert words in found["tracing"][1]
+    assert "pa55word" not in found["tracing"][1]
+
+
 def test_a_check_of_what_is_well_is_ok(
     bascule: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,7 @@ async def test_lanes_run_side_by_side(
         assert worker.count("bascule_lanes_held") == 8
         answers.set()
         await eventually(rig.is_at_rest)
-        assert consumer.running == 0
+        await eventually(lambda: consumer.running == 0)
     assert worker.count("bascule_lanes_held") == 0
 
 
@@ -179,6 +179,20 @@ async def test_stopping_it_finishes_what_was_sent_and_hands_back_the_rest(
     assert rig.redis.xlen(rig.keys.ready) == 4
     await rig.run_to_rest(rig.worker("b"))
     assert len(broker.executed) == 12
+
+
+async def test_its_loop_goes_on_while_it_drains(rig: WorkerRig, worker: Worker, broker: ScriptedBroker):
+    answers = asyncio.Event()
+    broker.then(waits_for(answers))
+    await rig.admit()
+    consumer = worker.consumer()
+    running = asyncio.create_task(consumer.run())
+    await eventually(lambda: broker.requests)
+    consumer.stop()
+    rig.clock.advance(15_000)
+    await eventually(lambda: consumer.beat_at_ms == rig.clock.monotonic_ms())
+    answers.set()
+    await running
 
 
 async def test_a_suspect_is_alone_among_the_lanes_of_its_consumer_and_the_others_go_on_after_it(

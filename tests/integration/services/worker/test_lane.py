@@ -315,3 +315,15 @@ async def test_while_redis_is_away_a_suspect_that_wants_to_be_alone_waits_for_th
     worker.solo.lane_ended()
     await asyncio.wait_for(lane, 5)
     assert rig.is_at_rest()
+
+
+async def test_the_wait_until_a_worker_first_comes_to_it_is_noted_once(rig: WorkerRig, worker: Worker):
+    await rig.admit()
+    rig.clock.advance(400)
+    worker.runner.is_draining = True
+    await worker.run_lane()  # handed back at once
+    rig.clock.advance(5_000)
+    worker.runner.is_draining = False
+    await rig.worker("b").run_lane()
+    assert worker.count("bascule_queue_wait_seconds_count") == 1
+    assert rig.worker("b").count("bascule_queue_wait_seconds_count") == 0

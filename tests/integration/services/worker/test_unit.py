@@ -45,7 +45,7 @@ async def test_a_unit_whose_redis_is_away_at_the_start_does_not_count_as_stuck(
     assert unit.stands_ms() == {}
     with server:
         await eventually(lambda: unit.consumer.is_connected)
-        assert unit.stands_ms() == {"consumer": 0, "heartbeat": 0}
+        assert unit.stands_ms() == {"consumer": 0, "heartbeat": 0, "follower": 0}
         stopping.set()
         await running
     await reading.aclose()

@@ -1,13 +1,16 @@
 """The alert rules: promtool says that they are sound, and when they fire; each is explained."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
+from cli.main import bascule
 from cli.ports import port_uses
 from libs.common.runtime.load_settings import load_settings
 from tests.support.processes import ROOT
@@ -29,6 +32,13 @@ def fired(check: dict[str, Any]) -> set[str]:
     return {
         name for sample in check["exp_samples"] for name in re.findall(r'alertname="(\w+)"', sample["labels"])
     }
+
+
+def told_commands() -> list[list[str]]:
+    """Return the words behind `bascule` of every command in the runbook."""
+    text = (ROOT / "docs/runbook.md").read_text()
+    commands = re.findall(r"(?:`|^ {4})bascule ([^`\n#]+)", text, re.MULTILINE)
+    return [list(words) for words in sorted({tuple(shlex.split(command)) for command in commands})]
 
 
 def test_the_configuration_and_the_rules_are_sound() -> None:
@@ -67,6 +77,18 @@ def test_rules_have_names_of_their_own_and_the_runbook_tells_of_no_other() -> No
     chapters = re.findall(r"^## (Bascule\w+)$", (ROOT / "docs/runbook.md").read_text(), re.MULTILINE)
     assert len(set(names)) == len(names)
     assert chapters == names
+
+
+@pytest.mark.parametrize("words", told_commands(), ids=" ".join)
+def test_the_runbook_tells_of_commands_and_options_that_there_are(words: list[str]) -> None:
+    found: click.Command = bascule
+    with click.Context(found) as context:
+        while isinstance(found, click.Group) and words and found.get_command(context, words[0]) is not None:
+            found = found.get_command(context, words[0]) or found
+            words = words[1:]
+    assert found is not bascule
+    options = {option for parameter in found.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
 
 
 def test_the_targets_are_those_of_the_bridge_that_is_brought_up_here() -> None:

@@ -41,7 +41,16 @@ class Rig:
 
     @property
     def failures(self) -> float:
-        return self.registry.get_sample_value("bascule_duty_failures_total", {"duty": "scripted"}) or 0.0
+        return self._counted("bascule_duty_failures_total")
+
+    @property
+    def made(self) -> float:
+        return self._counted("bascule_duty_passes_total")
+
+    def _counted(self, name: str) -> float:
+        value = self.registry.get_sample_value(name, {"duty": "scripted"})
+        assert value is not None
+        return value
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +104,22 @@ async def test_a_pass_that_raises_is_counted_and_made_again_and_the_loop_recover
     rig.duty.raises = None
     await _pass(rig)
     assert rig.loop.is_well
+
+
+async def test_passes_that_were_made_are_counted_and_those_that_failed_are_not(rig: Rig):
+    rig.duty.raises = StoreUnavailable("away")
+    await _pass(rig)
+    before = rig.made
+    await _pass(rig, 3)
+    assert rig.made == before
+    rig.duty.raises = None
+    await _pass(rig, 3)
+    assert rig.made >= before + 2
+
+
+def test_both_are_shown_before_the_first_pass(clock: ManualClock):
+    rig = Rig(clock)
+    assert (rig.made, rig.failures) == (0, 0)
 
 
 async def test_an_outage_is_said_once_and_a_bug_each_time(rig: Rig, events: list[EventDict]):

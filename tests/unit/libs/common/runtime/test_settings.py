@@ -70,7 +70,7 @@ def test_the_reference_holds_every_key_with_its_default():
     }
     # What has no default is shown as a comment; every other key is really there.
     document = yaml.safe_load(text)
-    for name in ("redis", "worker", "reaper", "limits", "breaker", "retention"):
+    for name in ("redis", "worker", "reaper", "limits", "breaker", "retention", "watchdog"):
         kind = type(getattr(settings, name))
         assert set(document[name]) == {field.encode_name for field in msgspec.structs.fields(kind)}
     shown = set().union(*(document["webhooks"][name] for name in ("default", "btc-only")))

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from libs.common.domain.errors import ConfigError
@@ -6,7 +7,14 @@ from libs.common.telemetry.trace_sampler import ALWAYS
 from libs.common.telemetry.tracing_settings import TracingSettings, exporter_secrets, tracing_settings
 
 ON = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
-DEFAULT = TracingSettings(sampler=ALWAYS, protocol="http/protobuf", queue=8_192, batch=512, delay_ms=1_000)
+DEFAULT = TracingSettings(
+    endpoint="http://collector:4318",
+    sampler=ALWAYS,
+    protocol="http/protobuf",
+    queue=8_192,
+    batch=512,
+    delay_ms=1_000,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +31,20 @@ DEFAULT = TracingSettings(sampler=ALWAYS, protocol="http/protobuf", queue=8_192,
     ],
 )
 def test_tracing_is_on_where_an_endpoint_is_set_and_nothing_says_no(environ: dict[str, str], is_on: bool):
-    assert tracing_settings(environ) == (DEFAULT if is_on else None)
+    found = tracing_settings(environ)
+    assert (found and msgspec.structs.replace(found, endpoint=DEFAULT.endpoint)) == (
+        DEFAULT if is_on else None
+    )
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://user:pa55word@c:4318/a", "http://c:4318/a?api-key=pa55word", "http://c:4318/a#pa55word"],
+)
+def test_where_spans_go_is_shown_without_credentials(address: str):
+    found = tracing_settings({"OTEL_EXPORTER_OTLP_ENDPOINT": address})
+    assert found is not None
+    assert found.endpoint == "http://c:4318/a"
 
 
 def test_the_standard_variables_of_a_batch_processor_count():

@@ -1,4 +1,4 @@
-"""The dead letters that were left since somebody began to look, whichever script left them; counted by their reasons."""
+"""Dead letters counted by their reasons, whichever script left them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,12 +11,28 @@ from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 
 PAGE: Final = 500
+NEWEST: Final = 500
+"""Letters that are counted for people, who look again and again."""
 
 _BEGINNING: Final = "0-0"
 
 
+async def newest_by_reason(client: Redis, keys: Keys) -> Mapping[str, int]:
+    """Return reason -> letters among the newest `NEWEST` of a shard.
+
+    Raises:
+        StoreUnavailable: No answer.
+        StoreCorrupt: The key is no stream.
+    """
+    try:
+        entries: Any = await client.xrevrange(keys.dead, count=NEWEST)
+    except (RedisError, OSError) as error:
+        raise translate(error) from error
+    return _by_reason(entries)
+
+
 class NewLetters:
-    """Reads one shard's letters forwards; remembers how far it came."""
+    """Reads one shard's letters forwards, from when somebody began to look; remembers how far it came."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
         self._client = client
@@ -49,5 +65,8 @@ class NewLetters:
 
     async def _page(self, at: str) -> tuple[str, Counter[str]]:
         entries: Any = await self._client.xrange(self._keys.dead, f"({at}", count=PAGE)
-        page = Counter(fields.get(b"reason", b"").decode("utf-8", "replace") for _, fields in entries)
-        return (entries[-1][0].decode() if entries else at), page
+        return (entries[-1][0].decode() if entries else at), _by_reason(entries)
+
+
+def _by_reason(entries: Any) -> Counter[str]:
+    return Counter(fields.get(b"reason", b"").decode("utf-8", "replace") for _, fields in entries)

@@ -1,0 +1,94 @@
+"""The metrics of the watchdog, which is a part of the reaper."""
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from libs.common.telemetry.labelled import labelled_counter
+
+OUTCOMES = ("delivered", "retried", "given_up")
+
+
+class WatchdogMetrics:
+    """What is raised, and what became of telling it. Several reapers show the same gauges: take the greatest."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._silent = Gauge(
+            "bascule_strategies_silent", "Strategies that are quiet for longer than usual.", registry=registry
+        )
+        self._watched = Gauge(
+            "bascule_strategies_watched", "Strategies whose alerts are waited for.", registry=registry
+        )
+        self._rising = Gauge(
+            "bascule_refusals_rising",
+            "Whether many more posts are refused than usual, 0 or 1.",
+            registry=registry,
+        )
+        self._skew = Gauge(
+            "bascule_redis_clock_skew_seconds",
+            "How far the clock of Redis is from this machine's, of the shard where that is the most; below 0 where ours is ahead.",
+            registry=registry,
+        )
+        self._skews: dict[int, float] = {}
+        self._alarms = labelled_counter(registry, "bascule_alarms_total", "Alarms that were raised.", "kind")
+        self._deliveries = labelled_counter(
+            registry,
+            "bascule_alarm_deliveries_total",
+            "What became of telling alarms and dead letters.",
+            "outcome",
+        )
+        self._certificate: tuple[Gauge, Gauge] | None = None
+
+    def declare_deliveries(self) -> None:
+        """Show them before the first, where anybody is told."""
+        for outcome in OUTCOMES:
+            self._deliveries(outcome).inc(0)
+
+    def declare_alarms(self, kind: str) -> None:
+        """Show those of a kind before the first."""
+        self._alarms(kind).inc(0)
+
+    def strategies(self, *, watched: int, silent: int) -> None:
+        """Show how many strategies are watched, and how many of them are silent."""
+        self._watched.set(watched)
+        self._silent.set(silent)
+
+    def refusals(self, *, is_rising: bool) -> None:
+        """Show whether refusals are rising."""
+        self._rising.set(is_rising)
+
+    def certificate(self, expires_at_s: float | None, share_left: float | None) -> None:
+        """Show a certificate: when it expires, seconds since the epoch, and how much of its lifetime is left, 0 to 1.
+
+        Nothing is shown of what was never known.
+        """
+        if self._certificate is None:
+            if expires_at_s is None and share_left is None:
+                return
+            self._certificate = (
+                Gauge(
+                    "bascule_certificate_expires_timestamp_seconds",
+                    "When the certificate of the public URL expires, seconds since the epoch.",
+                    registry=self._registry,
+                ),
+                Gauge(
+                    "bascule_certificate_share_left",
+                    "How much of the lifetime of the certificate of the public URL is left, 0 to 1; 0 where it is not valid.",
+                    registry=self._registry,
+                ),
+            )
+        unknown = float("nan")
+        self._certificate[0].set(unknown if expires_at_s is None else expires_at_s)
+        self._certificate[1].set(unknown if share_left is None else share_left)
+
+    def skew(self, shard: int, skew_s: float) -> None:
+        """Show by how much the clock of a shard's Redis is ahead of ours, seconds."""
+        self._skews[shard] = skew_s
+        self._skew.set(max(self._skews.values(), key=abs))
+
+    def alarm(self, kind: str) -> None:
+        """Count an alarm that was raised."""
+        self._alarms(kind).inc()
+
+    def delivery(self, outcome: str) -> None:
+        """Count what became of telling: delivered, retried or given_up."""
+        self._deliveries(outcome).inc()

@@ -1,0 +1,140 @@
+"""Tells alarms and dead letters to whoever is to know, each until it was taken."""
+
+import asyncio
+import random
+from typing import Final
+
+from libs.common.domain.clock import Clock
+from libs.common.policy.retry import Uniform, backoff_ms
+from libs.common.runtime.alarm_targets import Delivered, Delivery, Failed, Target
+from libs.common.store.told import Told, Untold
+from libs.common.store.turns import Turn
+from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.watchdog_metrics import WatchdogMetrics
+
+INTERVAL_S: Final = 1.0
+PASS_MS: Final = 2_000
+"""How long one pass goes on telling; the next follows at once."""
+BACKOFF_BASE_MS: Final = 1_000
+BACKOFF_CAP_MS: Final = 30_000
+REFUSED_AT_MOST: Final = 5
+"""Times that a message is told to a receiver which answers that it does not want it."""
+
+log = get_logger()
+
+
+class Tell:
+    """One message at a time, in order: one that cannot be told holds up those behind it, and none is lost."""
+
+    def __init__(
+        self,
+        told: Told,
+        target: Target,
+        turn: Turn,
+        clock: Clock,
+        metrics: WatchdogMetrics,
+        *,
+        stopping: asyncio.Event,
+        keep_trying_ms: int,
+        uniform: Uniform = random.uniform,
+    ) -> None:
+        """Args:
+        told: What is to be told, of one shard.
+        target: Whom.
+        turn: One reaper tells.
+        clock: What ages are counted by.
+        metrics: Count what became of it.
+        stopping: Ends a delivery that is under way; it is made again.
+        keep_trying_ms: What is older and cannot be told is given up.
+        uniform: Spreads the tries.
+        """
+        self.name = f"tell_{target.name}"
+        self._told = told
+        self._target = target
+        self._turn = turn
+        self._clock = clock
+        self._metrics = metrics
+        self._stopping = stopping
+        self._keep_trying_ms = keep_trying_ms
+        self._uniform = uniform
+        self._again_at_ms = 0
+        self._tries: tuple[str, int, int] = ("", 0, 0)
+        """The message that was last tried in vain, how often, and how often it was refused."""
+        self._taken = ""
+        """The message that was told last: where Redis did not note it, it is not told again."""
+        metrics.declare_deliveries()
+
+    async def run_once(self) -> float:
+        """Tell what there is, for a while."""
+        began_ms = self._clock.monotonic_ms()
+        # A receiver that is away is no reason to call the reaper unwell, so no pass fails for it.
+        if not await self._turn.take() or began_ms < self._again_at_ms:
+            return INTERVAL_S
+        for untold in await self._told.untold():
+            if not await self._tell(untold):
+                return INTERVAL_S
+            if self._clock.monotonic_ms() - began_ms >= PASS_MS:
+                return 0.0
+            if not await self._turn.take():
+                return INTERVAL_S
+        return INTERVAL_S
+
+    async def _tell(self, untold: Untold) -> bool:
+        """Tell one message; return whether to go on with the next."""
+        message_id = untold.message.id
+        if message_id != self._taken:
+            delivery = await self._deliver(untold)
+            if delivery is None:
+                return False
+            if isinstance(delivery, Delivered):
+                self._note_delivery(message_id)
+            elif not self._is_given_up(untold, delivery):
+                return False
+        self._taken = message_id
+        self._tries, self._again_at_ms = ("", 0, 0), 0
+        return await self._told.note(untold)
+
+    def _note_delivery(self, message_id: str) -> None:
+        self._metrics.delivery("delivered")
+        told_before, tries, _ = self._tries
+        if told_before == message_id:
+            log.info("alarm_delivered", target=self._target.shown, message_id=message_id, tries=tries + 1)
+
+    async def _deliver(self, untold: Untold) -> Delivery | None:
+        """Make one try; return None where the process is to end first."""
+        delivering = asyncio.ensure_future(self._target.deliver(untold.message))
+        ending = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((delivering, ending), return_when=asyncio.FIRST_COMPLETED)
+            return delivering.result() if delivering.done() else None
+        finally:
+            ending.cancel()
+            if not delivering.done():
+                delivering.cancel()
+                await asyncio.wait((delivering,))
+
+    def _is_given_up(self, untold: Untold, failed: Failed) -> bool:
+        """Note one more try in vain; return whether it was the last."""
+        message_id = untold.message.id
+        tries, refused = self._tries[1:] if self._tries[0] == message_id else (0, 0)
+        tries, refused = tries + 1, refused + failed.is_refused
+        self._tries = (message_id, tries, refused)
+        is_old = self._clock.now_ms() - untold.message.at_ms > self._keep_trying_ms
+        if is_old or refused >= REFUSED_AT_MOST:
+            self._metrics.delivery("given_up")
+            log.error(
+                "alarm_given_up",
+                target=self._target.shown,
+                message_id=message_id,
+                tries=tries,
+                error=failed.reason,
+            )
+            return True
+        self._metrics.delivery("retried")
+        if tries == 1:
+            log.warning(
+                "alarm_not_delivered", target=self._target.shown, message_id=message_id, error=failed.reason
+            )
+        pause_ms = backoff_ms(tries, base_ms=BACKOFF_BASE_MS, cap_ms=BACKOFF_CAP_MS, uniform=self._uniform)
+        self._again_at_ms = self._clock.monotonic_ms() + pause_ms
+        return False

@@ -1,0 +1,152 @@
+"""Telling: what is tried again, what is given up, and what holds up what."""
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.typing import EventDict
+
+from libs.common.policy.alarms import AlarmKind, Change, Message
+from libs.common.runtime.alarm_targets import Delivered, Delivery, Failed
+from libs.common.store.alarms import Alarms
+from libs.common.store.told import Told
+from libs.common.store.turns import Turn
+from libs.common.telemetry.watchdog_metrics import WatchdogMetrics
+from services.reaper.tell import BACKOFF_CAP_MS, REFUSED_AT_MOST, Tell
+from tests.integration.services.reaper.rig import ReaperRig
+from tests.support.clock import ManualClock
+
+KEEP_TRYING_MS = 3_600_000
+
+
+class Receiver:
+    """Says what it is told to say."""
+
+    name = "url"
+    shown = "http://receiver/..."
+
+    def __init__(self) -> None:
+        self.says: Delivery = Delivered()
+        self.got: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def deliver(self, message: Message) -> Delivery:
+        await self.gate.wait()
+        self.got.append(message.subject)
+        return self.says
+
+    async def aclose(self) -> None:
+        """Hold nothing."""
+
+
+class Stage:
+    def __init__(self, rig: ReaperRig) -> None:
+        self.rig, self.receiver, self.clock = rig, Receiver(), ManualClock()
+        self.registry, self.stopping = CollectorRegistry(), asyncio.Event()
+        self.metrics = WatchdogMetrics(self.registry)
+        self.tell = self.reaper("one")
+
+    def reaper(self, holder: str) -> Tell:
+        client, keys = self.rig.client, self.rig.keys
+        return Tell(
+            Told(client, keys, shard=0, target="url"),
+            self.receiver,
+            Turn(client, keys, "tell_url", holder=holder, lasts_ms=60_000),
+            self.clock,
+            self.metrics,
+            stopping=self.stopping,
+            keep_trying_ms=KEEP_TRYING_MS,
+            uniform=lambda _, bound: bound,
+        )
+
+    async def raise_(self, *subjects: str) -> None:
+        for subject in subjects:
+            alarms = Alarms(self.rig.client, self.rig.keys)
+            await alarms.note(AlarmKind.SILENCE, subject, Change.RAISED, "quiet")
+        # What Redis' clock says is young by this one.
+        self.clock.step_wall(await self.rig.upkeep.time_ms() - self.clock.now_ms())
+
+    def count(self, outcome: str) -> float | None:
+        return self.registry.get_sample_value("bascule_alarm_deliveries_total", {"outcome": outcome})
+
+
+@pytest.fixture
+async def stage(rig: ReaperRig) -> Stage:
+    rig.upkeep._now = ""
+    stage = Stage(rig)
+    await stage.tell.run_once()
+    return stage
+
+
+async def test_everything_is_told_once_in_order_by_whoever_has_the_turn(stage: Stage) -> None:
+    other = stage.reaper("other")
+    await stage.raise_("a", "b", "c")
+
+    for _ in range(2):
+        await other.run_once()
+        await stage.tell.run_once()
+
+    assert stage.receiver.got == ["a", "b", "c"]
+    assert stage.count("delivered") == 3
+
+
+async def test_what_fails_is_tried_again_after_a_growing_pause_and_holds_up_what_is_behind_it(
+    stage: Stage, events: list[EventDict]
+) -> None:
+    stage.receiver.says = Failed("answered 503")
+    await stage.raise_("a", "b")
+    for pause_ms in (1_000, 2_000, 4_000):
+        await stage.tell.run_once()
+        stage.clock.advance(pause_ms - 1)
+        await stage.tell.run_once()
+        stage.clock.advance(1)
+    assert stage.receiver.got == ["a", "a", "a"]
+
+    stage.receiver.says = Delivered()
+    await stage.tell.run_once()
+
+    assert stage.receiver.got == ["a", "a", "a", "a", "b"]
+    assert (stage.count("retried"), stage.count("delivered"), stage.count("given_up")) == (3, 2, 0)
+    assert [one["event"] for one in events] == ["alarm_not_delivered", "alarm_delivered"]
+
+
+async def test_what_is_too_old_is_given_up_once_it_cannot_be_told(
+    stage: Stage, events: list[EventDict]
+) -> None:
+    stage.receiver.says = Failed("no answer")
+    await stage.raise_("a", "b")
+    stage.clock.advance(KEEP_TRYING_MS + 1)
+
+    await stage.tell.run_once()
+
+    assert (stage.receiver.got, stage.count("given_up")) == (["a", "b"], 2)
+    assert [one["event"] for one in events] == ["alarm_given_up", "alarm_given_up"]
+
+
+async def test_what_the_receiver_does_not_want_holds_nothing_up_for_long(stage: Stage) -> None:
+    stage.receiver.says = Failed("answered 400", is_refused=True)
+    await stage.raise_("a")
+    for _ in range(REFUSED_AT_MOST):
+        await stage.tell.run_once()
+        stage.clock.advance(BACKOFF_CAP_MS)
+
+    assert (len(stage.receiver.got), stage.count("given_up")) == (REFUSED_AT_MOST, 1)
+    await stage.tell.run_once()
+    assert len(stage.receiver.got) == REFUSED_AT_MOST
+
+
+async def test_a_process_that_is_to_end_does_not_wait_for_its_receiver_and_the_next_one_tells(
+    stage: Stage,
+) -> None:
+    await stage.raise_("a")
+    stage.receiver.gate.clear()
+    passing = asyncio.create_task(stage.tell.run_once())
+    stage.stopping.set()
+    await passing
+    assert stage.receiver.got == []
+
+    stage.receiver.gate.set()
+    stage.stopping.clear()
+    await stage.tell.run_once()
+    assert stage.receiver.got == ["a"]
