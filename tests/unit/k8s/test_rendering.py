@@ -8,10 +8,10 @@ import tomllib
 import pytest
 import yaml
 
+from tests.support.k8s_bundles import COMBINATIONS, EVERY_COMBINATION, OVERLAYS, combination, overlay
 from tests.support.k8s_objects import CLUSTER_WIDE, CORE_GROUPS, Bundle, containers_of, group_of
 from tests.support.kustomize import K8S, ROOT, Object
 from tests.support.tools import missing_tool
-from tests.unit.k8s.conftest import COMBINATIONS, EVERY_COMBINATION, OVERLAYS, combination, overlay
 from tools.prometheus_rule import WRAPPED, wrapped
 
 VERSIONS = ("1.30", "1.37")
