@@ -1,53 +1,11 @@
-"""Everything under k8s/ that is rendered: the overlays, and components together."""
-
-import functools
-from itertools import combinations
+"""Each test of a bundle runs on all overlays and many combinations of components."""
 
 import pytest
 
+from tests.support.k8s_bundles import COMBINATIONS, OVERLAYS, combination, name_of, overlay
 from tests.support.k8s_objects import Bundle
-from tests.support.kustomize import K8S, find_kustomize, render, render_together
+from tests.support.kustomize import find_kustomize
 from tests.support.tools import missing_tool
-
-OVERLAYS = ("dev", "production")
-REDIS = ("redis-users", "redis-sentinel", "external-redis")
-"""Components that say what Redis is; one at most."""
-OTHERS = ("hpa", "keda", "monitoring", "ingress-tls", "gateway-api", "network-policies")
-
-
-def together(*components: str) -> tuple[str, ...]:
-    """Return components in the order that they are to be applied in."""
-    order = ("redis-users", "redis-sentinel", *OTHERS, "external-redis")
-    return tuple(sorted(components, key=order.index))
-
-
-NONE_ON: tuple[str, ...] = ()
-EACH = {together(one) for one in (*OTHERS, *REDIS)}
-ALL_ON = {together(*OTHERS, *redis) for redis in (NONE_ON, *((one,) for one in REDIS))}
-ALL_BUT_ONE = {together(*(one for one in OTHERS if one != left), REDIS[0]) for left in OTHERS}
-COMBINATIONS = sorted({NONE_ON, *EACH, *ALL_ON, *ALL_BUT_ONE})
-EVERY_COMBINATION = sorted(
-    {
-        together(*others, *redis)
-        for count in range(len(OTHERS) + 1)
-        for others in combinations(OTHERS, count)
-        for redis in (NONE_ON, *((one,) for one in REDIS))
-    }
-)
-
-
-@functools.cache
-def overlay(name: str) -> Bundle:
-    return Bundle(f"overlays/{name}", render(K8S / "overlays" / name))
-
-
-@functools.cache
-def combination(components: tuple[str, ...]) -> Bundle:
-    return Bundle("+".join(("base", *components)), render_together(components))
-
-
-def name_of(components: tuple[str, ...]) -> str:
-    return "+".join(components) or "base"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,16 +1,17 @@
 """What k8s/ renders to, held against the schemas of Kubernetes."""
 
 import json
+import re
 import subprocess
 import tomllib
 
 import pytest
 import yaml
 
+from tests.support.k8s_bundles import COMBINATIONS, EVERY_COMBINATION, OVERLAYS, combination, overlay
 from tests.support.k8s_objects import CLUSTER_WIDE, CORE_GROUPS, Bundle, containers_of, group_of
 from tests.support.kustomize import K8S, ROOT, Object
 from tests.support.tools import missing_tool
-from tests.unit.k8s.conftest import COMBINATIONS, EVERY_COMBINATION, OVERLAYS, combination, overlay
 from tools.prometheus_rule import WRAPPED, wrapped
 
 VERSIONS = ("1.30", "1.37")
@@ -99,6 +100,16 @@ def test_images_are_of_this_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     named = yaml.safe_load((K8S / "images" / "kustomization.yaml").read_text())["images"]
     assert {one["newTag"] for one in named if one["name"].startswith("bascule-")} == {version}
+
+
+def test_documents_name_the_images_that_are_used() -> None:
+    named = yaml.safe_load((K8S / "images" / "kustomization.yaml").read_text())["images"]
+    tags = {one["name"]: one["newTag"] for one in named}
+    for name in ("kubernetes.md", "single-server.md", "runbook.md"):
+        text = (ROOT / "docs" / name).read_text()
+        assert set(re.findall(r"redis:(\d+\.\d+\.\d+-\w+)", text)) <= {tags["redis"]}, name
+        assert set(re.findall(r"bascule-\$image:([\d.]+)", text)) <= {tags["bascule-worker"]}, name
+        assert set(re.findall(r"Redis (\d+\.\d+\.\d+) at", text)) <= {tags["redis"].split("-")[0]}, name
 
 
 def test_the_collector_is_the_one_that_the_tests_run() -> None:
