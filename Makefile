@@ -16,7 +16,7 @@ ifneq ($(shell test -x .venv/bin/python && echo runs),runs)
 $(shell rm -f .venv/.stamp-*)
 endif
 
-.PHONY: help up test check check-openapi format lock bench bench-full bench-peers chaos soak clean
+.PHONY: help up test test-failover test-upgrade check check-openapi format lock bench bench-full bench-peers chaos soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -26,6 +26,12 @@ up: .venv/.stamp-run $(EXTRAS:%=.venv/.stamp-%) ## run the whole bridge here, in
 
 test: .venv/.stamp-dev ## run the tests (ARGS are passed to pytest)
 	@.venv/bin/python -m pytest $(ARGS)
+
+test-failover: .venv/.stamp-dev ## kill, freeze and replace primaries of Redis under load, with Sentinels and in a cluster (8 minutes)
+	@.venv/bin/python -m pytest --slow tests/e2e/test_failover.py $(ARGS)
+
+test-upgrade: .venv/.stamp-dev ## roll from the release before to this tree under load, back, and again (3 minutes)
+	@.venv/bin/python -m pytest --slow tests/e2e/test_upgrade.py $(ARGS)
 
 check: .venv/.stamp-dev .venv/.stamp-audit ## format, lint, types, import contracts, known vulnerabilities
 	@.venv/bin/ruff format --check .

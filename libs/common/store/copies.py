@@ -39,6 +39,9 @@ class Asked:
     """How many replicas must have what was written."""
 
 
+NOTHING: Final = Asked(b"", 0, 0)
+
+
 class Copies:
     """How many replicas must have what a call wrote."""
 
