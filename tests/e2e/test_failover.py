@@ -151,7 +151,7 @@ async def test_through_fail_overs_of_all_kinds_nothing_is_lost_and_nothing_trade
     chance.shuffle(faults)
     bridge = bridge_factory(servers.url, server=servers.primary, venue=venue, workers=2, config=CONFIG)
     venue.control(delay_ms=20)
-    alerts = [bridge.alert(symbol=f"S{number % SYMBOLS}") for number in range(1_500)]
+    alerts = [bridge.alert(symbol=f"S{number % SYMBOLS}") for number in range(2_700)]
     progress: list[Sent] = []
     sending = asyncio.create_task(send_until_taken(bridge, alerts, SYMBOLS, rate_per_s=30, sent=progress))
     for number, fault in enumerate(faults, start=1):
