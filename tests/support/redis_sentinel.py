@@ -193,7 +193,9 @@ class RedisSentinels:
 
 def _by_name(words: Any) -> dict[str, Any]:
     # redis-py makes a dictionary of some of them.
-    found: dict[str, Any] = words if isinstance(words, dict) else dict(zip(words[::2], words[1::2], strict=True))
+    found: dict[str, Any] = (
+        words if isinstance(words, dict) else dict(zip(words[::2], words[1::2], strict=True))
+    )
     if isinstance(found.get("flags"), (set, list)):
         found["flags"] = ",".join(found["flags"])
     return found
