@@ -27,7 +27,7 @@ endif
 # Where it is set, every process that is started compiles all its sources anew: most of what the tests do.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test check check-openapi test-collector format lock bench bench-full bench-peers chaos soak clean
+.PHONY: help up test test-failover test-upgrade check check-openapi check-images kustomize rules images e2e-cluster test-collector format lock bench bench-full bench-peers chaos soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -42,6 +42,12 @@ else
 	@.venv/bin/python -m pytest -n $(WORKERS) --dist worksteal --alone without $(ARGS); ended=$$?; \
 	[ $$ended -gt 1 ] || .venv/bin/python -m pytest --alone only $(ARGS) && exit $$ended
 endif
+
+test-failover: .venv/.stamp-dev ## kill, freeze and replace primaries of Redis under load, with Sentinels and in a cluster (8 minutes)
+	@.venv/bin/python -m pytest --slow tests/e2e/test_failover.py $(ARGS)
+
+test-upgrade: .venv/.stamp-dev ## roll from the release before to this tree under load, back, and again (3 minutes)
+	@.venv/bin/python -m pytest --slow tests/e2e/test_upgrade.py $(ARGS)
 
 check: .venv/.stamp-dev .venv/.stamp-audit ## format, lint, types, import contracts, known vulnerabilities
 	@.venv/bin/ruff format --check .

@@ -107,6 +107,9 @@ def make_plan(directory: Path, environ: Mapping[str, str], workers: int) -> Plan
     config = directory / (environ.get("BASCULE_CONFIG") or DEMO_CONFIG)
     inherited = {name: value for name, value in environ.items() if name != "BASCULE_OPS_PORT"}
     settings = load_settings(config, inherited)
+    if settings.redis.replicas and not has_secret("REDIS_URL", inherited):
+        words = f"redis.replicas: got {settings.redis.replicas}, and a Redis of our own has none"
+        raise ConfigError(f"{words}: set it to 0, or REDIS_URL to one that has them")
     check_extras(settings)
     tracing_settings(inherited)
     is_secret_new = False

@@ -12,8 +12,10 @@ import pytest
 
 from tests.e2e.ledger import assert_clean, assert_executed_once, assert_in_order, assert_no_failures, journal
 from tests.e2e.sender import Sent, send_until_taken
+from tests.e2e.test_shards import ACCOUNTS, assert_whole, on_cluster, wait_ended
 from tests.support.eventually import eventually
 from tests.support.processes import ACCOUNT, Bridge
+from tests.support.redis_cluster import RedisCluster
 from tests.support.redis_sentinel import RedisSentinels
 from tests.support.redis_server import Binary, RedisServer
 from tests.support.venue import Venue
@@ -149,7 +151,7 @@ async def test_through_fail_overs_of_all_kinds_nothing_is_lost_and_nothing_trade
     chance.shuffle(faults)
     bridge = bridge_factory(servers.url, server=servers.primary, venue=venue, workers=2, config=CONFIG)
     venue.control(delay_ms=20)
-    alerts = [bridge.alert(symbol=f"S{number % SYMBOLS}") for number in range(1_500)]
+    alerts = [bridge.alert(symbol=f"S{number % SYMBOLS}") for number in range(2_700)]
     progress: list[Sent] = []
     sending = asyncio.create_task(send_until_taken(bridge, alerts, SYMBOLS, rate_per_s=30, sent=progress))
     for number, fault in enumerate(faults, start=1):
@@ -158,3 +160,47 @@ async def test_through_fail_overs_of_all_kinds_nothing_is_lost_and_nothing_trade
         await asyncio.to_thread(servers.wait_whole)
         await fault(servers)
     await assert_nothing_lost_nor_twice(bridge, servers, venue, await sending)
+
+
+@pytest.fixture
+def cluster(redis_binary: Binary) -> Iterator[RedisCluster]:
+    """Three primaries with a replica each."""
+    with RedisCluster(redis_binary) as cluster:
+        for shard in (0, 2, 3):
+            cluster.add_replica(shard)
+        yield cluster
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("fault", ["kill", "freeze", "replace"])
+async def test_in_a_cluster_a_fail_over_loses_nothing_acknowledged_and_nothing_trades_twice(
+    cluster: RedisCluster, venue: Venue, bridge_factory: BridgeFactory, fault: str
+):
+    before, replica = cluster.node_of(2), cluster.nodes[4]
+    bridge = on_cluster(bridge_factory, cluster, venue, workers=2, replicas=1)
+    venue.control(delay_ms=20)
+    alerts = [bridge.alert(symbol=f"S{number % SYMBOLS}") for number in range(300)]
+    progress: list[Sent] = []
+    sending = asyncio.create_task(send_until_taken(bridge, alerts, SYMBOLS, rate_per_s=30, sent=progress))
+    await wait_taken(progress, 60)
+    if fault == "replace":
+        with replica.client() as client:
+            client.execute_command("CLUSTER", "FAILOVER")
+    else:
+        await fall_behind(before, [replica])
+        if fault == "kill":
+            before.kill()
+        else:
+            before.freeze()
+        replica.thaw()
+    await eventually(lambda: cluster.node_of(2) is replica, 30, 0.1, "the replica has taken over")
+    if fault == "kill":
+        before.start()
+    before.thaw()
+    sent = await sending
+    assert cluster.node_of(2) is replica
+    await wait_ended(cluster, len(alerts) * len(ACCOUNTS))
+    assert_whole(cluster, venue, sent, alerts)
+    assert len(venue.ledger()) == len(alerts) * len(ACCOUNTS)
+    assert_no_failures(bridge)

@@ -47,7 +47,9 @@ def bridges() -> Iterator[list[Bridge]]:
     close_all(made)
 
 
-def on_cluster(make: BridgeFactory, cluster: RedisCluster, venue: Venue, **options: Any) -> Bridge:
+def on_cluster(
+    make: BridgeFactory, cluster: RedisCluster, venue: Venue, *, replicas: int = 0, **options: Any
+) -> Bridge:
     def account(name: str) -> dict[str, Any]:
         return {
             "broker": "http",
@@ -58,7 +60,7 @@ def on_cluster(make: BridgeFactory, cluster: RedisCluster, venue: Venue, **optio
         }
 
     config = {
-        "redis": {"shards": SHARDS},
+        "redis": {"shards": SHARDS, "replicas": replicas},
         "worker": {"lease": "1500ms"},
         "webhooks": {
             "default": {"accounts": list(ACCOUNTS), "max_age": "600s"},

@@ -53,6 +53,7 @@ class ChildServer(ABC):
         self.log_path = self.directory / f"{name}.log"
         self._output = self.directory / f"{name}.out"
         self._process: subprocess.Popen[bytes] | None = None
+        self.is_frozen = False
 
     def __enter__(self) -> Self:
         try:
@@ -112,6 +113,7 @@ class ChildServer(ABC):
 
     def kill(self) -> None:
         """End it as a crash would: SIGKILL."""
+        self.is_frozen = False
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -123,10 +125,12 @@ class ChildServer(ABC):
 
     def freeze(self) -> None:
         """Stop its every thread; connections stay open and nothing answers."""
+        self.is_frozen = True
         os.kill(self.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Let a frozen one go on."""
+        self.is_frozen = False
         if self.is_running:
             os.kill(self.pid, signal.SIGCONT)
 

@@ -73,9 +73,9 @@ class RedisCluster:
         return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
 
     def node_of(self, shard: int) -> RedisServer:
-        """Return the node that serves a shard, as the first that runs says."""
+        """Return the node that serves a shard, as the first that runs says; not one that stands still."""
         slot = slot_of(Keys(shard).prefix)
-        asked = next(node for node in self.nodes if node.is_running)
+        asked = next(node for node in self.nodes if node.is_running and not node.is_frozen)
         with asked.client() as client:
             for start, end, primary, *_ in client.execute_command("CLUSTER", "SLOTS"):
                 if start <= slot <= end:

@@ -108,7 +108,7 @@ class RedisSentinels:
         try:
             for server in self.servers:
                 server.start()
-            self.wait_whole()
+            eventually_sync(self._has_replicas, 20, 0.05, "the replicas are in step")
             for sentinel in self.sentinels:
                 sentinel.start()
             eventually_sync(self._know_each_other, 30, 0.05, "the Sentinels know each other")
@@ -153,8 +153,26 @@ class RedisSentinels:
         return self.primary
 
     def wait_whole(self) -> None:
-        """Wait until all others follow the primary."""
+        """Wait until all others follow the primary, and every Sentinel knows that."""
         eventually_sync(self._has_replicas, 60, 0.1, "the replicas are in step")
+        eventually_sync(lambda: all(map(self._sees_all, self.sentinels)), 60, 0.1, "the Sentinels agree")
+
+    def _sees_all(self, sentinel: Sentinel) -> bool:
+        port = self.primary.port
+        with sentinel.client() as client:
+            primary = client.execute_command("SENTINEL", "MASTER", SERVICE)
+            replicas = client.execute_command("SENTINEL", "REPLICAS", SERVICE)
+        facts = _by_name(primary)
+        followers = [_by_name(one) for one in replicas]
+        return (
+            (int(facts["port"]), facts["flags"]) == (port, "master")
+            and len(followers) == len(self.servers) - 1
+            and all(
+                (one["flags"], one["role-reported"], one["master-link-status"], int(one["master-port"]))
+                == ("slave", "slave", "ok", port)
+                for one in followers
+            )
+        )
 
     def _has_replicas(self) -> bool:
         primary = self.primary if self.sentinels[0].is_running else self.servers[0]
@@ -169,5 +187,15 @@ class RedisSentinels:
     def _is_ready(self, sentinel: Sentinel) -> bool:
         with sentinel.client() as client:
             words = client.execute_command("SENTINEL", "MASTER", SERVICE)
-        facts = words if isinstance(words, dict) else dict(zip(words[::2], words[1::2], strict=True))
+        facts = _by_name(words)
         return facts["num-other-sentinels"] in {"2", 2} and int(facts["num-slaves"]) == len(self.servers) - 1
+
+
+def _by_name(words: Any) -> dict[str, Any]:
+    # redis-py makes a dictionary of some of them.
+    found: dict[str, Any] = (
+        words if isinstance(words, dict) else dict(zip(words[::2], words[1::2], strict=True))
+    )
+    if isinstance(found.get("flags"), (set, list)):
+        found["flags"] = ",".join(found["flags"])
+    return found

@@ -123,10 +123,9 @@ def _guide(address: Address, timeout_s: float) -> Guide:
     options = _options(address, timeout_s)
     if address.service is None:
         return Topology(address.seeds, asking(kind, options), timeout_s=timeout_s)
-    for name in ("db", "username", "password"):
-        options.pop(name, None)
-    asked = Asking(address.service, kind, {**options, **address.identity})
-    return Sentinels(address.seeds, asked.ask, timeout_s=timeout_s, close=asked.aclose)
+    own = {name: value for name, value in options.items() if name not in {"db", "username", "password"}}
+    asked = Asking(address.service, kind, {**own, **address.identity}, options)
+    return Sentinels(address.seeds, asked.ask, timeout_s=timeout_s, count=asked.count, close=asked.aclose)
 
 
 def _options(address: Address, timeout_s: float) -> dict[str, Any]:

@@ -52,8 +52,7 @@ class Topology:
         """Slots that may have moved since."""
         self._reading: asyncio.Task[None] | None = None
 
-    @property
-    def electable(self) -> int:
+    def electable(self, node: Node) -> int:  # noqa: ARG002 - the same for all
         """Return 0: a replica of a cluster takes over by a vote, and who has most is asked first."""
         return 0
 

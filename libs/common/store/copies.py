@@ -2,7 +2,7 @@
 
 WAIT and WAITAOF count the replicas that have all that their connection wrote so far. From Redis 7.2 on a connection that
 wrote nothing waits for nothing, so an answer that repeats an earlier one would count though no replica has that: such
-calls write something of their own first.
+calls write something of their own before they wait.
 
 A replica that is asked what is on its disk answers before it has written what came with the question, and again only
 a second later. So it is asked for its memory first, and for its disk once it has told of that.
@@ -37,6 +37,9 @@ class Asked:
     """How many answers there are to it."""
     needed: int
     """How many replicas must have what was written."""
+
+
+NOTHING: Final = Asked(b"", 0, 0)
 
 
 class Copies:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
@@ -12,7 +13,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from libs.common.store.routing import leads_home
+from libs.common.store.copies import NOTHING, Asked, Copies
+from libs.common.store.routing import electable_of, leads_home
 from libs.common.store.sending import send
 
 
@@ -27,7 +29,7 @@ class Pipe:
         """Args:
         client: Its time-out bounds each sending, and the wait for each answer once it is the next.
         """
-        self.client = client
+        self._client = client
         self._line: _Line | None = None
         self._sending = asyncio.Lock()
 
@@ -39,27 +41,42 @@ class Pipe:
         Raises:
             RedisError, OSError: As redis-py raises them; see `translate`.
         """
-        return (await self.call_all(words, 1))[0]
+        _, _, [reply] = await self._call(words, None)
+        return reply
 
-    async def call_all(self, words: bytes, count: int) -> list[Any]:
-        """Send packed commands as one and return the replies as they came, errors to all but the first among them.
+    async def call_copied(self, words: bytes, copies: Copies) -> Any:
+        """Send a packed command and return the reply as it came, once enough replicas have what it wrote.
 
         Raises:
-            RedisError, OSError: As with `call`; an error that the first command was answered.
+            RedisError, OSError: As with `call`.
+            StoreUnavailable: Too few have it.
         """
+        electable, asked, [reply, *rest] = await self._call(words, copies)
+        electable()  # of the same server still
+        copies.judge(asked, rest)
+        return reply
+
+    async def _call(self, words: bytes, copies: Copies | None) -> tuple[Callable[[], int], Asked, list[Any]]:
         async with self._sending:
             if self._line is not None and not await leads_home(self._line.connection):
                 self._line = None  # whoever waits there is still told
             line = self._line
             if line is None:
-                connection = await self.client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+                connection = await self._client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
                 line = self._line = _Line(connection)
                 line.reading = asyncio.create_task(self._read(line))
             # Before it is sent: whoever closes the line meanwhile tells this caller too.
-            answer = line.expect_answers(count)
+            asked, electable = NOTHING, electable_of(line.connection)
+            if copies is not None:
+                try:
+                    asked = copies.asked(electable())
+                except ConnectionError as error:
+                    self._close(line, error)
+                    raise
+            answer = line.expect_answers(1 + asked.count)
             line.users += 1
             try:
-                await send(line.connection, words)
+                await send(line.connection, words + asked.words)
             except (RedisError, OSError) as error:
                 self._close(line, error)
             except BaseException:
@@ -68,7 +85,7 @@ class Pipe:
                 raise
             finally:
                 await self._leave(line)
-        return await answer
+        return electable, asked, await answer
 
     async def _read(self, line: "_Line") -> None:
         error: Exception = ConnectionError("nobody reads any more")
@@ -113,7 +130,7 @@ class Pipe:
         """Give the connection back once neither reader nor sender uses it: the next user must meet neither."""
         line.users -= 1
         if not line.users:
-            await self.client.connection_pool.release(line.connection)
+            await self._client.connection_pool.release(line.connection)
 
 
 class _Line:

@@ -1,8 +1,10 @@
 """Connections that find out at their start where to, of several servers, and are made anew once they lead elsewhere."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AskError,
@@ -32,14 +34,14 @@ _MISLED_CODES: Final = ("NOREPLICAS", "UNBLOCKED")
 
 
 class Guide(Protocol):
-    """Knows which server serves a slot.
+    """Knows which server serves a slot."""
 
-    Attributes:
-        electable: Replicas that may take over at any moment, as far as is known; 0 where nobody says.
-    """
+    def electable(self, node: Node) -> int:
+        """Return how many replicas of a server may take over from it at any moment, as far as is known; 0 where nobody says.
 
-    @property
-    def electable(self) -> int: ...  # noqa: D102 - see above
+        Raises:
+            ConnectionError: One of them has.
+        """
 
     async def primary(self, slot: int) -> Node:
         """Return the server that serves a slot; of several shards on one server it is the same for all.
@@ -72,7 +74,7 @@ class Routed(Worded):
 
     def __init__(self, *, guide: Guide, slot: int, **options: Any) -> None:
         super().__init__(**options)
-        self._guide = guide
+        self.guide = guide
         self._slot = slot
 
     async def is_home(self) -> bool:
@@ -81,19 +83,19 @@ class Routed(Worded):
         Raises:
             RedisError: It cannot be told.
         """
-        return (self.host, self.port) == await self._guide.primary(self._slot)
+        return (self.host, self.port) == await self.guide.primary(self._slot)
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
         """Log in, and make sure that it is the right server."""
         await super().on_connect_check_health(check_health)
-        await self._guide.vet(self)
+        await self.guide.vet(self)
 
     async def _connect(self) -> None:
-        self.host, self.port = await self._guide.primary(self._slot)
+        self.host, self.port = await self.guide.primary(self._slot)
         try:
             await super()._connect()
         except (RedisError, OSError):
-            self._guide.doubt(self._slot)
+            self.guide.doubt(self._slot)
             raise
 
     def _redirected(self, error: AskError) -> RedisError:
@@ -104,11 +106,11 @@ class Routed(Worded):
         try:
             return await super().read_response(*args, **options)
         except _MISLED:
-            self._guide.doubt(self._slot)
+            self.guide.doubt(self._slot)
             raise
         except ResponseError as error:
             if str(error).startswith(_MISLED_CODES):
-                self._guide.doubt(self._slot)
+                self.guide.doubt(self._slot)
             raise
 
 
@@ -142,6 +144,10 @@ class RoutedPool(BlockingConnectionPool):
         if connection.is_connected and not await leads_home(connection):
             await connection.disconnect()
         await super().ensure_connection(connection)
+        # A server that stood still may have let it in long after it was asked, and after another took over.
+        if not await leads_home(connection):
+            await connection.disconnect()
+            raise ConnectionError("another server took over while a connection was made")
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -149,10 +155,14 @@ class RoutedPool(BlockingConnectionPool):
         await self.guide.aclose()
 
 
-def electable_of(client: Redis) -> int:
-    """Return how many replicas of a client's server may take over at any moment, as far as is known; 0 where nobody says."""
-    pool = client.connection_pool
-    return pool.guide.electable if isinstance(pool, RoutedPool) else 0
+def electable_of(connection: AbstractConnection) -> Callable[[], int]:
+    """Return what tells how many replicas of a connection's server may take over from it at any moment; 0 where nobody says.
+
+    It raises a `ConnectionError` once one of them has, as far as is known, wherever the connection leads by then.
+    """
+    if not isinstance(connection, Routed):
+        return lambda: 0
+    return partial(connection.guide.electable, (connection.host, connection.port))
 
 
 async def leads_home(connection: AbstractConnection) -> bool:

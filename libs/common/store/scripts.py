@@ -84,18 +84,11 @@ async def _call(client: Redis | Pipe, copies: Copies | None, *command: str | byt
     """
     words = packed(command)
     if isinstance(client, Pipe):
-        return await client.call(words) if copies is None else await _call_piped(client, words, copies)
+        return await client.call(words) if copies is None else await client.call_copied(words, copies)
     try:
         return await _exchange(client, words, copies)
     except MovedError:
         return await _exchange(client, words, copies)
-
-
-async def _call_piped(pipe: Pipe, words: bytes, copies: Copies) -> Any:
-    asked = copies.asked(electable_of(pipe.client))
-    reply, *rest = await pipe.call_all(words + asked.words, 1 + asked.count)
-    copies.judge(asked, rest)
-    return reply
 
 
 async def _exchange(client: Redis, words: bytes, copies: Copies | None) -> Any:
@@ -106,11 +99,13 @@ async def _exchange(client: Redis, words: bytes, copies: Copies | None) -> Any:
         if copies is None:
             await send(connection, words)
             return await connection.read_response()
-        asked = copies.asked(electable_of(client))
+        electable = electable_of(connection)
+        asked = copies.asked(electable())
         await send(connection, words + asked.words)
         reply, *rest = await _read_all(connection, 1 + asked.count)
         if isinstance(reply, RedisError):
             raise reply
+        electable()  # of the same server still
         copies.judge(asked, rest)
         return reply
     finally:

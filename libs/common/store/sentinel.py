@@ -6,8 +6,11 @@ Sentinel gets round to make it a replica, which takes it ten seconds and more.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -30,6 +33,10 @@ FRESH_S: Final = 0.5
 STALE_S: Final = 2.0
 """After so long without a look calls wait for the next one: a process that had nothing to do missed a fail-over."""
 
+FOLLOWED_S: Final = 15.0
+"""For how long a replica that followed the primary counts as one that may have taken over, while it is up: longer than what
+Sentinels know of it is old."""
+
 OLD_NEWS_S: Final = 15.0
 """For how long most Sentinels must tell of nothing but an earlier epoch than was met, until they are believed: they were
 made anew. What one of them decided, the others know within a few seconds."""
@@ -46,8 +53,10 @@ class Word:
     primary: Node
     epoch: int
     """Counts fail-overs: of two Sentinels that differ the higher is right."""
-    electable: int = 0
-    """Replicas that it would let take over."""
+    up: int = 0
+    """Servers beside the primary that it would let take over."""
+    replicas: int = 0
+    """Those of them that it knows to be replicas; what it knows may be ten seconds old."""
 
 
 class Sentinels:
@@ -59,6 +68,7 @@ class Sentinels:
         ask: Callable[[Node], Coroutine[Any, Any, Word]],
         *,
         timeout_s: float,
+        count: Callable[[Node], Coroutine[Any, Any, int]] | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
         now_s: Callable[[], float] = monotonic,
     ) -> None:
@@ -66,12 +76,17 @@ class Sentinels:
         seeds: All Sentinels of the address.
         ask: Returns what one of them says.
         timeout_s: Bound on finding out, whatever Sentinels are away.
-        close: Closes what `ask` keeps open.
+        count: Returns how many replicas follow a primary, as that says itself.
+        close: Closes what `ask` and `count` keep open.
         now_s: Monotonic.
         """
         self._seeds = tuple(dict.fromkeys(seeds))
         self._ask = ask
         self._timeout_s = timeout_s
+        self._count = count
+        self._counting: asyncio.Task[int] | None = None
+        self._followers: deque[tuple[float, int]] = deque()
+        """How many followed the primary, and when."""
         self._close = close
         self._now_s = now_s
         self._known: Word | None = None
@@ -86,10 +101,20 @@ class Sentinels:
         self._asking: dict[Node, asyncio.Task[Word]] = {}
         self._looking: asyncio.Task[None] | None = None
 
-    @property
-    def electable(self) -> int:
-        """Return how many replicas some Sentinel would let take over."""
-        return 0 if self._known is None else self._known.electable
+    def electable(self, node: Node) -> int:
+        """Return how many replicas some Sentinel would let take over from the primary.
+
+        Raises:
+            ConnectionError: It is another one.
+        """
+        known = self._known
+        if known is None or known.primary != node:
+            raise ConnectionError(f"{in_words(node)} is the primary no more")
+        oldest_s = self._now_s() - FOLLOWED_S
+        while self._followers and self._followers[0][0] < oldest_s:
+            self._followers.popleft()
+        followed = max((count for _, count in self._followers), default=0)
+        return max(known.replicas, min(known.up, followed))
 
     async def primary(self, slot: int) -> Node:  # noqa: ARG002 - all slots lie on one
         """Return the primary; every slot lies there.
@@ -205,21 +230,39 @@ class Sentinels:
                     f"the Sentinels tell of epoch {found.epoch}, and epoch {known.epoch} was met already"
                 )
         self._old_since_s = None
-        most = max(word.electable for word in words if word.primary == found.primary)
-        self._known = Word(found.primary, found.epoch, most)
+        if known is None or known.primary != found.primary:
+            self._followers.clear()
+        same = [word for word in words if word.primary == found.primary]
+        up, replicas = max(word.up for word in same), max(word.replicas for word in same)
+        self._known = Word(found.primary, found.epoch, up, replicas)
+        if self._count is not None and self._counting is None:
+            self._counting = asyncio.create_task(self._count(found.primary))
+            self._counting.add_done_callback(partial(self._was_counted, found.primary))
+
+    def _was_counted(self, node: Node, task: "asyncio.Task[int]") -> None:
+        self._counting = None
+        is_known = not task.cancelled() and task.exception() is None
+        if is_known and self._known is not None and self._known.primary == node:
+            self._followers.append((self._now_s(), task.result()))
 
 
 class Asking:
-    """Asks Sentinels, each on a connection that stays open."""
+    """Asks Sentinels, and the primary itself, each on a connection that stays open."""
 
     def __init__(
-        self, service: str, kind: type[PlainConnection | TlsConnection], options: Mapping[str, Any]
+        self,
+        service: str,
+        kind: type[PlainConnection | TlsConnection],
+        options: Mapping[str, Any],
+        server_options: Mapping[str, Any],
     ) -> None:
         """Args:
         service: What they watch.
         kind: Of connection.
-        options: Its own, but for host and port.
+        options: Of one to a Sentinel, but for host and port.
+        server_options: The same to a server.
         """
+        self._server_options = server_options
         self._service = service
         self._kind = kind
         self._options = options
@@ -230,6 +273,17 @@ class Asking:
             for words in (("GET-MASTER-ADDR-BY-NAME",), ("MASTER",), ("REPLICAS",))
         )
 
+    async def count(self, node: Node) -> int:
+        """Return how many replicas follow a primary and are in step, as that says itself.
+
+        Raises:
+            RedisError, OSError: It does not answer.
+        """
+        async with self._connected(node, self._server_options) as connection:
+            await connection.send_command("INFO", "replication")
+            text: bytes = await connection.read_response()
+        return text.count(b",state=online,")
+
     async def ask(self, node: Node) -> Word:
         """Return what a Sentinel says.
 
@@ -237,19 +291,33 @@ class Asking:
             RedisError, OSError: It does not answer.
             Unfit: It is none, or does not watch the service.
         """
+        async with self._connected(node, self._options) as connection:
+            await connection.send_packed_command(self._words)
+            address = await self._read(connection, node)
+            facts = await self._read(connection, node)
+            replicas = await self._read(connection, node)
+        if address is None:
+            raise self._unknown(node)
+        epoch = int(_by_name(facts).get(b"config-epoch", b"0"))
+        up = [one for one in map(_by_name, replicas) if _is_up(one)]
+        known = sum(one.get(b"role-reported") != b"master" for one in up)
+        return Word((address[0].decode(), int(address[1])), epoch, len(up), known)
+
+    @asynccontextmanager
+    async def _connected(
+        self, node: Node, options: Mapping[str, Any]
+    ) -> AsyncIterator[PlainConnection | TlsConnection]:
+        """Give a connection, which is kept for the next time where nothing goes wrong on it."""
         connection = self._open.pop(node, None)
         if connection is not None and await _is_dead(connection):
             await connection.disconnect(nowait=True)
             connection = None
         if connection is None:
-            connection = self._kind(host=node[0], port=node[1], **self._options)
+            connection = self._kind(host=node[0], port=node[1], **options)
         is_kept = False
         try:
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it so
-            await connection.send_packed_command(self._words)
-            address = await self._read(connection, node)
-            facts = await self._read(connection, node)
-            replicas = await self._read(connection, node)
+            yield connection
             is_kept = node not in self._open
         except ConnectionError as error:
             if isinstance(error.__cause__, BARRED):  # redis-py wraps what comes up while it connects
@@ -260,11 +328,6 @@ class Asking:
                 self._open[node] = connection
             else:
                 await connection.disconnect(nowait=True)
-        if address is None:
-            raise self._unknown(node)
-        epoch = int(_by_name(facts).get(b"config-epoch", b"0"))
-        electable = sum(_is_electable(_by_name(one)) for one in replicas)
-        return Word((address[0].decode(), int(address[1])), epoch, electable)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -298,14 +361,10 @@ def _by_name(words: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(words[::2], words[1::2], strict=False))
 
 
-def _is_electable(replica: Mapping[bytes, bytes]) -> bool:
-    """Tell whether a Sentinel would let it take over, by what it says of it.
-
-    One that has lost its primary may be chosen too, but after those that have not, which have more.
-    """
-    is_up = _DOWN.isdisjoint(replica.get(b"flags", b"").split(b","))
-    is_in_step = replica.get(b"master-link-status") == b"ok"
-    return is_up and is_in_step and replica.get(b"slave-priority") != b"0"
+def _is_up(server: Mapping[bytes, bytes]) -> bool:
+    """Tell whether a Sentinel would let it take over; the state of its link to the primary may be ten seconds old."""
+    is_up = _DOWN.isdisjoint(server.get(b"flags", b"").split(b","))
+    return is_up and server.get(b"slave-priority") != b"0"
 
 
 async def _is_dead(connection: PlainConnection | TlsConnection) -> bool:

@@ -51,6 +51,13 @@ def test_the_sample_posts_the_secret_wherever_it_comes_from(plan, tmp_path):
     assert set(body) == {"secret", "id", "symbol", "action"}
 
 
+def test_a_redis_of_our_own_has_no_replicas_to_wait_for(plan, monkeypatch):
+    monkeypatch.setitem(globals(), "CONFIG", CONFIG + "redis: {{replicas: 1}}\n")
+    with pytest.raises(ConfigError, match=r"redis\.replicas: got 1, and a Redis of our own has none"):
+        plan()
+    assert plan({"REDIS_URL": "redis://elsewhere"}).settings.redis.replicas == 1
+
+
 def test_the_ingress_is_reached_by_an_address_that_works(plan):
     assert plan(host="0.0.0.0").ingress_url == "http://127.0.0.1:18080"
     assert plan(host="::").ingress_url == "http://[::1]:18080"

@@ -20,6 +20,7 @@ from libs.common.store.pipe import Pipe
 from libs.common.store.replicas import TooFewReplicas, check_replicas, guard_promise
 from libs.common.store.retention import Retention
 from libs.common.store.scripts import Script
+from libs.common.store.sending import packed
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.filled_store import FilledStore
 from tests.support.redis_server import Binary, RedisServer
@@ -114,6 +115,24 @@ async def test_a_script_that_the_server_forgot_is_admitted_once_all_the_same(
     assert await one.admissions.submit(admission) == Admitted(admission.alert_id)
     with replica.client() as direct:
         assert direct.xlen(KEYS.lane(admission.routed[0].lane)) == 1
+
+
+async def test_what_another_connection_wrote_is_waited_for_too(
+    primary: RedisServer, replica: RedisServer, client: Redis
+):
+    pipe = Pipe(client)
+    assert await eventually(lambda: is_copied(pipe))
+    replica.freeze()
+    with primary.client() as direct:
+        direct.set(KEYS.probe, "another's", px=10_000)
+    assert not await is_copied(pipe)
+
+
+async def is_copied(pipe: Pipe) -> bool:
+    try:
+        return bool(await pipe.call_copied(packed(("PING",)), wanted()) == b"PONG")
+    except StoreUnavailable:
+        return False
 
 
 async def test_an_order_may_leave_once_a_replica_has_its_intent(

@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError
 
 from libs.common.store.connections import Unfit
 from libs.common.store.routing import Node
-from libs.common.store.sentinel import FRESH_S, OLD_NEWS_S, STALE_S, Sentinels, Word
+from libs.common.store.sentinel import FOLLOWED_S, FRESH_S, OLD_NEWS_S, STALE_S, Sentinels, Word
 from tests.support.eventually import eventually
 
 OLD, NEW = ("old", 1), ("new", 2)
@@ -23,8 +23,13 @@ class Three:
         self.answers = answers
         self.asked: list[str] = []
         self.now_s = 100.0
+        self.following = 0
         self.sentinels = Sentinels(
-            [("a", 1), ("b", 1), ("c", 1)], self.ask, timeout_s=0.4, now_s=lambda: self.now_s
+            [("a", 1), ("b", 1), ("c", 1)],
+            self.ask,
+            timeout_s=0.4,
+            count=self.count,
+            now_s=lambda: self.now_s,
         )
 
     async def ask(self, node: Node) -> Word:
@@ -35,8 +40,16 @@ class Three:
             await asyncio.sleep(60)
         if isinstance(answer, Exception):
             raise answer
-        primary, epoch = answer
-        return Word(primary, epoch)
+        return Word(*answer)
+
+    async def count(self, _: Node) -> int:
+        return self.following
+
+    async def look(self, **answers: Any) -> None:
+        self.answers.update(answers)
+        self.sentinels.doubt(0)
+        await self.primary()
+        await asyncio.sleep(0.01)
 
     async def primary(self) -> Node:
         return await self.sentinels.primary(0)
@@ -148,3 +161,46 @@ async def test_a_doubt_that_comes_while_they_are_asked_has_them_asked_again():
     await three.primary()
     await three.primary()
     assert len(three.asked) == 6
+
+
+@pytest.mark.parametrize(
+    ("up", "replicas", "following", "expected"),
+    [
+        (2, 2, 2, 2),
+        (2, 2, 1, 2),  # the primary was replaced by one of them, and does not know it
+        (2, 1, 2, 2),  # a Sentinel has not heard yet that one follows
+        (2, 1, 1, 1),  # one came back as the primary that it was
+        (1, 1, 2, 1),  # one is down
+        (0, 0, 2, 0),
+    ],
+)
+async def test_every_server_that_may_take_over_counts(up: int, replicas: int, following: int, expected: int):
+    three = Three(a=(OLD, 3, up, replicas))
+    three.following = following
+    await three.look()
+    assert three.sentinels.electable(OLD) == expected
+
+
+async def test_one_that_followed_counts_as_long_as_what_sentinels_know_may_be_old():
+    three = Three(a=(OLD, 3, 2, 1))
+    three.following = 2
+    await three.look()
+    three.following = 1
+    three.now_s += FOLLOWED_S / 2
+    await three.look()
+    assert three.sentinels.electable(OLD) == 2
+    three.now_s += FOLLOWED_S
+    await three.look()
+    assert three.sentinels.electable(OLD) == 1
+
+
+async def test_of_a_primary_that_was_replaced_nothing_counts_any_more():
+    three = Three(a=(OLD, 3, 2, 2))
+    three.following = 2
+    await three.look()
+    await three.look(a=(NEW, 4, 2, 0))
+    with pytest.raises(RedisConnectionError, match="primary no more"):
+        three.sentinels.electable(OLD)
+    three.following = 1
+    await three.look()
+    assert three.sentinels.electable(NEW) == 2
