@@ -27,7 +27,7 @@ endif
 # Where it is set, every process that is started compiles all its sources anew: most of what the tests do.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help up test test-failover test-upgrade check check-openapi check-images kustomize rules images e2e-cluster test-collector format lock bench bench-full bench-peers chaos soak clean
+.PHONY: help up test test-failover test-upgrade check check-openapi test-collector format lock bench bench-full bench-peers chaos soak clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
