@@ -166,11 +166,6 @@ def usual_pause_ms(habit: Habit, clock: UsualHours) -> int:
     return quantile(longest, USUAL) if longest else 0
 
 
-def usual_hours(habit: Habit) -> UsualHours:
-    """Return the clock that runs in a strategy's usual hours."""
-    return UsualHours(_bits(habit))
-
-
 def quantile(values: Sequence[int], share: float) -> int:
     """Return the least of the values that this share of them does not exceed; of none 0."""
     if not values:
