@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from libs.common.domain.ids import AlertId
+from libs.common.policy.length_in_words import in_words
 from libs.common.policy.silence import (
     FORGET_MS,
     LEAST_ALERTS,
@@ -13,7 +14,6 @@ from libs.common.policy.silence import (
     Silent,
     awaited,
     heard,
-    in_words,
     judge,
 )
 from libs.common.runtime.watchdog_settings import SilenceSettings

@@ -5,14 +5,14 @@ usual hours; a pause is measured in these, so that nights and weekends outside a
 day the longest pauses that ended on it are kept, for four weeks of such days: their upper range is its usual pause.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from libs.common.domain.clock import DAY_MS
+from libs.common.policy.distribution import quantile
+from libs.common.policy.length_in_words import in_words
 
 HOUR_MS: Final = 3_600_000
 WEEK_HOURS: Final = 168
@@ -164,24 +164,6 @@ def usual_pause_ms(habit: Habit, clock: UsualHours) -> int:
     """Return the usual pause between two alerts, in usual hours; 0 where none is known."""
     longest = [max(clock.between(*gap) for gap in day) for day in habit.gaps.values()]
     return quantile(longest, USUAL) if longest else 0
-
-
-def quantile(values: Sequence[int], share: float) -> int:
-    """Return the least of the values that this share of them does not exceed; of none 0."""
-    if not values:
-        return 0
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
-
-
-def in_words(span_ms: int) -> str:
-    """Return a time as people say it, in its two largest units: `2 d 5 h`, `12 min`."""
-    parts = []
-    rest = span_ms // 1_000
-    for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        count, rest = divmod(rest, seconds)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or f"{span_ms} ms"
 
 
 def _bits(habit: Habit) -> int:
