@@ -20,7 +20,7 @@ PASS_MS: Final = 2_000
 BACKOFF_BASE_MS: Final = 1_000
 BACKOFF_CAP_MS: Final = 30_000
 REFUSED_AT_MOST: Final = 5
-"""Times that a message is told to a receiver which answers that it does not want it."""
+"""Times that a message is told to a target which answers that it does not want it."""
 
 log = get_logger()
 
@@ -69,7 +69,7 @@ class Tell:
     async def run_once(self) -> float:
         """Tell what there is, for a while."""
         began_ms = self._clock.monotonic_ms()
-        # A receiver that is away is no reason to call the reaper unwell, so no pass fails for it.
+        # A target that is away is no reason to call the reaper unwell, so no pass fails for it.
         if not await self._turn.take() or began_ms < self._again_at_ms:
             return INTERVAL_S
         for untold in await self._told.untold():
