@@ -13,6 +13,7 @@ import click
 
 from cli.context import ask, default_config, find_bridge
 from cli.documents import Document
+from cli.exit_codes import ExitCode
 from cli.filters import json_option, limit_option
 from cli.findings import Finding, ok, report, wrong
 from cli.output import Failure, note, when, write_json, write_table
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 @limit_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, history: bool, limit: int, as_json: bool) -> None:
-    """List alarms that are raised; or try who is told."""
-    if ctx.invoked_subcommand is None:
-        (_list_notices(limit, as_json=as_json) if history else _list_raised(as_json=as_json))
+def command(ctx: click.Context, history: bool, limit: int, as_json: bool) -> int:
+    """List alarms that are raised; or try who is told.
+
+    Exit code 3: a shard did not answer, and its alarms are left out.
+    """
+    if ctx.invoked_subcommand is not None:
+        return ExitCode.OK
+    return _list_notices(limit, as_json=as_json) if history else _list_raised(as_json=as_json)
 
 
 @command.command()
@@ -112,9 +117,11 @@ def _finding(target: "Target", delivery: "Delivery") -> Finding:
     return ok(subject, f"{target.shown} took it")
 
 
-def _list_raised(*, as_json: bool) -> None:
+def _list_raised(*, as_json: bool) -> int:
     async def look(readings: "Readings") -> "tuple[Spread[list[Alarm]], int]":
-        return await readings.each(lambda one: one.alarms.raised()), await readings.now_ms()
+        spread = await readings.each(lambda one: one.alarms.raised())
+        spread.need_any()
+        return spread, await readings.now_ms()
 
     spread, now_ms = ask(find_bridge(), look)
     found = sorted(
@@ -126,12 +133,14 @@ def _list_raised(*, as_json: bool) -> None:
     else:
         rows = [(one.kind, one.subject, when(one.raised_at_ms, now_ms), one.detail) for one in found]
         write_table(("KIND", "OF", "RAISED", "DETAIL"), rows)
-    _note_away(spread)
+    return _note_away(spread)
 
 
-def _list_notices(limit: int, *, as_json: bool) -> None:
+def _list_notices(limit: int, *, as_json: bool) -> int:
     async def look(readings: "Readings") -> "tuple[Spread[list[Notice]], int]":
-        return await readings.each(lambda one: one.alarms.newest_notices(limit)), await readings.now_ms()
+        spread = await readings.each(lambda one: one.alarms.newest_notices(limit))
+        spread.need_any()
+        return spread, await readings.now_ms()
 
     spread, now_ms = ask(find_bridge(), look)
     every = [notice for notices in spread.answers.values() for notice in notices]
@@ -141,16 +150,17 @@ def _list_notices(limit: int, *, as_json: bool) -> None:
     else:
         rows = [(when(one.at_ms, now_ms), one.change, one.kind, one.subject, one.detail) for one in found]
         write_table(("WHEN", "WHAT", "KIND", "OF", "DETAIL"), rows)
-    _note_away(spread)
+    return _note_away(spread)
 
 
-def _note_away(spread: "Spread[list[Alarm]] | Spread[list[Notice]]") -> None:
-    from libs.common.store.fan_out import shards_in_words, unavailable
+def _note_away(spread: "Spread[list[Alarm]] | Spread[list[Notice]]") -> int:
+    """Say what is left out; return the exit code."""
+    from libs.common.store.fan_out import shards_in_words
 
-    if not spread.answers:
-        raise Failure(str(unavailable(spread.away, of=len(spread.away))))
-    if spread.away:
-        note(f"without {shards_in_words(spread.away)}, which did not answer")
+    if not spread.away:
+        return ExitCode.OK
+    note(f"without {shards_in_words(spread.away)}, which did not answer")
+    return ExitCode.DEGRADED
 
 
 def _alarm_document(alarm: "Alarm") -> Document:

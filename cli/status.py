@@ -147,7 +147,7 @@ def status_document(
         limits: As configured, where that is known.
         letters: Reason -> dead letters, of the newest.
     """
-    from libs.common.store.checks import promises
+    from libs.common.store.checks import broken_promises
     from libs.common.store.servers import weakest
 
     snapshot, server, halts = health.snapshot, weakest(health.servers), health.halts
@@ -191,9 +191,7 @@ def status_document(
             "version": server.version_text,
             "durability": _in_force(server, durability),
             "configured_durability": durability,
-            "keeps_promises": all(
-                promise.is_kept for one in health.servers for promise in promises(one.facts, durability)
-            ),
+            "keeps_promises": not any(broken_promises(one.facts, durability) for one in health.servers),
             "used_bytes": server.used_bytes,
             "limit_bytes": server.limit_bytes or None,
             "memory_share": server.memory_share,
@@ -263,7 +261,7 @@ def _in_force(server: "ServerFacts", durability: str) -> str:
 
 
 def _reasons(health: "Health", ingress: Ingress, durability: str) -> list[str]:
-    from libs.common.store.checks import promises
+    from libs.common.store.checks import broken_promises
     from libs.common.store.fan_out import shards_in_words
 
     snapshot = health.snapshot
@@ -298,8 +296,7 @@ def _reasons(health: "Health", ingress: Ingress, durability: str) -> list[str]:
     reasons += [
         f"{name}{promise.finding}: {promise.remedy}"
         for name, facts in _named(health)
-        for promise in promises(facts, durability)
-        if not promise.is_kept
+        for promise in broken_promises(facts, durability)
     ]
     return reasons
 

@@ -9,7 +9,7 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.reasons import Reason
 from libs.common.policy.halts import HaltMode
-from libs.common.store.checks import promises
+from libs.common.store.checks import broken_promises
 from libs.common.store.fan_out import Spread, ask_each, unavailable
 from libs.common.store.figures import BreakerFigures
 from libs.common.store.health import Health, ShardHealth, merge_health, read_health
@@ -103,15 +103,13 @@ class Census:
 
     def _figures(self, health: Health, up: float) -> CensusFigures:
         snapshot = health.snapshot
-        kept = all(
-            promise.is_kept for one in health.servers for promise in promises(one.facts, self._durability)
-        )
+        is_broken = any(broken_promises(one.facts, self._durability) for one in health.servers)
         shares = [one.facts.memory_share for one in health.servers if one.facts.memory_share is not None]
         states = Counter(one.state for one in snapshot.breakers)
         modes = Counter(halt.mode.value for halt in health.halts.halts)
         return CensusFigures(
             redis_up=up,
-            redis_durable=float(kept),
+            redis_durable=float(not is_broken),
             redis_memory_share=max(shares, default=None),
             lanes={
                 "ready": snapshot.lanes_ready,

@@ -3,8 +3,8 @@
 from collections import Counter, deque
 from typing import Final
 
+from libs.common.policy.length_in_words import in_words
 from libs.common.policy.rise import Counts, RiseRules, counted, rate
-from libs.common.policy.silence import in_words
 from libs.common.runtime.watchdog_settings import RefusalSettings
 from libs.common.store.journal import Outcome, unadmitted_post
 from libs.common.store.shards import Shard

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from libs.common.domain.ids import AlertId
+from libs.common.policy.length_in_words import in_words
 from libs.common.policy.silence import (
     FORGET_MS,
     LEAST_ALERTS,
@@ -13,7 +14,6 @@ from libs.common.policy.silence import (
     Silent,
     awaited,
     heard,
-    in_words,
     judge,
 )
 from libs.common.runtime.watchdog_settings import SilenceSettings
@@ -108,7 +108,7 @@ class Silence:
         spread = await ask_each({one.number: self._page(one) for one in self._shards})
         away = spread.away
         pages = {number: page for number, page in spread.answers.items() if page}
-        # Behind a full page there is more, which may be older than the end of another: a pause is between two alerts
+        # Behind a full page there is more, which may be older than the end of another: a gap is between two alerts
         # of whatever shards.
         full = [page[-1].at_ms for page in pages.values() if len(page) == PAGE]
         bound_ms = min(full, default=None)
@@ -125,7 +125,7 @@ class Silence:
                 changed[name] = habits[name] = heard(habits.get(name), at_ms)
         names = {name for name, habit in changed.items() if habit is not None}
         for shard, to in read:
-            # With the first; a crash before the others has some alerts heard twice, which adds no pause.
+            # With the first; a crash before the others has some alerts heard twice, which adds no gap.
             await self._learn(shard, self._cursors[shard.number], to, changed)
             changed = {}
         if away:

@@ -5,11 +5,13 @@ import random
 from typing import Final
 
 from libs.common.domain.clock import Clock
+from libs.common.policy.alarms import Message
 from libs.common.policy.retry import Uniform, backoff_ms
 from libs.common.runtime.alarm_targets import Delivered, Delivery, Failed, Target
 from libs.common.store.told import Told, Untold
 from libs.common.store.turns import Turn
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.subject import ACCOUNT, ALERT_ID, STRATEGY
 from libs.common.telemetry.watchdog_metrics import WatchdogMetrics
 
 INTERVAL_S: Final = 1.0
@@ -18,7 +20,7 @@ PASS_MS: Final = 2_000
 BACKOFF_BASE_MS: Final = 1_000
 BACKOFF_CAP_MS: Final = 30_000
 REFUSED_AT_MOST: Final = 5
-"""Times that a message is told to a receiver which answers that it does not want it."""
+"""Times that a message is told to a target which answers that it does not want it."""
 
 log = get_logger()
 
@@ -67,7 +69,7 @@ class Tell:
     async def run_once(self) -> float:
         """Tell what there is, for a while."""
         began_ms = self._clock.monotonic_ms()
-        # A receiver that is away is no reason to call the reaper unwell, so no pass fails for it.
+        # A target that is away is no reason to call the reaper unwell, so no pass fails for it.
         if not await self._turn.take() or began_ms < self._again_at_ms:
             return INTERVAL_S
         for untold in await self._told.untold():
@@ -87,18 +89,18 @@ class Tell:
             if delivery is None:
                 return False
             if isinstance(delivery, Delivered):
-                self._note_delivery(message_id)
+                self._note_delivery(untold.message)
             elif not self._is_given_up(untold, delivery):
                 return False
         self._taken = message_id
         self._tries, self._again_at_ms = ("", 0, 0), 0
         return await self._told.note(untold)
 
-    def _note_delivery(self, message_id: str) -> None:
+    def _note_delivery(self, message: Message) -> None:
         self._metrics.delivery("delivered")
         told_before, tries, _ = self._tries
-        if told_before == message_id:
-            log.info("alarm_delivered", target=self._target.shown, message_id=message_id, tries=tries + 1)
+        if told_before == message.id:
+            log.info("alarm_delivered", target=self._target.shown, tries=tries + 1, **_named(message))
 
     async def _deliver(self, untold: Untold) -> Delivery | None:
         """Make one try; return None where the process is to end first."""
@@ -125,16 +127,25 @@ class Tell:
             log.error(
                 "alarm_given_up",
                 target=self._target.shown,
-                message_id=message_id,
                 tries=tries,
                 error=failed.reason,
+                **_named(untold.message),
             )
             return True
         self._metrics.delivery("retried")
         if tries == 1:
             log.warning(
-                "alarm_not_delivered", target=self._target.shown, message_id=message_id, error=failed.reason
+                "alarm_not_delivered",
+                target=self._target.shown,
+                error=failed.reason,
+                **_named(untold.message),
             )
         pause_ms = backoff_ms(tries, base_ms=BACKOFF_BASE_MS, cap_ms=BACKOFF_CAP_MS, uniform=self._uniform)
         self._again_at_ms = self._clock.monotonic_ms() + pause_ms
         return False
+
+
+def _named(message: Message) -> dict[str, str]:
+    """Return which message it is, and of a dead letter which alert it is about."""
+    about = {ALERT_ID: message.alert_id, ACCOUNT: message.account, STRATEGY: message.strategy}
+    return {"message_id": message.id} | {name: value for name, value in about.items() if value}

@@ -115,7 +115,7 @@ class LaneRunner:
             head.body,
             head.alert_id,
             head.account,
-            queue_wait_ms=head.now_ms - head.admitted_at_ms,
+            queue_wait_ms=head.queued_ms,
             lost_holders=head.lost_holders,
         ):
             step = await self._execute_head(lease, head)

@@ -62,13 +62,13 @@ class FollowedSubject(msgspec.Struct, frozen=True):
             pass
         else:
             strategy, symbol = content.strategy, content.symbol
-        received_at_ms = order.admitted_at_ms or order.signed_at_ms
+        began_at_ms = order.admitted_at_ms or order.signed_at_ms
         fields: dict[str, object] = {
             ALERT_ID: order.alert_id,
             ACCOUNT: order.account,
             STRATEGY: strategy,
             SYMBOL: symbol,
-            ELAPSED_MS: max(0, order.now_ms - received_at_ms + self.clock.monotonic_ms() - self.at_ms),
+            ELAPSED_MS: max(0, order.now_ms - began_at_ms + self.clock.monotonic_ms() - self.at_ms),
         }
         if (context := read_traceparent(order.traceparent)) is not None:
             fields[TRACE_ID] = context.trace_id

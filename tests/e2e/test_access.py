@@ -342,7 +342,6 @@ BEYOND: dict[str, tuple[tuple[str, ...], ...]] = {
     "reaper": (
         *(
             ("GET", f"{PREFIX}seen:default:x"),
-            ("HSET", f"{PREFIX}halts", "x", "y"),
             ("HGETALL", f"{PREFIX}webhooks"),
         ),
         *(
@@ -354,7 +353,7 @@ BEYOND: dict[str, tuple[tuple[str, ...], ...]] = {
             ("GET", f"{PREFIX}balance:{ACCOUNT}"),
             ("XREADGROUP", "GROUP", "workers", "me", "STREAMS", f"{PREFIX}ready", ">"),
         ),
-        *(("SET", f"{PREFIX}lanes", "1"), ("XTRIM", f"{PREFIX}refused", "MAXLEN", "0")),
+        ("SET", f"{PREFIX}lanes", "1"),
         script("return redis.call('KEYS', '*')"),
     ),
     "operator": (

@@ -29,7 +29,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is told, as the JSON of one post; keys that say nothing are left out."""
 
     id: str
-    """The same each time that it is told: by it a receiver drops repeats."""
+    """The same each time that it is told: by it a target drops repeats."""
     type: str
     """`alarm`, `dead_letter`, or `test`."""
     text: str

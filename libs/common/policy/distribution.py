@@ -1,6 +1,8 @@
-"""How many numbers are spread, kept in little memory however many there are."""
+"""How numbers are spread: a few at hand, or any number of them in little memory."""
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 _KEPT_BITS: Final = 11
@@ -8,6 +10,13 @@ _KEPT_BITS: Final = 11
 
 EXACT_BELOW: Final = 1 << _KEPT_BITS
 """Numbers closer to zero are kept exactly; others are told at most one in 2,048 of themselves off."""
+
+
+def quantile(values: Sequence[int], share: float) -> int:
+    """Return the least of the values that this share of them does not exceed; of none 0."""
+    if not values:
+        return 0
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 class Distribution:

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from libs.common.policy.silence import in_words
+from libs.common.policy.length_in_words import in_words
 
 MISSED_AT_MOST: Final = 3
 """Looks in a row that found nobody, before it is told: one may have been the network's hiccup."""

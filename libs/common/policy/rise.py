@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from libs.common.domain.clock import DAY_MS
-from libs.common.policy.silence import quantile
+from libs.common.policy.distribution import quantile
 
 HISTORY_MS: Final = 7 * DAY_MS
 """What is usual is learned from so long: what goes on for most of a day becomes usual."""

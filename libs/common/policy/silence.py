@@ -1,18 +1,18 @@
 """When a strategy has been quiet for longer than it usually is, by the times of its alerts.
 
 What is usual is learned in two ways. The hours of the week in which a strategy was heard during the last five weeks are its
-usual hours; a pause is measured in these, so that nights and weekends outside a market's hours take no time. And of each
-day the longest pauses that ended on it are kept, for four weeks of such days: their upper range is its usual pause.
+usual hours; a gap is measured in these, so that nights and weekends outside a market's hours take no time. And of each
+day the longest gaps that ended on it are kept, for four weeks of such days: their upper range is its usual gap.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from libs.common.domain.clock import DAY_MS
+from libs.common.policy.distribution import quantile
+from libs.common.policy.length_in_words import in_words
 
 HOUR_MS: Final = 3_600_000
 WEEK_HOURS: Final = 168
@@ -22,7 +22,7 @@ DAYS_KEPT: Final = 28
 GAPS_OF_A_DAY: Final = 3
 """The longest by the clock; which of them is the longest in usual hours is not known until these are learned."""
 USUAL: Final = 0.9
-"""Which of the longest pauses of its days is a strategy's usual one: one day in ten may be an odd one."""
+"""Which of the longest gaps of its days is a strategy's usual one: one day in ten may be an odd one."""
 LEAST_ALERTS: Final = 8
 """Fewer say nothing of a habit."""
 FORGET_MS: Final = 35 * DAY_MS
@@ -39,7 +39,7 @@ class Habit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hours: dict[int, str] = {}
     """Week since the epoch -> the hours of that week in which it was heard: 168 bits as hexadecimal digits."""
     gaps: dict[int, tuple[tuple[int, int], ...]] = {}
-    """Day since the epoch -> from when to when the longest pauses lasted that ended on it, ms."""
+    """Day since the epoch -> from when to when the longest gaps lasted that ended on it, ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class SilenceRules:
     """What counts as silence where nothing is set."""
 
     factor: float
-    """So many usual pauses."""
+    """So many usual gaps."""
     least_ms: int
     """Shorter is never silence."""
     learn_ms: int
@@ -109,7 +109,7 @@ def heard(habit: Habit | None, at_ms: int) -> Habit:
 
     Args:
         habit: As it was; None for the first alert.
-        at_ms: When it came. One from before the last adds no pause.
+        at_ms: When it came. One from before the last adds no gap.
     """
     if habit is None:
         habit = awaited(at_ms)
@@ -150,43 +150,20 @@ def judge(habit: Habit, now_ms: int, rules: SilenceRules, set_ms: int | None = N
     if quiet_ms < rules.least_ms:
         return Talking()
     clock = UsualHours(_bits(habit))
-    usual_ms = usual_pause_ms(habit, clock)
+    usual_ms = usual_gap_ms(habit, clock)
     if clock.between(habit.last_at_ms, now_ms) >= max(rules.least_ms, rules.factor * usual_ms):
         return Silent(quiet_ms, f"an alert within {in_words(usual_ms)} of its usual hours")
-    # Its hours may be known in part only, and a new pause may fall between them.
+    # Its hours may be known in part only, and a new gap may fall between them.
     longest_ms = max(end - start for day in habit.gaps.values() for start, end in day)
     if quiet_ms >= max(rules.least_ms, rules.factor * longest_ms):
-        return Silent(quiet_ms, f"an alert within {in_words(longest_ms)}, its longest pause so far")
+        return Silent(quiet_ms, f"an alert within {in_words(longest_ms)}, its longest gap so far")
     return Talking()
 
 
-def usual_pause_ms(habit: Habit, clock: UsualHours) -> int:
-    """Return the usual pause between two alerts, in usual hours; 0 where none is known."""
+def usual_gap_ms(habit: Habit, clock: UsualHours) -> int:
+    """Return the usual gap between two alerts, in usual hours; 0 where none is known."""
     longest = [max(clock.between(*gap) for gap in day) for day in habit.gaps.values()]
     return quantile(longest, USUAL) if longest else 0
-
-
-def usual_hours(habit: Habit) -> UsualHours:
-    """Return the clock that runs in a strategy's usual hours."""
-    return UsualHours(_bits(habit))
-
-
-def quantile(values: Sequence[int], share: float) -> int:
-    """Return the least of the values that this share of them does not exceed; of none 0."""
-    if not values:
-        return 0
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
-
-
-def in_words(span_ms: int) -> str:
-    """Return a time as people say it, in its two largest units: `2 d 5 h`, `12 min`."""
-    parts = []
-    rest = span_ms // 1_000
-    for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        count, rest = divmod(rest, seconds)
-        if count:
-            parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or f"{span_ms} ms"
 
 
 def _bits(habit: Habit) -> int:

@@ -40,7 +40,7 @@ class Failed:
 
     reason: str
     is_refused: bool = False
-    """Whether the receiver answered that it does not want it, so that trying for long is of no use."""
+    """Whether the target answered that it does not want it, so that trying for long is of no use."""
 
 
 Delivery = Delivered | Failed

@@ -24,7 +24,7 @@ class SilenceSettings(Section, frozen=True, kw_only=True):
     learn: bool = True
     """Whether those without a time of their own are judged by when they are usually heard."""
     factor: Factor = 3.0
-    """So many times its usual pause. Low: false alarms. High: late ones."""
+    """So many times its usual gap between two alerts. Low: false alarms. High: late ones."""
     least_ms: DurationMs = msgspec.field(default=DurationMs(1_800_000), name="least")
     """Shorter is never silence by what was learned."""
     learn_for_ms: DurationMs = msgspec.field(default=DurationMs(518_400_000), name="learn_for")

@@ -160,6 +160,11 @@ def promises(facts: ServerFacts, durability: str) -> list[Promise]:
     return found
 
 
+def broken_promises(facts: ServerFacts, durability: str) -> list[Promise]:
+    """Return what the bridge needs of the server and is not so."""
+    return [promise for promise in promises(facts, durability) if not promise.is_kept]
+
+
 async def check_server(client: Redis, durability: str, *, replicas: int = 0) -> ServerFacts:
     """Return what the server says of itself, if it keeps its promises.
 
@@ -173,7 +178,7 @@ async def check_server(client: Redis, durability: str, *, replicas: int = 0) -> 
         StoreUnavailable: No answer, or it still loads its data; as `StoreBarred` where it does not let us in.
     """
     facts = await read_server(client, durability, replicas=replicas)
-    broken = [promise for promise in promises(facts, durability) if not promise.is_kept]
+    broken = broken_promises(facts, durability)
     if broken:
         words = "; ".join(f"{promise.finding}: {promise.remedy}" for promise in broken)
         raise ConfigError(f"{await _which(client)}{words}")

@@ -158,7 +158,7 @@ class Keys:
         return f"{self.prefix}turn:reconcile:{account}"
 
     def watchdog_turn(self, duty: str) -> str:
-        """STRING, the reaper whose turn a duty is that one is enough for; TTL of seconds. Written by take_turn."""
+        """HASH, the reaper whose turn a duty is that one is enough for; TTL of seconds. Written by take_turn."""
         return f"{self.prefix}turn:watchdog:{duty}"
 
     def day(self, account: AccountName) -> str:

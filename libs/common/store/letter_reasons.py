@@ -7,14 +7,13 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from libs.common.domain.errors import BridgeError
 from libs.common.store.client import translate
 from libs.common.store.keys import Keys
+from libs.common.store.streams import PAGE, last_id, page_after
 
-PAGE: Final = 500
 NEWEST: Final = 500
 """Letters that are counted for people, who look again and again."""
-
-_BEGINNING: Final = "0-0"
 
 
 async def newest_by_reason(client: Redis, keys: Keys) -> Mapping[str, int]:
@@ -28,7 +27,7 @@ async def newest_by_reason(client: Redis, keys: Keys) -> Mapping[str, int]:
         entries: Any = await client.xrevrange(keys.dead, count=NEWEST)
     except (RedisError, OSError) as error:
         raise translate(error) from error
-    return _by_reason(entries)
+    return Counter(fields.get(b"reason", b"").decode("utf-8", "replace") for _, fields in entries)
 
 
 class NewLetters:
@@ -49,24 +48,14 @@ class NewLetters:
         found: Counter[str] = Counter()
         try:
             if self._at is None:
-                newest: Any = await self._client.xrevrange(self._keys.dead, count=1)
-                self._at = newest[0][0].decode() if newest else _BEGINNING
+                self._at = await last_id(self._client, self._keys.dead)
                 return found
-            while True:
-                at, page = await self._page(self._at)
-                found.update(page)
-                self._at = at
-                if page.total() < PAGE:
-                    return found
-        except (RedisError, OSError) as error:
-            if found:
-                return found
-            raise translate(error) from error
-
-    async def _page(self, at: str) -> tuple[str, Counter[str]]:
-        entries: Any = await self._client.xrange(self._keys.dead, f"({at}", count=PAGE)
-        return (entries[-1][0].decode() if entries else at), _by_reason(entries)
-
-
-def _by_reason(entries: Any) -> Counter[str]:
-    return Counter(fields.get(b"reason", b"").decode("utf-8", "replace") for _, fields in entries)
+            while page := await page_after(self._client, self._keys.dead, self._at):
+                found.update(letter.fields.get("reason", "") for letter in page)
+                self._at = page[-1].entry_id
+                if len(page) < PAGE:
+                    break
+        except BridgeError:
+            if not found:
+                raise
+        return found

@@ -14,16 +14,13 @@ from libs.common.store.client import translate
 from libs.common.store.fan_out import Spread, ask_each, unavailable
 from libs.common.store.journal import JournalEntry, Post, admitted_post, journal_entry, unadmitted_post
 from libs.common.store.shards import Shard, Shards
-from libs.common.store.streams import Entry, read_entry
+from libs.common.store.streams import PAGE, Entry, last_id, read_entry
 
 if TYPE_CHECKING:
     from libs.common.domain.errors import StoreUnavailable
 
 WAIT_MS: Final = 1_000
 """How long one call waits for something to happen; below the time-out of the client."""
-PAGE: Final = 500
-
-_BEGINNING: Final = "0-0"
 
 _LOOK_S: Final = 0.1
 """The pause between two looks at several shards where nothing happens."""
@@ -225,15 +222,9 @@ class _Lately:
 
 async def _ends(shard: Shard) -> tuple[dict[str, str], int]:
     """Return the newest ids of the streams of a shard, and its time in ms since the epoch."""
-    found: dict[str, str] = {}
     try:
         seconds, micros = await shard.client.time()
     except (RedisError, OSError) as error:
         raise translate(error) from error
-    for key in (shard.keys.journal, shard.keys.refused):
-        try:
-            newest: Any = await shard.client.xrevrange(key, count=1)
-        except (RedisError, OSError) as error:
-            raise translate(error) from error
-        found[key] = newest[0][0].decode() if newest else _BEGINNING
+    found = {key: await last_id(shard.client, key) for key in (shard.keys.journal, shard.keys.refused)}
     return found, int(seconds) * 1_000 + int(micros) // 1_000

@@ -28,14 +28,14 @@ class Untold:
 
 
 class Told:
-    """Reads the notices and dead letters of one shard for one receiver, forwards, and remembers how far it came."""
+    """Reads the notices and dead letters of one shard for one target, forwards, and remembers how far it came."""
 
     def __init__(self, client: Redis, keys: Keys, *, shard: int, target: str) -> None:
         """Args:
         client: Where they are.
         keys: The shard's.
         shard: Its number.
-        target: Names the receiver among others.
+        target: Names it among others.
         """
         self._client = client
         self._shard = shard

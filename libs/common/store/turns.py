@@ -1,5 +1,6 @@
 """Turns of what one of several reapers is enough for."""
 
+import asyncio
 from contextlib import suppress
 
 from redis.asyncio import Redis
@@ -71,7 +72,13 @@ class Turns:
         return turn
 
     async def give_back(self) -> None:
-        """Let others have those that are ours; where Redis is away, they have them once these have run out."""
-        for turn in self._turns:
-            with suppress(BridgeError):
-                await turn.give_back()
+        """Let others have those that are ours; where Redis is away, they have them once these have run out.
+
+        All at once: a Redis that stands still holds the end up for one time-out, and not for one of each turn.
+        """
+        await asyncio.gather(*(_give_back(turn) for turn in self._turns))
+
+
+async def _give_back(turn: Turn) -> None:
+    with suppress(BridgeError):
+        await turn.give_back()

@@ -95,6 +95,7 @@ OF_SERVICES: Final[Mapping[str, str]] = MappingProxyType(
         "redis_away": "Redis does not answer at the start; it is waited for.",
         "redis_incarnated": "Redis was restarted, or another server took over; `suspect_until_ms`: its data may lack the "
         "newest writes until then.",
+        "redis_unguarded": "A replica could take over without what `redis.replicas` promises; `found` and `remedy` say why, and what to do.",
         "service_aborted": "A second signal ended the process at once.",
         "service_failed": "An unexpected error ended the process.",
         "service_started": "Everything is up.",

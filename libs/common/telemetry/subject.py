@@ -15,7 +15,7 @@ SYMBOL: Final = "symbol"
 """As the alert names it; what its venue calls it is `market`."""
 TRACE_ID: Final = "trace_id"
 ELAPSED_MS: Final = "elapsed_ms"
-"""Since the alert was received, ms."""
+"""Since the alert was admitted, on lines of posts since the post began to come in; ms."""
 
 OF_AN_ALERT: Final = (ALERT_ID, STRATEGY, ACCOUNT, SYMBOL, ELAPSED_MS)
 """On each line about an alert, and `trace_id` where it is traced."""

@@ -57,7 +57,7 @@ class WorkerMetrics:
         self._age = Histogram(
             "bascule_alert_to_sent_seconds",
             "From admission to the broker call.",
-            buckets=BUCKETS_S,
+            buckets=WAIT_BUCKETS_S,
             registry=registry,
         )
         self._queue_wait = Histogram(

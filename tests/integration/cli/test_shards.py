@@ -595,3 +595,15 @@ def test_a_shard_that_is_away_is_found(
     assert outcome.code == 1
     found = {one["subject"]: one["verdict"] for one in outcome.json["findings"]}
     assert found["redis (shard 2)"] == "wrong"
+
+
+@pytest.mark.parametrize("which", [(), ("--history",)])
+def test_alarms_of_a_shard_that_is_away_are_said_to_be_left_out(
+    bascule: CommandLine, cut_off: Callable[[], None], which: tuple[str, ...]
+) -> None:
+    cut_off()
+
+    outcome = bascule("alarms", *which)
+
+    assert outcome.code == 3
+    assert "without shard 2" in outcome.err

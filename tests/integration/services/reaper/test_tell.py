@@ -124,6 +124,20 @@ async def test_what_is_too_old_is_given_up_once_it_cannot_be_told(
     assert [one["event"] for one in events] == ["alarm_given_up", "alarm_given_up"]
 
 
+async def test_lines_about_a_dead_letter_name_its_alert(stage: Stage, events: list[EventDict]) -> None:
+    letter = {"alert": "a1", "account": "desk", "lane": "desk:BTC", "state": "EXPIRED", "reason": "too_old"}
+    stage.rig.redis.xadd(stage.rig.keys.dead, {**letter, "detail": "", "attempts": "0", "body": "{}"})
+    await stage.raise_()
+    for answer in (Failed("answered 503"), Delivered()):
+        stage.receiver.says = answer
+        await stage.tell.run_once()
+        stage.clock.advance(BACKOFF_CAP_MS)
+    stage.rig.redis.expire(stage.rig.keys.dead, 600)
+
+    found = [(one["event"], one["alert_id"], one["account"]) for one in events]
+    assert found == [("alarm_not_delivered", "a1", "desk"), ("alarm_delivered", "a1", "desk")]
+
+
 async def test_what_the_receiver_does_not_want_holds_nothing_up_for_long(stage: Stage) -> None:
     stage.receiver.says = Failed("answered 400", is_refused=True)
     await stage.raise_("a")

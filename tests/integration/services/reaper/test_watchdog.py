@@ -1,6 +1,5 @@
 """Passes of the watchdog's duties over what a test brings about, on one shard and on several."""
 
-import asyncio
 import ssl
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from services.reaper.skew import GONE_MS, Skew
 from tests.integration.services.reaper.rig import ReaperRig
 from tests.support.certificates import Authority
 from tests.support.clock import ManualClock
+from tests.support.eventually import eventually
 from tests.support.ports import free_port
 from tests.support.upstream import Upstream
 
@@ -115,7 +115,6 @@ async def test_whoever_was_heard_each_hour_for_a_week_and_is_no_more_is_silent(
     assert "not heard for 5 h" in (await watchdog.raised())["trend"]
     assert said(events) == [("alarm_raised", "trend")]
 
-    await asyncio.sleep(0.002)
     watchdog.admitted(at_ms=await watchdog.now_ms() + 1, shard=shards - 1)
     await one.run_once()
 
@@ -129,8 +128,8 @@ async def test_whoever_takes_over_goes_on_where_the_other_one_was(watchdog: Watc
     one = watchdog.silence("one")
     await one.run_once()
     await one._turn.give_back()
-    await asyncio.sleep(0.005)
     other = watchdog.silence("other")
+    await eventually(other._turn.take)
     watchdog.admitted(at_ms=now_ms)
     await other.run_once()
 
@@ -159,11 +158,13 @@ async def test_a_strategy_whose_time_is_set_is_waited_for_before_it_was_ever_hea
 ) -> None:
     silence = watchdog.silence(asleep=1)
     await silence.run_once()
-    await asyncio.sleep(0.005)
-    silence._judged_at_s = float("-inf")
-    await silence.run_once()
 
-    assert set(await watchdog.raised()) == {"asleep"}
+    async def is_raised() -> bool:
+        silence._judged_at_s = float("-inf")
+        await silence.run_once()
+        return set(await watchdog.raised()) == {"asleep"}
+
+    await eventually(is_raised)
 
 
 async def test_what_is_switched_off_is_cleared(watchdog: Watchdog, events: list[EventDict]) -> None:

@@ -9,7 +9,8 @@ from libs.common.store import tail
 from libs.common.store.journal import JournalEntry, Outcome, Post
 from libs.common.store.readings import Readings
 from libs.common.store.shards import Shards
-from libs.common.store.tail import PAGE, Happened
+from libs.common.store.streams import PAGE
+from libs.common.store.tail import Happened
 from tests.support.eventually import eventually
 from tests.support.filled_store import FilledStore, filled_store
 from tests.support.redis_server import RedisServer

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.policy.distribution import EXACT_BELOW, Distribution
+from libs.common.policy.distribution import EXACT_BELOW, Distribution, quantile
 
 NUMBERS = st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=60)
 
@@ -76,3 +76,11 @@ def test_what_was_counted_apart_is_merged_as_if_it_had_been_counted_together(
 
 def test_any_number_of_numbers_takes_little_memory() -> None:
     assert len(spread(*range(200_000)).counts) <= EXACT_BELOW + 7 * EXACT_BELOW // 2
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [([], 0.9, 0), ([5], 0.9, 5), (list(range(1, 11)), 0.9, 9), ([3, 1, 2], 0.5, 2), ([1, 2], 1.0, 2)],
+)
+def test_a_quantile_is_one_of_the_values(values: list[int], share: float, expected: int) -> None:
+    assert quantile(values, share) == expected

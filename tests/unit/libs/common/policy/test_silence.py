@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from libs.common.policy.length_in_words import in_words
 from libs.common.policy.silence import (
     DAYS_KEPT,
     FORGET_MS,
@@ -21,9 +22,7 @@ from libs.common.policy.silence import (
     UsualHours,
     awaited,
     heard,
-    in_words,
     judge,
-    quantile,
 )
 
 MINUTE_MS = 60_000
@@ -183,25 +182,3 @@ def test_usual_hours_add_up(hours: int, start: int, first: int, second: int) -> 
     assert 0 <= clock.between(start, end) <= end - start
     assert clock.between(start, start + WEEK_MS) == hours.bit_count() * HOUR_MS
     assert UsualHours((1 << 168) - 1).between(start, end) == end - start
-
-
-@pytest.mark.parametrize(
-    ("values", "share", "expected"),
-    [([], 0.9, 0), ([5], 0.9, 5), (list(range(1, 11)), 0.9, 9), ([3, 1, 2], 0.5, 2), ([1, 2], 1.0, 2)],
-)
-def test_a_quantile_is_one_of_the_values(values: list[int], share: float, expected: int) -> None:
-    assert quantile(values, share) == expected
-
-
-@pytest.mark.parametrize(
-    ("span_ms", "words"),
-    [
-        (40, "40 ms"),
-        (1_000, "1 s"),
-        (90_000, "1 min 30 s"),
-        (6 * HOUR_MS, "6 h"),
-        (2 * DAY_MS + 5 * HOUR_MS + 1_000, "2 d 5 h"),
-    ],
-)
-def test_times_are_said_in_their_two_largest_units(span_ms: int, words: str) -> None:
-    assert in_words(span_ms) == words
