@@ -110,7 +110,11 @@ def _finding(target: "Target", delivery: "Delivery") -> Finding:
 
     subject = f"alarms {target.name}"
     if isinstance(delivery, Failed):
-        return wrong(subject, f"{target.shown}: {delivery.reason}", f"look at who takes it, and at alarms.{target.name}")
+        return wrong(
+            subject,
+            f"{target.shown}: {delivery.reason}",
+            f"look at who takes it, and at alarms.{target.name}",
+        )
     return ok(subject, f"{target.shown} took it")
 
 
