@@ -159,7 +159,7 @@ def secret_finding(name: str, user: str, bridge: Bridge | None) -> Finding:
             return wrong(subject, str(error), f"{user} needs it")
         return ok(subject, f"set, for {user}")
     is_unstarted = bridge is None or bridge.is_guess()
-    if bridge is not None and bridge.record is not None:
+    if bridge is not None and bridge.runs_on_this():
         # It would not have started without.
         return ok(subject, f"not set here, but the running bridge has it, for {user}")
     if name == webhook_secret.VARIABLE:
