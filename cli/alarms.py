@@ -52,13 +52,15 @@ def test(as_json: bool) -> int:
 
 
 def alarm_findings(settings: "Settings") -> list[Finding]:
-    """Return whether those who are told can be; nothing where nobody is."""
+    """Return whether those who are told can be."""
     found, alarms = [], settings.alarms
     if alarms.url is not None:
         from urllib.parse import urlsplit
 
         where = alarms.url_variable or f"{urlsplit(alarms.url).hostname}"
-        found.append(ok("alarms url", f"alarms and dead letters are posted to {where}"))
+        # Whether a variable is set stands among the secrets.
+        whose = "the address in " if alarms.url_variable else ""
+        found.append(ok("alarms url", f"alarms and dead letters are to be posted to {whose}{where}"))
     if alarms.command:
         program = alarms.command[0]
         if shutil.which(program) is None:
@@ -66,7 +68,7 @@ def alarm_findings(settings: "Settings") -> list[Finding]:
             found.append(wrong("alarms command", f"there is no program {program} here", remedy))
         else:
             found.append(ok("alarms command", f"alarms and dead letters are given to {program}"))
-    return found
+    return found or [ok("alarms", "nobody is told: alarms names neither url nor command")]
 
 
 def _targets() -> "list[Target]":
@@ -113,7 +115,11 @@ def _finding(target: "Target", delivery: "Delivery") -> Finding:
 
     subject = f"alarms {target.name}"
     if isinstance(delivery, Failed):
-        return wrong(subject, f"{target.shown}: {delivery.reason}", f"correct alarms.{target.name}")
+        return wrong(
+            subject,
+            f"{target.shown}: {delivery.reason}",
+            f"look at who takes it, and at alarms.{target.name}",
+        )
     return ok(subject, f"{target.shown} took it")
 
 

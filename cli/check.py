@@ -109,6 +109,13 @@ def _extras(settings: "Settings") -> list[Finding]:
     return []
 
 
+def _why_off() -> str:
+    for name, value in (("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")):
+        if os.environ.get(name, "").strip().lower() == value:
+            return f": {name} is {value} here"
+    return ": OTEL_EXPORTER_OTLP_ENDPOINT is not set here"
+
+
 def _tracing() -> list[Finding]:
     """Return whether services that get the variables of this shell trace, where to, and whether they could."""
     from libs.common.telemetry.tracing_check import exporter_problems
@@ -120,7 +127,7 @@ def _tracing() -> list[Finding]:
     except ConfigError as error:
         return [wrong("tracing", str(error), remedy)]
     if settings is None:
-        return [ok("tracing", "off: OTEL_EXPORTER_OTLP_ENDPOINT is not set here, or something says no")]
+        return [ok("tracing", f"off{_why_off()}; a bridge goes by the variables it was started with")]
     problems = [wrong("tracing", problem, remedy) for problem in exporter_problems(os.environ)]
     return problems or [ok("tracing", f"on: spans go to {settings.endpoint} by {settings.protocol}")]
 
@@ -152,7 +159,7 @@ def secret_finding(name: str, user: str, bridge: Bridge | None) -> Finding:
             return wrong(subject, str(error), f"{user} needs it")
         return ok(subject, f"set, for {user}")
     is_unstarted = bridge is None or bridge.is_guess()
-    if bridge is not None and bridge.record is not None:
+    if bridge is not None and bridge.runs_on_this():
         # It would not have started without.
         return ok(subject, f"not set here, but the running bridge has it, for {user}")
     if name == webhook_secret.VARIABLE:

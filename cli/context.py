@@ -63,6 +63,14 @@ class Bridge:
         redis = read_document(self.config).get("redis")
         return not isinstance(redis, dict) or "url" not in redis
 
+    def runs_on_this(self) -> bool:
+        """Return whether a `make up` runs with this very configuration file."""
+        return (
+            self.record is not None
+            and self.config is not None
+            and self.config.resolve() == Path(self.record.config).resolve()
+        )
+
     def ingress_url(self) -> str | None:
         """Return where it takes alerts, seen from here; None where nothing says so.
 

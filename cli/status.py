@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from cli.status_words import refuses, status_lines
 
 if TYPE_CHECKING:
     from libs.common.runtime.settings import LimitsSettings
+    from libs.common.store.alarms import Alarm
     from libs.common.store.checks import ServerFacts
     from libs.common.store.health import Health
     from libs.common.store.readings import Readings
@@ -110,17 +111,19 @@ def _look(bridge: Bridge) -> Document:
     """Return the status of now."""
     from libs.common.domain.errors import StoreUnavailable
 
-    async def read(readings: "Readings") -> "tuple[Health, Mapping[str, int]]":
-        return await readings.health(durability), await readings.letters_by_reason()
+    async def read(readings: "Readings") -> "tuple[Health, Mapping[str, int], list[Alarm]]":
+        raised = await readings.each(lambda one: one.alarms.raised())
+        alarms = [alarm for alarms in raised.answers.values() for alarm in alarms]
+        return await readings.health(durability), await readings.letters_by_reason(), alarms
 
     durability, limits = _configured(bridge)
     ingress = ask_ingress(bridge.ingress_url())
     try:
-        health, letters = run(bridge.redis_url, read)
+        health, letters, alarms = run(bridge.redis_url, read)
     except StoreUnavailable as error:
         document = _away(no_answer(bridge, error), ingress)
     else:
-        document = status_document(health, ingress, durability, limits, letters)
+        document = status_document(health, ingress, durability, limits, letters, alarms)
     document["redis"] = {"url": bridge.shown_url} | document["redis"]
     return document
 
@@ -135,6 +138,7 @@ def status_document(
     durability: str,
     limits: "LimitsSettings | None" = None,
     letters: Mapping[str, int] = MappingProxyType({}),
+    alarms: "Sequence[Alarm]" = (),
 ) -> Document:
     """Return the status as `--json` shows it, with what is not well in words.
 
@@ -146,6 +150,7 @@ def status_document(
         durability: The configured promise.
         limits: As configured, where that is known.
         letters: Reason -> dead letters, of the newest.
+        alarms: What the watchdog has raised. They are shown and are no ailment of the bridge.
     """
     from libs.common.store.checks import broken_promises
     from libs.common.store.servers import weakest
@@ -186,6 +191,15 @@ def status_document(
             for one in snapshot.breakers
         ],
         "halts": [halt_document(one) for one in halts.halts],
+        "alarms": [
+            {
+                "kind": one.kind,
+                "subject": one.subject or None,
+                "detail": one.detail,
+                "raised_at_ms": one.raised_at_ms,
+            }
+            for one in sorted(alarms, key=lambda one: (one.raised_at_ms, one.kind, one.subject))
+        ],
         "redis": {
             "product": server.product,
             "version": server.version_text,
@@ -337,6 +351,7 @@ def _away(problem: str, ingress: Ingress) -> Document:
         "reaper_pass_ms": None,
         "breakers": None,
         "halts": None,
+        "alarms": None,
         "redis": {},
         "ingress": _ingress_document(ingress),
         "now_ms": None,

@@ -5,7 +5,7 @@ from typing import Final
 
 from cli.documents import Document
 from cli.halt_scope import halt_words
-from cli.output import NOTHING, ago, painted, size, span, table
+from cli.output import NOTHING, ago, cell, painted, size, span, table
 
 _SHARD: Final = re.compile(r"\bshard (\d+): ", re.ASCII)
 """How the ingress begins what it says of one of several."""
@@ -56,6 +56,7 @@ def status_lines(document: Document) -> list[str]:
         f"{'breaker':<10}{one['scope']} {_breaker(one, document['now_ms'])}" for one in document["breakers"]
     ]
     lines += [f"{'halt':<10}{halt_words(one, document['now_ms'])}" for one in document["halts"]]
+    lines += [f"{'alarm':<10}{_alarm(one, document['now_ms'])}" for one in document["alarms"]]
     if document["workers"]:
         rows = [
             (one["name"], "live" if one["is_live"] else "gone", one["pending"], span(one["idle_ms"]))
@@ -80,6 +81,11 @@ def _letters(document: Document) -> str:
         else ""
     )
     return f"{document['dead_letters']} dead letters{f' ({of}{causes})' if causes else ''}"
+
+
+def _alarm(one: Document, now_ms: int) -> str:
+    of = f" of {cell(one['subject'])}" if one["subject"] else ""
+    return f"{one['kind']}{of}: {cell(one['detail'])} ({ago(now_ms - one['raised_at_ms'])})"
 
 
 def _promise(redis: Document) -> str:

@@ -208,11 +208,13 @@ def _of_post(post: "Post", happened: "Happened") -> str:
 
 def _of_change(entry: "JournalEntry") -> str:
     attempt = f"attempt {entry.detail}" if entry.is_attempt and entry.detail else ""
+    # An alarm that is of nobody in particular has no name behind its kind.
+    detail = entry.detail.replace(":: ", ": ", 1) if entry.event == "ALARM" and entry.detail else entry.detail
     said = [
         entry.reason,
         f"order {entry.client_order_id}" if entry.client_order_id else "",
         attempt,
-        "" if entry.is_attempt or entry.is_admission else entry.detail,
+        "" if entry.is_attempt or entry.is_admission else detail,
         f"alert {entry.alert_id}" if entry.alert_id else "",
     ]
     return ", ".join(cell(part) for part in said if part)

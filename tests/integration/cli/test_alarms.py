@@ -138,6 +138,6 @@ def test_check_says_who_is_told_and_which_program_is_not_there(
 
     findings = {one["subject"]: one for one in bascule("check", "--json").json["findings"]}
 
-    assert findings["alarms url"]["detail"] == "alarms and dead letters are posted to chat.example"
+    assert findings["alarms url"]["detail"] == "alarms and dead letters are to be posted to chat.example"
     assert findings["alarms command"]["verdict"] == "wrong"
     assert "very-secret" not in json.dumps(findings)
