@@ -118,6 +118,27 @@ async def test_a_command_that_ends_badly_says_why() -> None:
     assert failed == Failed(f"{sys.executable} ended with 1: no route")
 
 
+async def test_what_a_command_left_behind_in_a_session_of_its_own_is_not_waited_for() -> None:
+    script = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(5)'], start_new_session=True)\n"
+    )
+    held = len(list(Path("/dev/fd").iterdir()))
+
+    assert await command(script, 3.0).deliver(MESSAGE) == Delivered()
+    assert len(list(Path("/dev/fd").iterdir())) <= held
+
+
+async def test_of_a_command_that_says_too_much_the_beginning_is_kept() -> None:
+    script = "import sys\nfor _ in range(400): sys.stderr.write('why ' * 10_000)\nsys.exit(3)"
+
+    failed = await command(script).deliver(MESSAGE)
+
+    assert isinstance(failed, Failed)
+    assert failed.reason.startswith(f"{sys.executable} ended with 3: why why")
+    assert len(failed.reason) < 500
+
+
 async def test_a_command_that_is_not_there_is_a_failure() -> None:
     failed = await CommandTarget(("/no/such/program",), {}, timeout_s=5).deliver(MESSAGE)
 
