@@ -134,6 +134,9 @@ class UrlTarget:
                 await response.aclose()
         except TimeoutError:
             return Failed(f"no answer within {self._timeout_s:g} s")
+        except httpx.RemoteProtocolError as error:
+            # Its words quote the answer, which may quote our address.
+            return Failed(f"{type(error).__name__}: not an answer of HTTP, or none to its end")
         except (httpx.TransportError, OSError) as error:
             reason = str(error) or str(error.__cause__ or "") or "no reason given"
             return Failed(f"{type(error).__name__}: {reason}")

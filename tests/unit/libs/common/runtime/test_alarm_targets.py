@@ -1,5 +1,6 @@
 """Those who are told of alarms."""
 
+import asyncio
 import json
 import os
 import sys
@@ -98,6 +99,22 @@ async def test_no_answer_a_broken_one_and_nobody_there_are_failures(receiver: Up
     assert "very-secret" not in failed.reason
     await target.aclose()
     await nobody.aclose()
+
+
+async def test_a_receiver_that_echoes_puts_no_address_into_the_log() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(65_536))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        target = UrlTarget(Secret(f"http://127.0.0.1:{port}/very-secret"), timeout_s=5)
+        failed = await target.deliver(MESSAGE)
+        await target.aclose()
+
+    assert isinstance(failed, Failed)
+    assert "very-secret" not in failed.reason
 
 
 async def test_a_command_reads_the_message_and_ends_well(tmp_path: Path) -> None:
