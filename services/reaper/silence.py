@@ -69,7 +69,7 @@ class Silence:
         self._raising = raising
         self._turn = turn
         self._learns = settings.learn
-        self._set: dict[str, int] = {name: int(ms) for name, ms in settings.strategies.items()}
+        self._set: dict[str, int] = {name[:NAME_AT_MOST]: int(ms) for name, ms in settings.strategies.items()}
         self._rules = SilenceRules(settings.factor, settings.least_ms, settings.learn_for_ms)
         shortest_s = min(settings.least_ms, *(ms for ms in self._set.values() if ms), 10**9) / 1_000
         self._judge_s = min(JUDGE_S, max(SOONEST_S, shortest_s / 10))
