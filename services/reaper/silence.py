@@ -15,6 +15,7 @@ from libs.common.policy.silence import (
     awaited,
     heard,
     judge,
+    not_later,
 )
 from libs.common.runtime.watchdog_settings import SilenceSettings
 from libs.common.store.fan_out import ask_each, unavailable
@@ -68,7 +69,7 @@ class Silence:
         self._raising = raising
         self._turn = turn
         self._learns = settings.learn
-        self._set: dict[str, int] = {name: int(ms) for name, ms in settings.strategies.items()}
+        self._set: dict[str, int] = {name[:NAME_AT_MOST]: int(ms) for name, ms in settings.strategies.items()}
         self._rules = SilenceRules(settings.factor, settings.least_ms, settings.learn_for_ms)
         shortest_s = min(settings.least_ms, *(ms for ms in self._set.values() if ms), 10**9) / 1_000
         self._judge_s = min(JUDGE_S, max(SOONEST_S, shortest_s / 10))
@@ -90,7 +91,9 @@ class Silence:
             self._habits = await self._watch.habits()
             self._is_stale = False
             self._judged_at_s = float("-inf")
-        is_behind, lately = await self._listen(self._habits)
+        now_ms = await self._upkeep.time_ms()
+        self._habits = {name: not_later(habit, now_ms) for name, habit in self._habits.items()}
+        is_behind, lately = await self._listen(self._habits, now_ms)
         if is_behind or self._is_stale:
             return BEHIND_S
         now_s = asyncio.get_running_loop().time()
@@ -99,8 +102,11 @@ class Silence:
             self._judged_at_s = now_s
         return min(LISTEN_S, self._judge_s)
 
-    async def _listen(self, habits: dict[str, Habit]) -> tuple[bool, set[str]]:
+    async def _listen(self, habits: dict[str, Habit], now_ms: int) -> tuple[bool, set[str]]:
         """Read the next page of every journal; return whether there may be more, and who was heard.
+
+        Once its clock has stepped back, Redis gives entries the time before the step until that has come again: none came
+        later than now.
 
         Raises:
             StoreUnavailable: A shard is away. Others were heard; nobody may be called silent meanwhile.
@@ -122,7 +128,7 @@ class Silence:
         changed: dict[str, Habit | None] = {}
         for at_ms, name in sorted(came.values()):
             if name in habits or self._make_room(habits, changed):
-                changed[name] = habits[name] = heard(habits.get(name), at_ms)
+                changed[name] = habits[name] = heard(habits.get(name), min(at_ms, now_ms))
         names = {name for name, habit in changed.items() if habit is not None}
         for shard, to in read:
             # With the first; a crash before the others has some alerts heard twice, which adds no gap.

@@ -11,6 +11,10 @@ from libs.common.policy.distribution import quantile
 HISTORY_MS: Final = 7 * DAY_MS
 """What is usual is learned from so long: what goes on for most of a day becomes usual."""
 
+WINDOWS_AT_MOST: Final = 2_016
+"""Of the history: each is looked at in every pass, beside which no other duty of the reaper runs. It is shorter for windows
+below five minutes."""
+
 USUAL: Final = 0.9
 """Which of the windows of the history stands for what is usual."""
 
@@ -50,23 +54,24 @@ class Rate:
     is_rising: bool
 
 
-def counted(counts: Counts | None, at_ms: int, window_ms: int) -> Counts:
-    """Return the counts with one more.
+def counted(counts: Counts | None, at_ms: int, window_ms: int, times: int = 1) -> Counts:
+    """Return the counts with one more, or several of one window.
 
     Args:
         counts: As they were; None, or of windows of another length: they begin anew.
         at_ms: When it happened.
         window_ms: The length of a window.
+        times: How often.
     """
     if counts is None or counts.window_ms != window_ms:
         counts = Counts(window_ms=window_ms, since_ms=at_ms)
     window = at_ms // window_ms
-    oldest = max(window, *counts.windows) - HISTORY_MS // window_ms if counts.windows else window
+    oldest = max(window, *counts.windows) - _history_ms(window_ms) // window_ms if counts.windows else window
     kept = {one: number for one, number in counts.windows.items() if one >= oldest}
     return Counts(
         window_ms=window_ms,
         since_ms=counts.since_ms,
-        windows={**kept, window: kept.get(window, 0) + 1},
+        windows={**kept, window: kept.get(window, 0) + times},
     )
 
 
@@ -85,8 +90,12 @@ def rate(counts: Counts | None, now_ms: int, rules: RiseRules, *, is_raised: boo
     # Of the window before as much as is not older than a window, as if it had come evenly.
     left = counts.windows.get(window - 1, 0) * (rules.window_ms - into_ms) // rules.window_ms
     count = counts.windows.get(window, 0) + left
-    first = max(counts.since_ms, now_ms - HISTORY_MS) // rules.window_ms
+    first = max(counts.since_ms, now_ms - _history_ms(rules.window_ms)) // rules.window_ms
     past = [counts.windows.get(one, 0) for one in range(first, window - 1)]
     usual = quantile(past, USUAL)
     bound = max(rules.least, rules.factor * usual)
     return Rate(count, usual, is_rising=count >= bound * (CALM if is_raised else 1.0))
+
+
+def _history_ms(window_ms: int) -> int:
+    return min(HISTORY_MS, WINDOWS_AT_MOST * window_ms)

@@ -104,6 +104,13 @@ def awaited(at_ms: int) -> Habit:
     return Habit(first_at_ms=at_ms, last_at_ms=at_ms)
 
 
+def not_later(habit: Habit, now_ms: int) -> Habit:
+    """Return the habit as of a clock that has stepped back: nobody was heard later than now."""
+    if habit.last_at_ms <= now_ms:
+        return habit
+    return msgspec.structs.replace(habit, first_at_ms=min(habit.first_at_ms, now_ms), last_at_ms=now_ms)
+
+
 def heard(habit: Habit | None, at_ms: int) -> Habit:
     """Return the habit with one more alert.
 

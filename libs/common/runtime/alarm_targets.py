@@ -22,6 +22,11 @@ from libs.common.runtime.watchdog_settings import is_web_address
 SAID_AT_MOST: Final = 300
 """Of what a command said before it failed, characters."""
 
+KEPT_AT_MOST: Final = 4_096
+"""Bytes of it; the rest is dropped."""
+
+READ_AT_ONCE: Final = 65_536
+
 END_S: Final = 1.0
 """For what was killed to end."""
 
@@ -129,6 +134,9 @@ class UrlTarget:
                 await response.aclose()
         except TimeoutError:
             return Failed(f"no answer within {self._timeout_s:g} s")
+        except httpx.RemoteProtocolError as error:
+            # Its words quote the answer, which may quote our address.
+            return Failed(f"{type(error).__name__}: not an answer of HTTP, or none to its end")
         except (httpx.TransportError, OSError) as error:
             reason = str(error) or str(error.__cause__ or "") or "no reason given"
             return Failed(f"{type(error).__name__}: {reason}")
@@ -161,35 +169,81 @@ class CommandTarget:
 
     async def deliver(self, message: Message) -> Delivery:
         """Run it with the message as its standard input; exit code 0 says that it was taken."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                env=self._environ,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            return Failed(f"{self.shown} cannot be run: {error}")
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                _, said = await process.communicate(msgspec.json.encode(message) + b"\n")
-        except TimeoutError:
-            return Failed(f"{self.shown} did not end within {self._timeout_s:g} s")
-        finally:
-            _kill_group(process.pid)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
-                    # To the end of its pipes, which close with the last who holds them.
-                    await process.communicate()
-        if process.returncode == 0:
-            return Delivered()
-        words = " ".join(said.decode("utf-8", "replace").split())[:SAID_AT_MOST]
-        return Failed(f"{self.shown} ended with {process.returncode}{f': {words}' if words else ''}")
+        with _Said() as said:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=said.end,
+                    env=self._environ,
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                return Failed(f"{self.shown} cannot be run: {error}")
+            finally:
+                said.listen()
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await process.communicate(msgspec.json.encode(message) + b"\n")
+            except TimeoutError:
+                return Failed(f"{self.shown} did not end within {self._timeout_s:g} s")
+            finally:
+                _kill_group(process.pid)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(END_S):
+                        await process.wait()
+            if process.returncode == 0:
+                return Delivered()
+            words = said.words()
+            return Failed(f"{self.shown} ended with {process.returncode}{f': {words}' if words else ''}")
 
     async def aclose(self) -> None:
         """Do nothing: each run ended."""
+
+
+class _Said:
+    """The beginning of what a command says of itself, by a pipe of our own.
+
+    asyncio's would keep all of it in memory, and be read to its end: whatever the command left behind may hold it open.
+    """
+
+    def __init__(self) -> None:
+        self._begin, self.end = os.pipe()
+        os.set_blocking(self._begin, False)
+        self._is_open = True
+        self._kept = b""
+
+    def __enter__(self) -> "_Said":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+        os.close(self._begin)
+
+    def listen(self) -> None:
+        """Leave the other end to the command."""
+        os.close(self.end)
+        asyncio.get_running_loop().add_reader(self._begin, self._read)
+
+    def words(self) -> str:
+        """Return what it has said by now, in one line."""
+        self._read()
+        return " ".join(self._kept.decode("utf-8", "replace").split())[:SAID_AT_MOST]
+
+    def _read(self) -> None:
+        try:
+            more = os.read(self._begin, READ_AT_ONCE)
+        except BlockingIOError:
+            return
+        if not more:
+            self._stop()
+        self._kept = (self._kept + more)[:KEPT_AT_MOST]
+
+    def _stop(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            asyncio.get_running_loop().remove_reader(self._begin)
 
 
 def _authorization(url: httpx.URL) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """The life of a service process: it runs until a signal asks it to drain, and says by its exit code how it ended."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -25,6 +26,10 @@ from libs.common.wire.masking import Masker
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
+
+_THREADS: Final = "UV_THREADPOOL_SIZE"
+_THREADS_AT_LEAST: Final = "32"
+"""Half of libuv's threads look up names, by itself two: a pair of lookups that hang would keep us from finding Redis."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -113,6 +118,7 @@ def run_process(
     Returns:
         0 where `main` returned; 1 where it raised: one line on stderr for a `ConfigError`, else a log event.
     """
+    os.environ.setdefault(_THREADS, _THREADS_AT_LEAST)
     try:
         settings = load()
         masker = Masker(secrets_of(settings))

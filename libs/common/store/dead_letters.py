@@ -192,8 +192,13 @@ def letter_of(entry: Entry, shard: int) -> DeadLetter:
         state=fields.get("state", ""),
         reason=fields.get("reason", ""),
         detail=fields.get("detail", ""),
-        attempts=int(attempts) if attempts.isdigit() else 0,
-        deadline_ms=int(deadline) if deadline.isdigit() else None,
+        attempts=_number(attempts) or 0,
+        deadline_ms=_number(deadline),
         body=fields.get("body", ""),
         shard=shard,
     )
+
+
+def _number(text: str) -> int | None:
+    """Return what a text says; None where that is no number that we would have written."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None

@@ -16,6 +16,9 @@ from libs.common.wire import codec
 
 PAGE: Final = 50
 
+DETAIL_AT_MOST: Final = 1_000
+"""Characters that are told of a detail: that of what nobody can read is all it holds, and `bascule dead-letters` shows it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Untold:
@@ -100,6 +103,7 @@ def alarm_message(message_id: str, kind: str, subject: str, change: str, detail:
 def dead_letter_message(letter: DeadLetter) -> Message:
     """Return what is told of a dead letter; the bodies of alerts are not."""
     strategy = action = quantity = ""
+    detail = letter.detail if len(letter.detail) <= DETAIL_AT_MOST else f"{letter.detail[:DETAIL_AT_MOST]}..."
     try:
         instruction = codec.INSTRUCTION.decode(letter.body.encode())
     except StoreCorrupt:
@@ -111,10 +115,10 @@ def dead_letter_message(letter: DeadLetter) -> Message:
     return Message(
         id=f"s{letter.shard}-dead-{letter.letter_id}",
         type="dead_letter",
-        text=f"Bascule: {letter.account} did not trade ({letter.state}, {letter.reason}): {asked or letter.lane}; {letter.detail}",
+        text=f"Bascule: {letter.account} did not trade ({letter.state}, {letter.reason}): {asked or letter.lane}; {detail}",
         at_ms=letter.at_ms,
         state=letter.state,
-        detail=letter.detail,
+        detail=detail,
         reason=letter.reason,
         alert_id=letter.alert_id,
         account=letter.account,

@@ -31,8 +31,9 @@ local HALTED_MS = 2000
 -- The newest fills of an account that are kept, about; held against `store/reconciliation.py` by a test.
 local FILLS_KEPT = 10000
 
--- Whole numbers only; several times as fast as a float's format.
-local function text(number) return string.format('%d', number) end
+-- Whole numbers only; `%d` is several times as fast as a float's format, but where Redis was built for 32 bits it holds no time.
+local WHOLE = string.format('%d', 2 ^ 40) == '1099511627776' and '%d' or '%.0f'
+local function text(number) return string.format(WHOLE, number) end
 
 -- Redis' time in microseconds, read once: it does not advance within a script.
 local NOW_US = (function()

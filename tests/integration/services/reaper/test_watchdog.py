@@ -122,6 +122,19 @@ async def test_whoever_was_heard_each_hour_for_a_week_and_is_no_more_is_silent(
     assert said(events) == [("alarm_raised", "trend"), ("alarm_cleared", "trend")]
 
 
+async def test_a_clock_that_stepped_back_makes_nobody_deaf(watchdog: Watchdog) -> None:
+    # Redis goes on from the time before the step, until that has come again.
+    watchdog.admitted(at_ms=await watchdog.now_ms() + HOUR_MS)
+    silence = watchdog.silence(trend=300)
+    await silence.run_once()
+    assert await watchdog.raised() == {}
+
+    await asyncio.sleep(0.6)
+    await silence.run_once()
+
+    assert list(await watchdog.raised()) == ["trend"]
+
+
 async def test_whoever_takes_over_goes_on_where_the_other_one_was(watchdog: Watchdog) -> None:
     now_ms = await watchdog.now_ms()
     await hourly(watchdog, until_ms=now_ms - HOUR_MS)

@@ -1,5 +1,6 @@
 """Those who are told of alarms."""
 
+import asyncio
 import json
 import os
 import sys
@@ -100,6 +101,22 @@ async def test_no_answer_a_broken_one_and_nobody_there_are_failures(receiver: Up
     await nobody.aclose()
 
 
+async def test_a_receiver_that_echoes_puts_no_address_into_the_log() -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(65_536))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        target = UrlTarget(Secret(f"http://127.0.0.1:{port}/very-secret"), timeout_s=5)
+        failed = await target.deliver(MESSAGE)
+        await target.aclose()
+
+    assert isinstance(failed, Failed)
+    assert "very-secret" not in failed.reason
+
+
 async def test_a_command_reads_the_message_and_ends_well(tmp_path: Path) -> None:
     note = tmp_path / "note"
     target = command(f"import sys; open({str(note)!r}, 'w').write(sys.stdin.read())")
@@ -116,6 +133,27 @@ async def test_a_command_that_ends_badly_says_why() -> None:
     failed = await command("import sys; sys.exit('no\\nroute')").deliver(MESSAGE)
 
     assert failed == Failed(f"{sys.executable} ended with 1: no route")
+
+
+async def test_what_a_command_left_behind_in_a_session_of_its_own_is_not_waited_for() -> None:
+    script = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(5)'], start_new_session=True)\n"
+    )
+    held = len(list(Path("/dev/fd").iterdir()))
+
+    assert await command(script, 3.0).deliver(MESSAGE) == Delivered()
+    assert len(list(Path("/dev/fd").iterdir())) <= held
+
+
+async def test_of_a_command_that_says_too_much_the_beginning_is_kept() -> None:
+    script = "import sys\nfor _ in range(400): sys.stderr.write('why ' * 10_000)\nsys.exit(3)"
+
+    failed = await command(script).deliver(MESSAGE)
+
+    assert isinstance(failed, Failed)
+    assert failed.reason.startswith(f"{sys.executable} ended with 3: why why")
+    assert len(failed.reason) < 500
 
 
 async def test_a_command_that_is_not_there_is_a_failure() -> None:
