@@ -127,7 +127,7 @@ def _facts(document: Document) -> list[tuple[str, str]]:
         ("period", f"{local_time(document['since_ms'])} to {local_time(document['until_ms'])}, {length}"),
         ("only", asked),
         ("posts", _posts(document["posts"])),
-        ("alerts", f"{document['alerts']}, which made {document['instructions']} instructions"),
+        ("alerts", f"{document['alerts']}; instructions made of them: {document['instructions']}"),
         ("outcome", _counts(_with_open(document["states"]))),
         ("orders", _counts(document["orders"])),
         ("filled", _filled(document)),

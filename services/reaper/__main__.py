@@ -48,6 +48,7 @@ from services.reaper.silence import Silence
 from services.reaper.skew import Skew
 from services.reaper.tell import Tell
 from services.reaper.trim import Trim
+from services.reaper.unwatched import Unwatched
 
 STUCK_MS: Final = 60_000
 """A loop that has not come round for this long will not by itself."""
@@ -96,12 +97,13 @@ def watchdog_duties(
     settings, clock = service.settings.watchdog, service.clock
     client, keys = shard.client, shard.keys
     alarms = Alarms(client, keys, shard=shard.number)
-    found: list[Duty] = []
+    unwatched = {kind: Raising(alarms, metrics, kind) for kind in AlarmKind}
+    found: list[Duty] = [Unwatched(alarms, unwatched)]
     if settings.skew_ms:
         found.append(
             Skew(
                 Upkeep(client, keys),
-                Raising(alarms, metrics, AlarmKind.SKEW),
+                unwatched.pop(AlarmKind.SKEW),
                 clock,
                 metrics,
                 shard=shard.number,
@@ -117,14 +119,14 @@ def watchdog_duties(
         Silence(
             shards,
             watch,
-            Raising(alarms, metrics, AlarmKind.SILENCE),
+            unwatched.pop(AlarmKind.SILENCE),
             turns.of(shard, "silence", TURN_MS),
             settings.silence,
         ),
         Refusals(
             shard,
             watch,
-            Raising(alarms, metrics, AlarmKind.REFUSALS),
+            unwatched.pop(AlarmKind.REFUSALS),
             turns.of(shard, "refusals", TURN_MS),
             settings.refusals,
         ),
@@ -132,12 +134,11 @@ def watchdog_duties(
     ]
     place = https_place(service.settings.ingress.public_url)
     if place is not None and settings.certificate.every_ms:
-        raising = Raising(alarms, metrics, AlarmKind.CERTIFICATE)
         found.append(
             Certificate(
                 place,
                 watch,
-                raising,
+                unwatched.pop(AlarmKind.CERTIFICATE),
                 turns.of(shard, "certificate", LOOK_TURN_MS),
                 clock,
                 metrics,
@@ -214,7 +215,7 @@ async def main(service: Service) -> None:
         reaper.ops_host,
         reaper.ops_port,
         ready=_ready(loops),
-        live=_live(clock, [*loops, census]),
+        live=_live(clock, loops),
     )
     try:
         await ops.start()

@@ -69,6 +69,8 @@ class Census:
         self._clock = clock
         self._durability = durability
         self._breakers = OpenBreakers(clock)
+        self._rests_until_ms = 0
+        """Monotonic: a census that fails is tried again soon, but costs what any other does."""
 
     async def run_once(self) -> float:
         """Read, and show it; the pause grows with what there is to read.
@@ -77,6 +79,8 @@ class Census:
             BridgeError: A shard did not answer, or holds what cannot be read; the others are shown.
         """
         began_at_ms = self._clock.monotonic_ms()
+        if began_at_ms < self._rests_until_ms:
+            return (self._rests_until_ms - began_at_ms) / 1_000
         spread = await ask_each(
             {number: self._read(readings, letters) for number, (readings, letters) in self._parts.items()}
         )
@@ -89,10 +93,13 @@ class Census:
                 self._count(one.letters)
             health = merge_health(Spread({n: one.health for n, one in spread.answers.items()}, away))
             self._metrics.show(self._figures(health, up))
+        now_ms = self._clock.monotonic_ms()
+        rest_s = min(LONGEST_INTERVAL_S, PAUSES * (now_ms - began_at_ms) / 1_000)
         if spread.failed:
+            if spread.answers:
+                self._rests_until_ms = now_ms + round(rest_s * 1_000)
             raise unavailable(spread.away, of=len(self._parts))
-        took_s = (self._clock.monotonic_ms() - began_at_ms) / 1_000
-        return min(LONGEST_INTERVAL_S, max(INTERVAL_S, PAUSES * took_s))
+        return max(INTERVAL_S, rest_s)
 
     async def _read(self, readings: ShardReadings, letters: NewLetters) -> ShardCensus:
         return ShardCensus(await read_health(readings, self._durability), await letters.count())

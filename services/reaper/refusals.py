@@ -77,7 +77,11 @@ class Refusals:
         if found.is_rising and not is_raised:
             codes = Counter(code for at_ms, code in self._codes if at_ms > now_ms - self._rules.window_ms)
             most = ", ".join(f"{code} ({number})" for code, number in codes.most_common(NAMED_AT_MOST))
-            detail = f"{found.count} posts refused in {window}, usually at most {found.usual}"
+            detail = f"{_posts(found.count)} refused in {window}, usually at most {found.usual}"
             await self._raising.raise_("", f"{detail}; most: {most}" if most else detail)
         elif is_raised and not found.is_rising:
-            await self._raising.clear("", f"{found.count} posts refused in {window}")
+            await self._raising.clear("", f"{_posts(found.count)} refused in {window}")
+
+
+def _posts(count: int) -> str:
+    return f"{count} post{'' if count == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import dataclass
 from typing import Final
 
 from libs.common.domain.clock import Clock
@@ -19,10 +20,25 @@ PASS_MS: Final = 2_000
 """How long one pass goes on telling; the next follows at once."""
 BACKOFF_BASE_MS: Final = 1_000
 BACKOFF_CAP_MS: Final = 30_000
-REFUSED_AT_MOST: Final = 5
-"""Times that a message is told to a target which answers that it does not want it."""
+REFUSED_AT_LEAST: Final = 5
+"""Times that a target must answer that it does not want a message, until that is given up."""
+REFUSED_FOR_MS: Final = 300_000
+"""The same, from the first try on: what stands before a target that is just being replaced says so too."""
 
 log = get_logger()
+
+
+@dataclass(slots=True)
+class Tries:
+    """Of a message that could not be told yet."""
+
+    message_id: str
+    first_at_ms: int
+    """Monotonic."""
+    count: int = 0
+    refused: int = 0
+    reason: str = ""
+    """Why the last one failed."""
 
 
 class Tell:
@@ -60,8 +76,8 @@ class Tell:
         self._keep_trying_ms = keep_trying_ms
         self._uniform = uniform
         self._again_at_ms = 0
-        self._tries: tuple[str, int, int] = ("", 0, 0)
-        """The message that was last tried in vain, how often, and how often it was refused."""
+        self._tries: Tries | None = None
+        """Of the message that was last tried in vain."""
         self._taken = ""
         """The message that was told last: where Redis did not note it, it is not told again."""
         metrics.declare_deliveries()
@@ -93,14 +109,14 @@ class Tell:
             elif not self._is_given_up(untold, delivery):
                 return False
         self._taken = message_id
-        self._tries, self._again_at_ms = ("", 0, 0), 0
+        self._tries, self._again_at_ms = None, 0
         return await self._told.note(untold)
 
     def _note_delivery(self, message: Message) -> None:
         self._metrics.delivery("delivered")
-        told_before, tries, _ = self._tries
-        if told_before == message.id:
-            log.info("alarm_delivered", target=self._target.shown, tries=tries + 1, **_named(message))
+        tries = self._tries
+        if tries is not None and tries.message_id == message.id:
+            log.info("alarm_delivered", target=self._target.shown, tries=tries.count + 1, **_named(message))
 
     async def _deliver(self, untold: Untold) -> Delivery | None:
         """Make one try; return None where the process is to end first."""
@@ -117,30 +133,36 @@ class Tell:
 
     def _is_given_up(self, untold: Untold, failed: Failed) -> bool:
         """Note one more try in vain; return whether it was the last."""
-        message_id = untold.message.id
-        tries, refused = self._tries[1:] if self._tries[0] == message_id else (0, 0)
-        tries, refused = tries + 1, refused + failed.is_refused
-        self._tries = (message_id, tries, refused)
+        message_id, now_ms = untold.message.id, self._clock.monotonic_ms()
+        tries = self._tries
+        if tries is None or tries.message_id != message_id:
+            tries = self._tries = Tries(message_id, now_ms)
+        tries.count += 1
+        tries.refused += failed.is_refused
         is_old = self._clock.now_ms() - untold.message.at_ms > self._keep_trying_ms
-        if is_old or refused >= REFUSED_AT_MOST:
+        is_refused = tries.refused >= REFUSED_AT_LEAST and now_ms - tries.first_at_ms >= REFUSED_FOR_MS
+        if is_old or is_refused:
             self._metrics.delivery("given_up")
             log.error(
                 "alarm_given_up",
                 target=self._target.shown,
-                tries=tries,
+                tries=tries.count,
                 error=failed.reason,
                 **_named(untold.message),
             )
             return True
         self._metrics.delivery("retried")
-        if tries == 1:
+        if failed.reason != tries.reason:
             log.warning(
                 "alarm_not_delivered",
                 target=self._target.shown,
                 error=failed.reason,
                 **_named(untold.message),
             )
-        pause_ms = backoff_ms(tries, base_ms=BACKOFF_BASE_MS, cap_ms=BACKOFF_CAP_MS, uniform=self._uniform)
+        tries.reason = failed.reason
+        pause_ms = backoff_ms(
+            tries.count, base_ms=BACKOFF_BASE_MS, cap_ms=BACKOFF_CAP_MS, uniform=self._uniform
+        )
         self._again_at_ms = self._clock.monotonic_ms() + pause_ms
         return False
 

@@ -30,6 +30,9 @@ READ_AT_ONCE: Final = 65_536
 END_S: Final = 1.0
 """For what was killed to end."""
 
+_EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
+"""How the names of variables begin that say how spans are exported: some hold credentials."""
+
 _PASSING: Final = frozenset({408, 425, 429})
 """Answers below 500 that say nothing against the message."""
 
@@ -88,7 +91,11 @@ def alarm_targets(settings: Settings, environ: Mapping[str, str]) -> list[Target
     if alarms.command:
         hidden = {"REDIS_URL", *settings.secret_names()}
         hidden |= {f"{name}_FILE" for name in hidden}
-        own = {name: value for name, value in environ.items() if name not in hidden}
+        own = {
+            name: value
+            for name, value in environ.items()
+            if name not in hidden and not name.startswith(_EXPORTER)
+        }
         targets.append(CommandTarget(alarms.command, own, timeout_s=alarms.timeout_ms / 1_000))
     return targets
 

@@ -40,7 +40,7 @@ def test_a_report_shows_what_came_in_and_what_became_of_it(bascule: CommandLine)
     facts = {line.split()[0]: line[10:] for line in outcome.out.split("\n\n")[0].splitlines()}
     assert facts["period"].endswith(", 1 d")
     assert facts["posts"] == "3 admitted, 1 duplicate, 2 refused"
-    assert facts["alerts"] == "3, which made 3 instructions"
+    assert facts["alerts"] == "3; instructions made of them: 3"
     assert facts["outcome"] == "1 EXECUTED, 1 REJECTED, 1 open"
     assert facts["orders"] == "1 FILLED, 1 REJECTED"
     assert facts["filled"] == "1 of 2, in full or in part"

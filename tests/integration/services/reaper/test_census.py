@@ -20,9 +20,9 @@ from tests.support.ports import free_port
 
 
 class CensusRig:
-    def __init__(self, shards: Shards) -> None:
+    def __init__(self, shards: Shards, clock: ManualClock | None = None) -> None:
         self.registry = CollectorRegistry()
-        self.clock = ManualClock()
+        self.clock = ManualClock() if clock is None else clock
         metrics = CensusMetrics(self.registry, dead_letter_reasons=[reason.value for reason in Reason])
         self.census = Census(shards, metrics, self.clock, durability="none")
 
@@ -167,6 +167,20 @@ async def test_one_shard_that_is_away_leaves_the_figures_of_the_others(rig: Reap
     with pytest.raises(StoreUnavailable, match="shard 1"):
         await census.census.run_once()
     assert (census["redis_up"], census["instructions_waiting"]) == (0, 1)
+    await nowhere.aclose()
+
+
+async def test_a_census_of_a_part_rests_as_long_as_any_other(rig: ReaperRig, shards: Shards):
+    class Slow(ManualClock):
+        def monotonic_ms(self) -> int:
+            self.advance(100)
+            return super().monotonic_ms()
+
+    nowhere = Shards.open(f"redis://127.0.0.1:{free_port()}/0", 1, timeout_s=1, connections=1)
+    census = CensusRig(Shards([shards.first, Shard(1, Keys(1), nowhere.first.client)]), Slow())
+    with pytest.raises(StoreUnavailable):
+        await census.census.run_once()
+    assert 0 < await census.census.run_once() <= 30
     await nowhere.aclose()
 
 

@@ -12,7 +12,7 @@ from libs.common.store.alarms import Alarms
 from libs.common.store.told import Told
 from libs.common.store.turns import Turn
 from libs.common.telemetry.watchdog_metrics import WatchdogMetrics
-from services.reaper.tell import BACKOFF_CAP_MS, REFUSED_AT_MOST, Tell
+from services.reaper.tell import BACKOFF_CAP_MS, REFUSED_AT_LEAST, REFUSED_FOR_MS, Tell
 from tests.integration.services.reaper.rig import ReaperRig
 from tests.support.clock import ManualClock
 
@@ -141,13 +141,27 @@ async def test_lines_about_a_dead_letter_name_its_alert(stage: Stage, events: li
 async def test_what_the_receiver_does_not_want_holds_nothing_up_for_long(stage: Stage) -> None:
     stage.receiver.says = Failed("answered 400", is_refused=True)
     await stage.raise_("a")
-    for _ in range(REFUSED_AT_MOST):
+    for _ in range(REFUSED_FOR_MS // BACKOFF_CAP_MS):
         await stage.tell.run_once()
         stage.clock.advance(BACKOFF_CAP_MS)
-
-    assert (len(stage.receiver.got), stage.count("given_up")) == (REFUSED_AT_MOST, 1)
+    told = len(stage.receiver.got)
+    assert told > REFUSED_AT_LEAST
+    assert stage.count("given_up") == 0
     await stage.tell.run_once()
-    assert len(stage.receiver.got) == REFUSED_AT_MOST
+    assert (len(stage.receiver.got), stage.count("given_up")) == (told + 1, 1)
+    await stage.tell.run_once()
+    assert len(stage.receiver.got) == told + 1
+
+
+async def test_a_failure_is_logged_where_it_is_not_the_one_before(
+    stage: Stage, events: list[EventDict]
+) -> None:
+    await stage.raise_("a")
+    for reason in ("answered 503", "answered 503", "answered 404", "answered 503"):
+        stage.receiver.says = Failed(reason)
+        await stage.tell.run_once()
+        stage.clock.advance(BACKOFF_CAP_MS)
+    assert [one["error"] for one in events] == ["answered 503", "answered 404", "answered 503"]
 
 
 async def test_a_process_that_is_to_end_does_not_wait_for_its_receiver_and_the_next_one_tells(

@@ -30,6 +30,7 @@ from services.reaper.handshake import look_at
 from services.reaper.raising import Raising
 from services.reaper.silence import Silence
 from services.reaper.skew import GONE_MS, Skew
+from services.reaper.unwatched import Unwatched
 from tests.integration.services.reaper.rig import ReaperRig
 from tests.support.certificates import Authority
 from tests.support.clock import ManualClock
@@ -400,3 +401,17 @@ async def test_the_alarm_of_a_machine_that_is_gone_is_cleared_by_another(
     await skew(watchdog, ManualClock(now_ms), "right").run_once()
 
     assert said(events) == [("alarm_cleared", "gone")]
+
+
+async def test_an_alarm_of_what_is_watched_no_more_is_cleared(
+    watchdog: Watchdog, events: list[EventDict]
+) -> None:
+    raising = {kind: watchdog.raising(kind) for kind in AlarmKind}
+    await raising[AlarmKind.SKEW].raise_("here", "2 s ahead")
+    await raising[AlarmKind.SILENCE].raise_("trend", "not heard for 5 h")
+    del raising[AlarmKind.SILENCE]
+
+    await Unwatched(watchdog.alarms, raising).run_once()
+
+    assert list(await watchdog.raised()) == ["trend"]
+    assert said(events)[-1] == ("alarm_cleared", "here")

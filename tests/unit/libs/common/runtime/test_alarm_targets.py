@@ -193,6 +193,7 @@ def test_a_command_gets_no_secret_of_ours() -> None:
         "ALARMS_URL": "https://chat.example/x",
         "REDIS_URL": "redis://x:y@z",
         "ALARMS_URL_FILE_NOT": "1",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer x",
         "PATH": os.defpath,
     }
 
