@@ -98,7 +98,7 @@ def watchdog_duties(
     client, keys = shard.client, shard.keys
     alarms = Alarms(client, keys, shard=shard.number)
     unwatched = {kind: Raising(alarms, metrics, kind) for kind in AlarmKind}
-    found: list[Duty] = [Unwatched(alarms, unwatched)]
+    found: list[Duty] = []
     if settings.skew_ms:
         found.append(
             Skew(
@@ -112,7 +112,7 @@ def watchdog_duties(
             )
         )
     if shard is not shards.first:
-        return found
+        return [*found, Unwatched(alarms, unwatched)]
 
     watch = Watch(client, keys)
     found += [
@@ -145,7 +145,7 @@ def watchdog_duties(
                 settings.certificate,
             )
         )
-    return found
+    return [*found, Unwatched(alarms, unwatched)]
 
 
 def telling_duties(

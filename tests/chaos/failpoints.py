@@ -118,9 +118,9 @@ def _around_scripts(failpoints: Failpoints) -> None:
 
     run = Script.run
 
-    async def watched(self: Script, *arguments: Any) -> Any:
+    async def watched(self: Script, *arguments: Any, **options: Any) -> Any:
         failpoints.reached(f"before-{self.name}")
-        reply = await run(self, *arguments)
+        reply = await run(self, *arguments, **options)
         failpoints.reached(f"after-{self.name}")
         return reply
 

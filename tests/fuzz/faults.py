@@ -9,6 +9,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import StoreUnavailable
+from libs.common.store.copies import Copies
 from libs.common.store.scripts import Script
 
 Call = tuple[Script, Sequence[str], list[Any]]
@@ -93,5 +94,8 @@ class _Remote(Script):
         self._script = script
         self._network = network
 
-    async def run(self, client: Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:
+    async def run(  # type: ignore[override]  # by what is handed on to it here alone
+        self, client: Redis, keys: Sequence[str], args: Sequence[Any], *, copies: Copies | None = None
+    ) -> Any:
+        assert copies is None, "there are no replicas here"
         return await self._network.carry(self._script, keys, list(args))

@@ -273,8 +273,8 @@ _ALL: Final = (
     ),
     Mutation("junk stays in its lane", "prelude", "  redis.call('XDEL', lane_key, entry[1])\n", "  error('junk')\n", FUZZ),
     Mutation(
-        "no holder is noted", "prelude", "redis.call('HSET', key, 'state', 'ACTIVE', 'running', token, 'first', first)",
-        "redis.call('HSET', key, 'state', 'ACTIVE', 'first', first)", "test_reclaim",
+        "no holder is noted", "prelude", "redis.call('HSET', key, 'state', 'ACTIVE', 'running', token)",
+        "redis.call('HSET', key, 'state', 'ACTIVE')", "test_reclaim",
     ),
     # All scripts.
     Mutation(

@@ -57,6 +57,9 @@ LONGEST_WINDOW_MS: Final = 500
 
 LANES: Final = tuple(lane_name(account, market) for account in ACCOUNTS for market in MARKETS)
 
+FAILED_AT: Final = {"reclaim": 3, "audit": 2}
+"""Where their answers tell how many lanes cannot be used."""
+
 Limits = tuple[tuple[int, int], tuple[int, int]]
 """Of a market, of an account: microseconds between two orders, and how many may come at once."""
 
@@ -208,7 +211,7 @@ class Stage:
         for answer in reply if isinstance(reply, list) else ():
             if isinstance(answer, list) and isinstance(answer[0], bytes):
                 self.answers[f"{name} {answer[0].decode()}"] += 1
-        if name in {"reclaim", "audit"} and int(reply[-1]) and reply[0] != b"GRACE":
+        if name in FAILED_AT and reply[0] != b"GRACE" and int(reply[FAILED_AT[name]]):
             self.report("CORRUPT", name)
 
     def _unsent(self) -> list[Request]:

@@ -36,6 +36,7 @@ RESET: Final[Mapping[str, str]] = MappingProxyType(
         "maxmemory": "0",
         "maxmemory-policy": "noeviction",
         "appendfsync": "always",
+        "no-appendfsync-on-rewrite": "no",
         "stream-node-max-entries": "100",
         "lua-time-limit": "5000",
     }
