@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import pytest
 
+from cli.exit_codes import ExitCode
+from tests.e2e.commands import bascule
 from tests.e2e.ledger import assert_clean, assert_executed_once, assert_in_order, assert_no_failures, journal
 from tests.e2e.sender import Sent, send_until_taken
 from tests.e2e.test_shards import ACCOUNTS, assert_whole, on_cluster, wait_ended
@@ -138,6 +140,14 @@ async def test_a_fail_over_loses_nothing_acknowledged_and_nothing_trades_twice(
     refusals = [answer for one in sent for answer in one.answers if answer.status != 200]
     assert {answer.status for answer in refusals} <= {503}
     assert all(answer.headers["retry-after"] for answer in refusals)
+    # The command finds the same primary, and what it halts is as safe as what is admitted.
+    for words in (("halt", "--mode", "pause", "--reason", "trial"), ("resume", "--reason", "over")):
+        outcome = await bascule(bridge, *words)
+        assert outcome.code == 0, outcome
+    outcome = await bascule(bridge, "check")
+    assert outcome.code == ExitCode.DEGRADED, outcome
+    assert "replicas follow Redis, and redis.replicas is 1" in outcome.stdout
+    assert "min-replicas-to-write is 0" in outcome.stdout
 
 
 @pytest.mark.slow

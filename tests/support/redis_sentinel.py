@@ -31,21 +31,36 @@ class Sentinel(ChildServer):
         binary: The program of Redis, which is that of Sentinel too.
         primary_port: What it watches.
         password: What it wants of everybody, and gives to the others.
+        quorum: How many must take the primary for down.
+        tls: Directives of its certificate; with them it speaks TLS alone.
     """
 
-    def __init__(self, binary: Binary, primary_port: int, *, password: str | None = None) -> None:
+    def __init__(
+        self,
+        binary: Binary,
+        primary_port: int,
+        *,
+        password: str | None = None,
+        quorum: int = 2,
+        tls: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__("sentinel")
         self.binary = binary
         self.port = free_port()
         self._password = password
-        own = () if password is None else (f"requirepass {password}", f"sentinel sentinel-pass {password}")
+        own: tuple[str, ...] = ()
+        if password is not None:
+            own = (f"requirepass {password}", f"sentinel sentinel-pass {password}")
+        if tls is not None:
+            served = {"port": "0", "tls-port": str(self.port), "tls-replication": "yes", **tls}
+            own += tuple(f"{name} {value}" for name, value in served.items())
         self._path = self.directory / "sentinel.conf"
         lines = (
             f"port {self.port}",
             "bind 127.0.0.1",
             f"dir {self.directory}",
             f"logfile {self.log_path}",
-            f"sentinel monitor {SERVICE} 127.0.0.1 {primary_port} 2",
+            f"sentinel monitor {SERVICE} 127.0.0.1 {primary_port} {quorum}",
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}",
             f"sentinel failover-timeout {SERVICE} 5000",
             *own,

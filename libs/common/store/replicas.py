@@ -1,7 +1,11 @@
 """Whether a Redis server has the replicas that the configuration counts on."""
 
+from typing import Final
+
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.store.checks import Promise, ServerFacts
+
+START_THEM: Final = "start them: until then alerts are answered 503 and no order leaves"
 
 
 class TooFewReplicas(StoreUnavailable):
@@ -22,8 +26,7 @@ def replicas_promise(facts: ServerFacts, wanted: int) -> Promise:
     """Return whether as many replicas follow as must have what is acknowledged."""
     is_kept = facts.replicas >= wanted
     finding = f"{facts.replicas} replicas follow Redis, and redis.replicas is {wanted}"
-    remedy = "start them, or alerts are answered 503 and no order leaves"
-    return Promise("replicas", is_kept, finding, "" if is_kept else remedy)
+    return Promise("replicas", is_kept, finding, "" if is_kept else START_THEM)
 
 
 def guard_promise(facts: ServerFacts, wanted: int) -> Promise | None:

@@ -42,8 +42,9 @@ OLD_NEWS_S: Final = 15.0
 made anew. What one of them decided, the others know within a few seconds."""
 
 
-_DOWN: Final = frozenset({b"s_down", b"o_down", b"disconnected"})
-"""Flags of servers that a Sentinel does not choose."""
+_DOWN: Final = frozenset({b"s_down", b"o_down"})
+"""Flags of servers that a Sentinel neither chooses nor has just chosen. It is cut off for a moment from the one that it makes
+the primary, so `disconnected` says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,9 +363,12 @@ def _by_name(words: Sequence[bytes]) -> dict[bytes, bytes]:
 
 
 def _is_up(server: Mapping[bytes, bytes]) -> bool:
-    """Tell whether a Sentinel would let it take over; the state of its link to the primary may be ten seconds old."""
+    """Tell whether a Sentinel would let it take over; the state of its link to the primary may be ten seconds old.
+
+    Of one that it has not reached since the last fail-over it knows no `runid`.
+    """
     is_up = _DOWN.isdisjoint(server.get(b"flags", b"").split(b","))
-    return is_up and server.get(b"slave-priority") != b"0"
+    return is_up and server.get(b"runid", b"") != b"" and server.get(b"slave-priority") != b"0"
 
 
 async def _is_dead(connection: PlainConnection | TlsConnection) -> bool:

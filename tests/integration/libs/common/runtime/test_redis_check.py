@@ -9,6 +9,7 @@ from libs.common.runtime.redis_check import check_when_up, keep_checking
 from libs.common.runtime.settings import RedisSettings
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
+from libs.common.store.replicas import START_THEM
 from libs.common.store.shards import Shards
 from tests.support.eventually import eventually
 from tests.support.redis_server import RedisServer
@@ -29,6 +30,18 @@ async def test_a_promise_that_redis_breaks_later_is_found_and_so_is_that_it_keep
     await eventually(lambda: len(found) == 2)
     assert "appendfsync" in found[0]
     assert found[1] is None
+    stopping.set()
+    await checking
+    await client.aclose()
+
+
+async def test_alerts_are_refused_while_too_few_replicas_follow(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(redis_check, "AGAIN_S", 0.02)
+    client, stopping, found = connect(redis_server.url, timeout_s=2), asyncio.Event(), list[str | None]()
+    checking = asyncio.create_task(keep_checking(client, RedisSettings(replicas=1), stopping, found.append))
+    await eventually(lambda: found == ["0 replicas follow Redis, and redis.replicas is 1: " + START_THEM])
     stopping.set()
     await checking
     await client.aclose()

@@ -9,6 +9,7 @@ from libs.common.domain.errors import ConfigError, StoreBarred, StoreUnavailable
 from libs.common.store.checks import check_server
 from libs.common.store.client import connect
 from tests.support.eventually import eventually
+from tests.support.redis_sentinel import SERVICE, Sentinel
 from tests.support.tls_redis import Desk, TlsServer, tls_server
 
 pytestmark = pytest.mark.redis
@@ -49,6 +50,24 @@ async def test_a_client_certificate_lets_in_where_the_server_asks_for_one(desk: 
         ca = desk.ours.certificate
         await ask(redis.address(ssl_ca_certs=ca, ssl_certfile=certificate, ssl_keyfile=key))
         await ask(redis.address(ssl_ca_certs=ca, ssl_certfile=both))
+
+
+async def test_sentinels_and_the_primary_that_they_name_are_both_spoken_to_by_tls(desk: Desk) -> None:
+    certificate, key = desk.issue("good")
+    files = {
+        "tls-cert-file": str(certificate),
+        "tls-key-file": str(key),
+        "tls-ca-cert-file": str(desk.ours.certificate),
+        "tls-auth-clients": "no",
+    }
+    with (
+        tls_server(desk, certificate, key) as redis,
+        Sentinel(redis.server.binary, redis.tls_port, quorum=1, tls=files) as sentinel,
+    ):
+        address = f"rediss+sentinel://127.0.0.1:{sentinel.port}/{SERVICE}"
+        await ask(f"{address}?ssl_ca_certs={desk.ours.certificate}")
+        barred = await refusal(address)
+        assert "certificate is not accepted" in str(barred)
 
 
 UNTRUSTED: dict[

@@ -9,7 +9,15 @@ from redis.exceptions import NoPermissionError
 
 from libs.common.store.connections import Unfit
 from libs.common.store.routing import Node
-from libs.common.store.sentinel import FOLLOWED_S, FRESH_S, OLD_NEWS_S, STALE_S, Sentinels, Word
+from libs.common.store.sentinel import (
+    FOLLOWED_S,
+    FRESH_S,
+    OLD_NEWS_S,
+    STALE_S,
+    Sentinels,
+    Word,
+    _is_up,
+)
 from tests.support.eventually import eventually
 
 OLD, NEW = ("old", 1), ("new", 2)
@@ -204,3 +212,17 @@ async def test_of_a_primary_that_was_replaced_nothing_counts_any_more():
     three.following = 1
     await three.look()
     assert three.sentinels.electable(NEW) == 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, True),
+        ({b"flags": b"slave,disconnected"}, True),  # cut off by its Sentinel, as it was just made the primary
+        ({b"flags": b"slave,s_down,disconnected"}, False),
+        ({b"runid": b""}, False),  # not reached since the last fail-over
+        ({b"slave-priority": b"0"}, False),
+    ],
+)
+def test_who_may_take_over_is_told_by_what_cannot_be_old(facts: dict[bytes, bytes], expected: bool):
+    assert _is_up({b"flags": b"slave", b"runid": b"a", b"slave-priority": b"100", **facts}) == expected
