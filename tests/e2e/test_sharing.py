@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from tests.e2e.faults import name_workers_at, now_ms, wait_holding
 from tests.e2e.ledger import all_accepted, assert_nobody_reclaimed, assert_whole_run
 
@@ -9,6 +11,7 @@ WINDOW_MS = 5_000
 LANES = 200
 
 
+@pytest.mark.alone
 async def test_a_second_worker_executes_its_share_of_a_backlog_within_five_seconds(
     private_redis, venue, bridge_factory
 ):

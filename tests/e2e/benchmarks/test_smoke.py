@@ -26,6 +26,10 @@ from tests.support.redis_server import RedisServer
 pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="benchmarks need two cores")
 
 
+pytestmark = pytest.mark.timeout(180)
+"""Each starts a whole bridge and works off what it is given."""
+
+
 @pytest.fixture
 def cores() -> Cores:
     return share_out()

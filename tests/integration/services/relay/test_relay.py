@@ -129,7 +129,7 @@ async def test_an_upstream_that_is_away_is_a_503(relay_factory: Callable[..., Re
 async def test_an_upstream_that_is_slow_is_a_503_and_is_not_asked_again(
     upstream: Upstream, relay_factory: Callable[..., Relay]
 ) -> None:
-    relay = relay_factory(upstream.url, RELAY_TIMEOUT="300ms")
+    relay = relay_factory(upstream.url, RELAY_TIMEOUT="1s")
     upstream.gate.clear()
 
     answer = await http_client.post(relay.url, RAW)
@@ -143,7 +143,7 @@ async def test_an_upstream_that_is_slow_is_a_503_and_is_not_asked_again(
 async def test_a_body_that_does_not_come_is_a_408_and_goes_nowhere(
     upstream: Upstream, relay_factory: Callable[..., Relay]
 ) -> None:
-    relay = relay_factory(upstream.url, RELAY_TIMEOUT="300ms")
+    relay = relay_factory(upstream.url, RELAY_TIMEOUT="1s")
     reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
     writer.write(f"POST {relay.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab".encode())
 
