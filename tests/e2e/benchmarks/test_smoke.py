@@ -23,11 +23,11 @@ from tests.support.eventually import eventually_sync
 from tests.support.processes import ROOT
 from tests.support.redis_server import RedisServer
 
-pytestmark = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="benchmarks need two cores")
-
-
-pytestmark = pytest.mark.timeout(180)
-"""Each starts a whole bridge and works off what it is given."""
+pytestmark = [
+    pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="benchmarks need two cores"),
+    # Each starts a whole bridge and works off what it is given.
+    pytest.mark.timeout(180),
+]
 
 
 @pytest.fixture
