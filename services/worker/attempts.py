@@ -5,6 +5,7 @@ import itertools
 import random
 import secrets
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Final, assert_never
 
 from libs.common.domain.clock import Clock
@@ -202,28 +203,28 @@ class Attempts:
         )
         note_attempt(attempt)
         self._metrics.sending(self._clock.now_ms() - work.head.admitted_at_ms)
-        started_ms = self._clock.monotonic_ms()
+        started_s = perf_counter()
         account, market = work.head.account, work.instruction.market
         try:
             report = await work.account.broker.place(request, still_ours)
         except BrokerUnavailable as error:
-            self._metrics.placed("unavailable", self._clock.monotonic_ms() - started_ms)
+            self._metrics.placed("unavailable", perf_counter() - started_s)
             if still_ours() and not isinstance(error, BrokerThrottled | BrokerNotReady):
                 await self._breakers.failed(account, market, go)
             return await self._not_executed(work, leg, attempt, nonce, error)
         except OrderRejected as error:
-            self._metrics.placed("rejected", self._clock.monotonic_ms() - started_ms)
+            self._metrics.placed("rejected", perf_counter() - started_s)
             await self._breakers.refused(account, market, go)
             if error.code == TOO_LATE:
                 return await self._not_executed(work, leg, attempt, nonce, BrokerUnavailable(str(error)))
             return await self._refused(work, leg, attempt, error)
         except OrderOutcomeUnknown as error:
-            self._metrics.placed("unknown", self._clock.monotonic_ms() - started_ms)
+            self._metrics.placed("unknown", perf_counter() - started_s)
             log.warning("order_unknown", client_order_id=leg.client_order_id, error=str(error))
             if work.lease.is_ours():  # else it was us that stood still: that says nothing about the venue
                 await self._breakers.failed(account, market, go)
             return await self._outcome_unknown(work, leg, attempt, str(error))
-        self._metrics.placed("answered", self._clock.monotonic_ms() - started_ms)
+        self._metrics.placed("answered", perf_counter() - started_s)
         await self._breakers.succeeded(account, market, go)
         return await self._answered(work, leg, attempt, report)
 

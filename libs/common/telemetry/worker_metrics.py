@@ -148,9 +148,9 @@ class WorkerMetrics:
         """Note how old the alert is as its order leaves, ms since admission."""
         self._age.observe(max(0, age_ms) / 1_000)
 
-    def placed(self, outcome: str, took_ms: int) -> None:
+    def placed(self, outcome: str, took_s: float) -> None:
         """Note a broker call: answered, rejected, unavailable or unknown."""
-        self._calls(outcome).observe(took_ms / 1_000)
+        self._calls(outcome).observe(took_s)
 
     def reached(self, queued_ms: int) -> None:
         """Note how long an instruction waited until a worker first came to it, ms."""
