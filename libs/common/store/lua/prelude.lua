@@ -178,6 +178,11 @@ local function keep_post(stream, max_bytes, fields)
   end
 end
 
+-- How long ago an instruction was admitted first, ms.
+local function age_of(key)
+  return text(math.max(0, NOW - (tonumber(redis.call('HGET', key, 'admitted_at') or '') or NOW)))
+end
+
 -- Adds one journal entry and remembers its id in the instruction, so that an alert's history is read without
 -- a search. `extra` are further fields to set; `past` are the ids before, false for none, nil to have them read.
 local function record(key, event, alert, account, lane, reason, detail, extra, note, past)
