@@ -303,6 +303,27 @@ async def test_a_certificate_that_is_not_renewed_is_told_and_its_renewal_within_
     assert said(events) == [("alarm_raised", "hooks.example.com"), ("alarm_cleared", "hooks.example.com")]
 
 
+async def test_a_certificate_that_cannot_be_seen_shows_as_not_valid_whatever_is_left_of_it(
+    watchdog: Watchdog,
+) -> None:
+    clock = ManualClock()
+    now_ms = clock.now_ms()
+    looks = Looks(Unreachable("refused"), Seen(now_ms, now_ms + 90 * DAY_MS), Unreachable("refused"))
+    duty = certificate(watchdog, clock, looks)
+
+    async def shown() -> tuple[float | None, float | None]:
+        await duty.run_once()
+        clock.advance(HOUR_MS)
+        value = watchdog.registry.get_sample_value
+        return value("bascule_certificate_valid"), value("bascule_certificate_share_left")
+
+    assert await shown() == (None, None)
+    assert [valid for valid, _ in [await shown() for _ in range(4)]] == [1, 1, 1, 0]
+    _, left = await shown()
+    assert left is not None
+    assert left > 0.9
+
+
 @pytest.mark.parametrize(
     ("public_url", "place"),
     [
