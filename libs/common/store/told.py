@@ -10,7 +10,7 @@ from libs.common.policy.alarms import Message
 from libs.common.store.alarms import notice_of
 from libs.common.store.dead_letters import DeadLetter, letter_of
 from libs.common.store.keys import Keys
-from libs.common.store.streams import last_id, page_after
+from libs.common.store.streams import last_id, order_of, page_after
 from libs.common.store.watch import Watch
 from libs.common.wire import codec
 
@@ -41,6 +41,9 @@ class Told:
         self._shard = shard
         self._watch = Watch(client, keys)
         self._streams = {f"told:{target}:notices": keys.notices, f"told:{target}:dead": keys.dead}
+        self._read: dict[str, set[str]] = {}
+        """What was last read of each stream and need not have been told."""
+        self._skipped = 0
 
     async def untold(self) -> list[Untold]:
         """Return what comes next, of alarms before dead letters, each oldest first; a page of each at most.
@@ -56,7 +59,9 @@ class Told:
             if at is None:
                 await self._watch.move(cursor, None, await last_id(self._client, stream))
                 continue
-            for entry in await page_after(self._client, stream, at, PAGE):
+            page = await page_after(self._client, stream, at, PAGE)
+            self._note_gone(cursor, at, {entry.entry_id for entry in page})
+            for entry in page:
                 if cursor.endswith(":dead"):
                     message = dead_letter_message(letter_of(entry, self._shard))
                 else:
@@ -72,6 +77,23 @@ class Told:
                 found.append(Untold(message, cursor, at, entry.entry_id))
                 at = entry.entry_id
         return found
+
+    def take_skipped(self) -> int:
+        """Return how many are gone that were read and not told since this was last asked.
+
+        A dead letter that was replayed, discarded or trimmed needs no telling any more, a notice beyond the bound is lost.
+        """
+        skipped, self._skipped = self._skipped, 0
+        return skipped
+
+    def forget(self) -> None:
+        """Forget what was read: somebody else tells now, and counts what goes."""
+        self._read = {}
+
+    def _note_gone(self, cursor: str, at: str, there: set[str]) -> None:
+        behind = (one for one in self._read.get(cursor, ()) if order_of(one) > order_of(at))
+        self._skipped += sum(one not in there for one in behind)
+        self._read[cursor] = there
 
     async def note(self, untold: Untold) -> bool:
         """Note that one was told, or given up; tell whether nobody else has gone on meanwhile.

@@ -59,6 +59,7 @@ OF_SERVICES: Final[Mapping[str, str]] = MappingProxyType(
         "alarm_given_up": "An alarm or a dead letter could not be told, and is not tried again.",
         "alarm_not_delivered": "An alarm or a dead letter could not be told yet; it is tried again.",
         "alarm_raised": "The watchdog raised an alarm; `kind`, `subject` and `detail` say what about.",
+        "alarms_skipped": "Dead letters that were replayed or discarded, and notices beyond the bound, were gone before they could be told; `messages` of them.",
         "breaker_closed": "The breaker of `scope` closed: orders go again.",
         "breaker_not_reported": "The other workers could not be told of a breaker.",
         "breaker_opened": "The breaker of `scope` opened: its orders wait.",

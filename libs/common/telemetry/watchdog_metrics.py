@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from libs.common.telemetry.labelled import labelled_counter
 
-OUTCOMES = ("delivered", "retried", "given_up")
+OUTCOMES = ("delivered", "retried", "given_up", "skipped")
 
 
 class WatchdogMetrics:
@@ -102,6 +102,6 @@ class WatchdogMetrics:
         """Count an alarm that was raised."""
         self._alarms(kind).inc()
 
-    def delivery(self, outcome: str) -> None:
-        """Count what became of telling: delivered, retried or given_up."""
-        self._deliveries(outcome).inc()
+    def delivery(self, outcome: str, count: int = 1) -> None:
+        """Count what became of telling, one of `OUTCOMES`."""
+        self._deliveries(outcome).inc(count)
