@@ -1,13 +1,14 @@
 """What is to be told to whoever is to know: notices of alarms and dead letters, each once, over every restart."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import StoreCorrupt
-from libs.common.policy.alarms import Message
-from libs.common.store.alarms import notice_of
+from libs.common.policy.alarms import Message, alarm_message, dead_letter_message
+from libs.common.store.alarms import Notice, notice_of
 from libs.common.store.dead_letters import DeadLetter, letter_of
 from libs.common.store.keys import Keys
 from libs.common.store.streams import last_id, order_of, page_after
@@ -63,17 +64,9 @@ class Told:
             self._note_gone(cursor, at, {entry.entry_id for entry in page})
             for entry in page:
                 if cursor.endswith(":dead"):
-                    message = dead_letter_message(letter_of(entry, self._shard))
+                    message = _of_letter(letter_of(entry, self._shard))
                 else:
-                    notice = notice_of(entry, self._shard)
-                    message = alarm_message(
-                        f"s{self._shard}-alarm-{notice.entry_id}",
-                        notice.kind,
-                        notice.subject,
-                        notice.change,
-                        notice.detail,
-                        notice.at_ms,
-                    )
+                    message = _of_notice(notice_of(entry, self._shard))
                 found.append(Untold(message, cursor, at, entry.entry_id))
                 at = entry.entry_id
         return found
@@ -104,45 +97,31 @@ class Told:
         return await self._watch.move(untold.cursor, untold.before, untold.entry_id)
 
 
-def alarm_message(message_id: str, kind: str, subject: str, change: str, detail: str, at_ms: int) -> Message:
-    """Return what is told of an alarm that was raised or cleared."""
-    about = f"{kind} of {subject}" if subject else kind
-    return Message(
-        id=message_id,
-        type="alarm",
-        text=f"Bascule: {about} {change}: {detail}",
-        at_ms=at_ms,
-        kind=kind,
-        state=change,
-        subject=subject,
-        detail=detail,
+def _of_notice(notice: Notice) -> Message:
+    return alarm_message(
+        f"s{notice.shard}-alarm-{notice.entry_id}",
+        kind=notice.kind,
+        subject=notice.subject,
+        change=notice.change,
+        detail=notice.detail,
+        at_ms=notice.at_ms,
     )
 
 
-def dead_letter_message(letter: DeadLetter) -> Message:
-    """Return what is told of a dead letter; the bodies of alerts are not."""
-    strategy = action = quantity = ""
-    try:
+def _of_letter(letter: DeadLetter) -> Message:
+    instruction = None
+    with suppress(StoreCorrupt):
         instruction = codec.INSTRUCTION.decode(letter.body.encode())
-    except StoreCorrupt:
-        pass
-    else:
-        strategy, action = instruction.strategy or "", instruction.action.value
-        quantity = "" if instruction.quantity is None else f"{instruction.quantity:f}"
-    asked = " ".join(part for part in (action, quantity, letter.market) if part)
-    return Message(
-        id=f"s{letter.shard}-dead-{letter.letter_id}",
-        type="dead_letter",
-        text=f"Bascule: {letter.account} did not trade ({letter.state}, {letter.reason}): {asked or letter.lane}; {letter.detail}",
-        at_ms=letter.at_ms,
-        state=letter.state,
-        detail=letter.detail,
-        reason=letter.reason,
+    return dead_letter_message(
+        f"s{letter.shard}-dead-{letter.letter_id}",
+        instruction,
         alert_id=letter.alert_id,
         account=letter.account,
+        lane=letter.lane,
         market=letter.market,
-        strategy=strategy,
-        action=action,
-        quantity=quantity,
+        state=letter.state,
+        reason=letter.reason,
+        detail=letter.detail,
         attempts=letter.attempts,
+        at_ms=letter.at_ms,
     )
