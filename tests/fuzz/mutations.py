@@ -211,7 +211,7 @@ _ALL: Final = (
     Mutation("the end keeps the entry", "prelude", "  redis.call('XDEL', lane_key, entry_id)\n", "", FUZZ),
     Mutation(
         "ended instructions stay", "prelude",
-        "do redis.call('PEXPIRE', instruction_key(fields.alert, account), stays) end", "do end", FUZZ,
+        "      redis.call('PEXPIRE', instruction_key(fields.alert, account), stays)\n", "", FUZZ,
     ),
     Mutation(
         "ended orders stay",

@@ -86,8 +86,8 @@ local function expire_behind_head(lane)
       local known = read_instruction(fields)
       -- One that may have traded without a trace ends as the head of its lane, by what its venue says.
       if not must_be_looked_up(known.epoch, known.orders) then
-        finish(lane, lane_key, entries[n][1], fields, known, 'EXPIRED', 'too_old', 'behind a head that waits', keep_dead,
-          keep_dead)
+        finish(lane, lane_key, entries[n][1], fields, known, 'EXPIRED', 'too_old', 'behind a head that waits',
+          keep_dead, keep_dead)
         expired = expired + 1
         if #told < MOST_TOLD then
           told[#told + 1] = {fields.alert, fields.account, known.market or '', fields.body, age_of(known.key)}

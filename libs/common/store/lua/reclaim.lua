@@ -11,8 +11,8 @@
 -- ARGV[5]  ms until the next pass
 --
 -- Returns  {'OK', lanes reclaimed, tokens dropped, lanes that cannot be, ms until the next lease runs out where that is
---          before the next pass or -1, then per instruction that was running: {alert, account, market, body, ms since it
---          was admitted, lost holders}} | {'GRACE', leases started afresh}
+--          before the next pass or -1, then per instruction that was running: {alert, account, market, body, ms since
+--          it was admitted, lost holders}} | {'GRACE', leases started afresh}
 
 write_even_when_full()
 
@@ -75,7 +75,8 @@ until cursor == '0-0' or reclaimed + dropped >= most
 
 -- Of leases that are renewed as they should be there are none: a look ahead costs nothing until a holder is late.
 local next_in = -1
-for _, one in ipairs(redis.call('XPENDING', READY, GROUP, 'IDLE', math.max(0, lease - tonumber(ARGV[5])), '-', '+', 100)) do
+local idle = math.max(0, lease - tonumber(ARGV[5]))
+for _, one in ipairs(redis.call('XPENDING', READY, GROUP, 'IDLE', idle, '-', '+', 100)) do
   local left = math.max(0, lease - one[3])
   if next_in < 0 or left < next_in then next_in = left end
 end
