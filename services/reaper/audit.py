@@ -1,10 +1,14 @@
 """Heals lanes whose token was lost, and expires what waits behind held heads."""
 
+from libs.common.domain.lifecycle import InstructionState
+from libs.common.domain.reasons import Reason
 from libs.common.store.upkeep import Upkeep
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.telemetry.upkeep_spans import note_expired
+from libs.common.wire.trace_context import stored_context
+from services.reaper.touched import fields_of
 
 log = get_logger()
 
@@ -35,8 +39,12 @@ class Audit:
         found = await self._upkeep.audit(keep_dead_ms=self._keep_dead_ms)
         self._metrics.reissued(found.tokens)
         self._metrics.expired(found.expired)
-        for one in found.traced:
-            note_expired(self._tracer, one.traceparent, one.alert_id, one.account, one.market)
+        for one in found.ended:
+            if (post := stored_context(one.body)) is not None:
+                note_expired(self._tracer, post, one.alert_id, one.account, one.market)
+            log.warning(
+                "instruction_ended", state=InstructionState.EXPIRED, reason=Reason.TOO_OLD, **fields_of(one)
+            )
         if found.tokens:
             log.error("tokens_reissued", lanes=found.tokens)
         if found.expired:

@@ -71,9 +71,11 @@ class Certificate:
                 sighting = await self._look_again(sighting)
             await self._judge(sighting)
         if sighting is not None:
-            expires_ms = sighting.not_after_ms
+            expires_ms, now_ms = sighting.not_after_ms, self._clock.now_ms()
             self._metrics.certificate(
-                None if expires_ms is None else expires_ms / 1_000, sighting.share_left(self._clock.now_ms())
+                None if expires_ms is None else expires_ms / 1_000,
+                sighting.share_left(now_ms),
+                is_valid=sighting.is_believed(now_ms),
             )
         return min(INTERVAL_S, self._every_ms / 1_000)
 

@@ -7,6 +7,8 @@ from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.telemetry.upkeep_spans import note_reclaim
+from libs.common.wire.trace_context import stored_context
+from services.reaper.touched import fields_of
 
 SOONEST_S: Final = 0.005
 """Between two passes."""
@@ -43,8 +45,11 @@ class Reclaim:
                 log.warning("leases_started_afresh", leases=pass_.leases)
             return self._interval_ms / 1_000
         self._metrics.reclaimed(pass_.lanes)
-        for head in pass_.traced:
-            note_reclaim(self._tracer, head.traceparent, head.alert_id, head.account, head.lost_holders)
+        for head in pass_.heads:
+            one, lost = head.instruction, head.lost_holders
+            if (post := stored_context(one.body)) is not None:
+                note_reclaim(self._tracer, post, one.alert_id, one.account, lost)
+            log.warning("instruction_reclaimed", lost_holders=lost, **fields_of(one))
         if pass_.lanes or pass_.dropped:
             log.warning("lanes_reclaimed", lanes=pass_.lanes, dropped=pass_.dropped)
         if pass_.failed:  # each is tried again after a lease

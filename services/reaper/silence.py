@@ -21,11 +21,12 @@ from libs.common.runtime.watchdog_settings import SilenceSettings
 from libs.common.store.fan_out import ask_each, unavailable
 from libs.common.store.journal import journal_entry
 from libs.common.store.operator_alerts import WEBHOOK as OPERATOR
+from libs.common.store.records import Records
 from libs.common.store.shards import Shard, Shards
 from libs.common.store.streams import PAGE, Entry, page_after
 from libs.common.store.turns import Turn
 from libs.common.store.upkeep import Upkeep
-from libs.common.store.watch import BEGINNING, Watch, strategies_of
+from libs.common.store.watch import BEGINNING, Watch
 from libs.common.telemetry.logs import get_logger
 from services.reaper.raising import Raising
 
@@ -146,7 +147,7 @@ class Silence:
         """Return when alerts came and what they are watched as; one for several accounts is one."""
         admissions = (one for one in map(journal_entry, page) if one.is_admission and one.detail != OPERATOR)
         came = {one.alert_id: one for one in admissions}
-        strategies = await strategies_of(shard.client, shard.keys, list(came))
+        strategies = await Records(shard.client, shard.keys).strategies(list(came))
         return {
             alert_id: (came[alert_id].at_ms, (strategy or f"webhook:{came[alert_id].detail}")[:NAME_AT_MOST])
             for alert_id, strategy in strategies.items()

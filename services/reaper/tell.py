@@ -86,9 +86,16 @@ class Tell:
         """Tell what there is, for a while."""
         began_ms = self._clock.monotonic_ms()
         # A target that is away is no reason to call the reaper unwell, so no pass fails for it.
-        if not await self._turn.take() or began_ms < self._again_at_ms:
+        if not await self._turn.take():
+            self._told.forget()
             return INTERVAL_S
-        for untold in await self._told.untold():
+        if began_ms < self._again_at_ms:
+            return INTERVAL_S
+        waiting = await self._told.untold()
+        if skipped := self._told.take_skipped():
+            self._metrics.delivery("skipped", skipped)
+            log.warning("alarms_skipped", target=self._target.shown, messages=skipped)
+        for untold in waiting:
             if not await self._tell(untold):
                 return INTERVAL_S
             if self._clock.monotonic_ms() - began_ms >= PASS_MS:

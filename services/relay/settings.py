@@ -24,6 +24,7 @@ from libs.common.domain.errors import ConfigError
 from libs.common.policy.addresses import ANY, NAMED_SETS, AddressList
 from libs.common.runtime.durations import DurationMs
 from libs.common.runtime.secrets import Secret, has_secret, read_secret
+from libs.common.wire.web_address import is_web_address, origin_of
 
 LONGEST_TIMEOUT_MS: Final = 2_500
 """TradingView hangs up after 3 s, and does not send again then."""
@@ -63,8 +64,7 @@ class RelaySettings:
     @property
     def upstream_origin(self) -> str:
         """Scheme, host and port of the upstream: fit for the log."""
-        parts = urlsplit(self.upstream.reveal())
-        return f"{parts.scheme}://{parts.netloc}"
+        return origin_of(self.upstream.reveal())
 
     def secrets(self) -> Iterable[str]:
         """Return what must never show."""
@@ -113,24 +113,11 @@ def derived_token(signing_key: str) -> Secret:
 
 def _upstream(environ: Mapping[str, str]) -> Secret:
     upstream = read_secret("RELAY_UPSTREAM", environ)
-    expected = (
-        "expected the whole http:// or https:// address of a webhook, without user, password or fragment"
-    )
-    try:
-        parts = urlsplit(upstream.reveal())
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"RELAY_UPSTREAM: {expected}") from error
-    is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
-    is_printable = upstream.reveal().isascii() and upstream.reveal().isprintable()
-    if (
-        not is_address
-        or not is_printable
-        or " " in upstream.reveal()
-        or "@" in parts.netloc
-        or parts.fragment
-    ):
-        raise ConfigError(f"RELAY_UPSTREAM: {expected}")
+    url = upstream.reveal()
+    is_fit = is_web_address(url) and url.isascii() and url.isprintable() and " " not in url
+    if not is_fit or "@" in urlsplit(url).netloc or urlsplit(url).fragment:
+        expected = "the whole http:// or https:// address of a webhook, without user, password or fragment"
+        raise ConfigError(f"RELAY_UPSTREAM: expected {expected}")
     return upstream
 
 

@@ -9,9 +9,17 @@ from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import market_of
 from libs.common.store.following import FollowedOrder
 from libs.common.store.head import Head, Held
-from libs.common.telemetry.subject import ACCOUNT, ALERT_ID, ELAPSED_MS, STRATEGY, SYMBOL, TRACE_ID
+from libs.common.telemetry.subject import (
+    ACCOUNT,
+    ALERT_ID,
+    ELAPSED_MS,
+    STRATEGY,
+    SYMBOL,
+    TRACE_ID,
+    instruction_fields,
+)
 from libs.common.wire import codec
-from libs.common.wire.trace_context import read_traceparent, stored_context
+from libs.common.wire.trace_context import read_traceparent
 
 
 class HeadSubject(msgspec.Struct, frozen=True):
@@ -25,24 +33,9 @@ class HeadSubject(msgspec.Struct, frozen=True):
 
     def log_fields(self) -> Mapping[str, object]:
         """Return the fields of its lines; what cannot be read of it is not known."""
-        head, strategy, symbol = self.head, None, str(market_of(self.held.lane))
-        try:
-            instruction = codec.INSTRUCTION.decode(head.body)
-        except StoreCorrupt:
-            pass
-        else:
-            strategy, symbol = instruction.strategy, instruction.symbol or instruction.market
+        head, market = self.head, market_of(self.held.lane)
         elapsed_ms = head.now_ms - head.admitted_at_ms + self.clock.monotonic_ms() - self.at_ms
-        fields: dict[str, object] = {
-            ALERT_ID: head.alert_id,
-            ACCOUNT: head.account,
-            STRATEGY: strategy,
-            SYMBOL: symbol,
-            ELAPSED_MS: max(0, elapsed_ms),
-        }
-        if (context := stored_context(head.body)) is not None:
-            fields[TRACE_ID] = context.trace_id
-        return fields
+        return instruction_fields(head.alert_id, head.account, market, head.body, elapsed_ms)
 
 
 class FollowedSubject(msgspec.Struct, frozen=True):

@@ -175,9 +175,11 @@ async def test_a_certificate_is_watched_by_a_real_handshake(
         (reaper,) = bridge.reapers
         await eventually(lambda: reaper.metric("bascule_certificate_share_left") > 0.9)
         assert reaper.metric("bascule_certificate_expires_timestamp_seconds") > 1_700_000_000
+        assert reaper.metric("bascule_certificate_valid") == 1
         assert journal(bridge) == []
 
         tls.load_cert_chain(*authority.issue("expired", "/CN=here", "IP:127.0.0.1", days=-1))
         await eventually(lambda: [state for state, _ in journal(bridge)] == ["raised"])
         assert reaper.metric("bascule_certificate_share_left") == 0
+        assert reaper.metric("bascule_certificate_valid") == 0
         assert "expired" in journal(bridge)[0][1]

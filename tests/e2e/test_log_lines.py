@@ -119,7 +119,7 @@ async def test_every_line_about_an_alert_says_which_whose_of_what_and_after_how_
 
     assert events("rejected") == events("expired") == events("dead") == {"instruction_ended"}
     assert {"order_unknown"} <= events("unknown")
-    assert {"head_taken_over"} <= events("reclaimed")
+    assert {"head_taken_over", "instruction_reclaimed"} <= events("reclaimed")
     assert len({line["trace_id"] for line in lines_of(bridge)[fates["rejected"]]}) == 2
     hold_to_it(bridge, symbols)
 

@@ -3,19 +3,21 @@
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
+from services.relay.settings import derived_token
 from tests.e2e.test_following import trade_by_hand
 from tests.support.certificates import Authority
 from tests.support.dashboard import queries
 from tests.support.eventually import eventually
 from tests.support.fullness import use_memory
 from tests.support.ports import free_port
-from tests.support.processes import ACCOUNT, Bridge
+from tests.support.processes import ACCOUNT, Bridge, Service
 from tests.support.prometheus import Prometheus, alert_rules
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
@@ -40,20 +42,49 @@ ASKED = [
 ]
 
 
-async def let_everything_happen(bridge: Bridge, venue: Venue) -> None:
+@pytest.fixture
+def relay_factory(tmp_path: Path) -> Iterator[Callable[[Bridge], tuple[Service, str]]]:
+    """Starts a relay in front of a bridge; returns it and its URL."""
+    made: list[Service] = []
+
+    def make(bridge: Bridge) -> tuple[Service, str]:
+        port, key = free_port(), "a-signing-key-of-length"
+        environment = {
+            "BASCULE_CONFIG": "/nowhere",
+            "RELAY_UPSTREAM": f"{bridge.ingresses[0].url}/webhook",
+            "RELAY_SIGNING_KEY": key,
+            "RELAY_PORT": str(port),
+            "RELAY_ALLOW": "127.0.0.1",
+        }
+        made.append(Service("relay", {}, tmp_path, environment=environment))
+        made[-1].start().wait_ready()
+        return made[-1], f"http://127.0.0.1:{port}/relay/{derived_token(key).reveal()}"
+
+    yield make
+    for service in made:
+        service.kill()
+
+
+async def let_everything_happen(bridge: Bridge, venue: Venue, relay_url: str) -> None:
     """Bring about what some metrics tell of: orders, refusals, letters, drift, and a venue that fails."""
 
     async def post(symbol: str, **fields: str) -> int:
         answer = await bridge.post({**bridge.alert(symbol), **fields})
         return answer.status
 
+    async def relayed(symbol: str) -> int:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return (await client.post(relay_url, json=bridge.alert(symbol))).status_code
+
     assert await post("BTCUSDT") == 200
     assert await post("BTCUSDT", secret="wrong") == 401
     use_memory(bridge.client, 0.99)
     await eventually(lambda: bridge.ingresses[0].metric("bascule_door_open") == 0)
     assert await post("BTCUSDT") == 503
+    assert await relayed("BTCUSDT") == 503
     use_memory(bridge.client, 0)
     await eventually(lambda: bridge.ingresses[0].metric("bascule_door_open") == 1)
+    assert await relayed("BTCUSDT") == 200
     venue.control(symbols={"REJ": {"reject": "no"}})
     assert await post("REJ") == 200
     await eventually(bridge.dead_letters, 20)
@@ -86,6 +117,7 @@ async def test_every_rule_and_every_panel_finds_what_it_asks_for(
     venue: Venue,
     bridge_factory: Callable[..., Bridge],
     tmp_path: Path,
+    relay_factory: Callable[[Bridge], tuple[Service, str]],
 ):
     authority = Authority(tmp_path, "authority")
     public, nobody = free_port(), f"http://127.0.0.1:{free_port()}"
@@ -101,10 +133,12 @@ async def test_every_rule_and_every_panel_finds_what_it_asks_for(
         },
         environment={"OTEL_EXPORTER_OTLP_ENDPOINT": nobody, "SSL_CERT_FILE": str(authority.certificate)},
     )
+    relay, relay_url = relay_factory(bridge)
     jobs = {
         "bascule-ingress": bridge.ingresses,
         "bascule-worker": bridge.workers,
         "bascule-reaper": bridge.reapers,
+        "bascule-relay": [relay],
     }
     with Prometheus(tmp_path, jobs) as prometheus:
 
@@ -116,7 +150,7 @@ async def test_every_rule_and_every_panel_finds_what_it_asks_for(
             return {alert["labels"]["alertname"]: alert["annotations"] for alert in prometheus.alerts()}
 
         async with await showing(authority, public):
-            await let_everything_happen(bridge, venue)
+            await let_everything_happen(bridge, venue, relay_url)
             await eventually(all_are_answered, 40, 0.5)
         bridge.workers[0].kill()
         await eventually(lambda: "BasculeProcessDown" in told(), 20, 0.2)

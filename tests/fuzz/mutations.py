@@ -211,7 +211,7 @@ _ALL: Final = (
     Mutation("the end keeps the entry", "prelude", "  redis.call('XDEL', lane_key, entry_id)\n", "", FUZZ),
     Mutation(
         "ended instructions stay", "prelude",
-        "do redis.call('PEXPIRE', instruction_key(fields.alert, account), stays) end", "do end", FUZZ,
+        "      redis.call('PEXPIRE', instruction_key(fields.alert, account), stays)\n", "", FUZZ,
     ),
     Mutation(
         "ended orders stay",
@@ -409,8 +409,8 @@ _ALL: Final = (
     Mutation("the audit expires the head", "audit", "for n = 2, #entries do", "for n = 1, #entries do", "test_audit"),
     Mutation("the audit expires what is held", "audit", "  if not redis.call('ZSCORE', PARKED, lane) then return end\n", "", "test_audit"),
     Mutation("one bad lane stops the audit", "audit", "elseif not pcall(look_after, ARGV[i]) then", "elseif look_after(ARGV[i]) then", "test_audit"),
-    Mutation("the audit tells no trace", "audit", "if traceparent and #traced < MOST_TRACED then", "if false then", "test_audit"),
-    Mutation("the audit tells every trace", "audit", " and #traced < MOST_TRACED", "", "test_audit"),
+    Mutation("the audit does not tell what expired", "audit", "if #told < MOST_TOLD then", "if false then", "test_audit"),
+    Mutation("the audit tells all that expired", "audit", "if #told < MOST_TOLD then", "if true then", "test_audit"),
     Mutation("the group is not made again", "audit", "  redis.call('XGROUP', 'CREATE', READY, GROUP, '0', 'MKSTREAM')\n", "", "test_audit"),
     Mutation("a consumer goes with its tokens", "retire",
         "facts.pending == 0 and facts.idle > tonumber(ARGV[2]) and not redis.call('ZSCORE', KEYS[9], facts.name)\n"

@@ -1,8 +1,15 @@
 """What the watchdog raises, and what is told of it to whoever is to know."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+from libs.common.domain.instruction import Instruction
+
+
+DETAIL_AT_MOST: Final = 1_000
+"""Characters that are told of a detail: that of what nobody can read is all it holds, and `bascule dead-letters` shows it."""
 
 
 class AlarmKind(StrEnum):
@@ -51,3 +58,73 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     action: str = ""
     quantity: str = ""
     attempts: int = 0
+
+
+def alarm_message(
+    message_id: str, *, kind: str, subject: str, change: str, detail: str, at_ms: int
+) -> Message:
+    """Return what is told of an alarm that was raised or cleared."""
+    about = f"{kind} of {subject}" if subject else kind
+    return Message(
+        id=message_id,
+        type="alarm",
+        text=f"Bascule: {about} {change}: {detail}",
+        at_ms=at_ms,
+        kind=kind,
+        state=change,
+        subject=subject,
+        detail=detail,
+    )
+
+
+def dead_letter_message(
+    message_id: str,
+    instruction: Instruction | None,
+    *,
+    alert_id: str,
+    account: str,
+    lane: str,
+    market: str,
+    state: str,
+    reason: str,
+    detail: str,
+    attempts: int,
+    at_ms: int,
+) -> Message:
+    """Return what is told of a dead letter; the body of its alert is not.
+
+    Args:
+        message_id: The same each time.
+        instruction: What was not executed; None where nobody can read it.
+        alert_id: Empty where nobody knows it, as are the texts that follow.
+        account: That it was for.
+        lane: That it waited in; named where nothing else tells what was asked for.
+        market: What the venue calls its symbol.
+        state: REJECTED, EXPIRED or DEAD.
+        reason: Its code.
+        detail: In words; its beginning is told.
+        attempts: Calls that may have placed an order.
+        at_ms: When it was given up.
+    """
+    strategy = action = quantity = ""
+    detail = detail if len(detail) <= DETAIL_AT_MOST else f"{detail[:DETAIL_AT_MOST]}..."
+    if instruction is not None:
+        strategy, action = instruction.strategy or "", instruction.action.value
+        quantity = "" if instruction.quantity is None else f"{instruction.quantity:f}"
+    asked = " ".join(part for part in (action, quantity, market) if part)
+    return Message(
+        id=message_id,
+        type="dead_letter",
+        text=f"Bascule: {account} did not trade ({state}, {reason}): {asked or lane}; {detail}",
+        at_ms=at_ms,
+        state=state,
+        detail=detail,
+        reason=reason,
+        alert_id=alert_id,
+        account=account,
+        market=market,
+        strategy=strategy,
+        action=action,
+        quantity=quantity,
+        attempts=attempts,
+    )

@@ -35,6 +35,12 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
         lifetime_ms = max(1, self.not_after_ms - self.not_before_ms)
         return min(1.0, max(0.0, (self.not_after_ms - now_ms) / lifetime_ms))
 
+    def is_believed(self, now_ms: int) -> bool | None:
+        """Return whether clients reach the address and believe it; None where that is not known yet."""
+        if self.invalid or self.missed >= MISSED_AT_MOST:
+            return False
+        return None if self.not_after_ms is None else now_ms < self.not_after_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:

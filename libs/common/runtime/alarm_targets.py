@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -17,7 +16,7 @@ from libs.common.domain.errors import ConfigError
 from libs.common.policy.alarms import Message
 from libs.common.runtime.secrets import Secret, read_secret
 from libs.common.runtime.settings import Settings
-from libs.common.runtime.watchdog_settings import is_web_address
+from libs.common.wire.web_address import is_web_address, origin_of
 
 SAID_AT_MOST: Final = 300
 """Of what a command said before it failed, characters."""
@@ -110,8 +109,7 @@ class UrlTarget:
         url: Where to.
         timeout_s: For one post with its answer.
         """
-        parts = urlsplit(url.reveal())
-        self.shown = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}/..."
+        self.shown = f"{origin_of(url.reveal())}/..."
         self._url = httpx.URL(url.reveal())
         self._timeout_s = timeout_s
         self._transport: httpx.AsyncHTTPTransport | None = None

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
 from libs.common.runtime.durations import DurationMs, DurationOrOffMs, DurationOrZeroMs
 from libs.common.runtime.sections import Section, WrongValue
 from libs.common.runtime.setting_values import VARIABLE, Count
+from libs.common.wire.web_address import is_web_address
 
 LONGEST_TIMEOUT_MS: Final = 30_000
 """A longer pass would count as one that stands still."""
@@ -95,12 +95,3 @@ class AlarmSettings(Section, frozen=True, kw_only=True):
     def url_variable(self) -> str | None:
         """Return the variable that holds the address; None where the address itself is given, or none."""
         return self.url if self.url is not None and VARIABLE.fullmatch(self.url) else None
-
-
-def is_web_address(url: str) -> bool:
-    """Return whether it is one that can be posted to."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False

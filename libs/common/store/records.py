@@ -170,8 +170,28 @@ class Records:
         Raises:
             StoreUnavailable: No answer.
         """
+        found: dict[AlertId, Alert] = {}
+        for alert_id, body in await self._bodies(alert_ids):
+            with suppress(StoreCorrupt):
+                found[alert_id] = codec.ALERT.decode(body)
+        return found
+
+    async def strategies(self, alert_ids: Sequence[AlertId]) -> dict[AlertId, str | None]:
+        """Return the strategies that these alerts name; those that are gone or cannot be read are left out.
+
+        Raises:
+            StoreUnavailable: No answer.
+        """
+        found: dict[AlertId, str | None] = {}
+        for alert_id, body in await self._bodies(alert_ids):
+            with suppress(StoreCorrupt):
+                found[alert_id] = codec.strategy_of(body)
+        return found
+
+    async def _bodies(self, alert_ids: Sequence[AlertId]) -> list[tuple[AlertId, bytes]]:
+        """Return the encoded alerts that there are."""
         if not alert_ids:
-            return {}
+            return []
         try:
             async with self._client.pipeline(transaction=False) as pipeline:
                 for alert_id in alert_ids:
@@ -179,11 +199,7 @@ class Records:
                 bodies = await pipeline.execute()
         except (RedisError, OSError) as error:
             raise translate(error) from error
-        found: dict[AlertId, Alert] = {}
-        for alert_id, body in zip(alert_ids, bodies, strict=True):
-            with suppress(StoreCorrupt):
-                found |= {} if body is None else {alert_id: codec.ALERT.decode(body)}
-        return found
+        return [pair for pair in zip(alert_ids, bodies, strict=True) if pair[1] is not None]
 
     async def orders(self, client_order_ids: Sequence[ClientOrderId]) -> list[OrderRecord]:
         """Return these orders, in this order; those that are gone are left out.

@@ -35,6 +35,12 @@ def at_ms(entry_id: str) -> int:
     return int(entry_id.partition("-")[0])
 
 
+def order_of(entry_id: str) -> tuple[int, int]:
+    """Return what sorts the ids of stream entries from the oldest to the newest."""
+    at, _, sequence = entry_id.partition("-")
+    return int(at), int(sequence)
+
+
 async def pages_backwards(client: Redis, key: str, since_ms: int | None) -> AsyncIterator[list[Entry]]:
     """Yield the entries of a stream, newest first, without an end but the stream's own.
 

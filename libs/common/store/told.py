@@ -1,23 +1,21 @@
 """What is to be told to whoever is to know: notices of alarms and dead letters, each once, over every restart."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import StoreCorrupt
-from libs.common.policy.alarms import Message
-from libs.common.store.alarms import notice_of
+from libs.common.policy.alarms import Message, alarm_message, dead_letter_message
+from libs.common.store.alarms import Notice, notice_of
 from libs.common.store.dead_letters import DeadLetter, letter_of
 from libs.common.store.keys import Keys
-from libs.common.store.streams import last_id, page_after
+from libs.common.store.streams import last_id, order_of, page_after
 from libs.common.store.watch import Watch
 from libs.common.wire import codec
 
 PAGE: Final = 50
-
-DETAIL_AT_MOST: Final = 1_000
-"""Characters that are told of a detail: that of what nobody can read is all it holds, and `bascule dead-letters` shows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +42,9 @@ class Told:
         self._shard = shard
         self._watch = Watch(client, keys)
         self._streams = {f"told:{target}:notices": keys.notices, f"told:{target}:dead": keys.dead}
+        self._read: dict[str, set[str]] = {}
+        """What was last read of each stream and need not have been told."""
+        self._skipped = 0
 
     async def untold(self) -> list[Untold]:
         """Return what comes next, of alarms before dead letters, each oldest first; a page of each at most.
@@ -59,22 +60,33 @@ class Told:
             if at is None:
                 await self._watch.move(cursor, None, await last_id(self._client, stream))
                 continue
-            for entry in await page_after(self._client, stream, at, PAGE):
+            page = await page_after(self._client, stream, at, PAGE)
+            self._note_gone(cursor, at, {entry.entry_id for entry in page})
+            for entry in page:
                 if cursor.endswith(":dead"):
-                    message = dead_letter_message(letter_of(entry, self._shard))
+                    message = _of_letter(letter_of(entry, self._shard))
                 else:
-                    notice = notice_of(entry, self._shard)
-                    message = alarm_message(
-                        f"s{self._shard}-alarm-{notice.entry_id}",
-                        notice.kind,
-                        notice.subject,
-                        notice.change,
-                        notice.detail,
-                        notice.at_ms,
-                    )
+                    message = _of_notice(notice_of(entry, self._shard))
                 found.append(Untold(message, cursor, at, entry.entry_id))
                 at = entry.entry_id
         return found
+
+    def take_skipped(self) -> int:
+        """Return how many are gone that were read and not told since this was last asked.
+
+        A dead letter that was replayed, discarded or trimmed needs no telling any more, a notice beyond the bound is lost.
+        """
+        skipped, self._skipped = self._skipped, 0
+        return skipped
+
+    def forget(self) -> None:
+        """Forget what was read: somebody else tells now, and counts what goes."""
+        self._read = {}
+
+    def _note_gone(self, cursor: str, at: str, there: set[str]) -> None:
+        behind = (one for one in self._read.get(cursor, ()) if order_of(one) > order_of(at))
+        self._skipped += sum(one not in there for one in behind)
+        self._read[cursor] = there
 
     async def note(self, untold: Untold) -> bool:
         """Note that one was told, or given up; tell whether nobody else has gone on meanwhile.
@@ -85,46 +97,31 @@ class Told:
         return await self._watch.move(untold.cursor, untold.before, untold.entry_id)
 
 
-def alarm_message(message_id: str, kind: str, subject: str, change: str, detail: str, at_ms: int) -> Message:
-    """Return what is told of an alarm that was raised or cleared."""
-    about = f"{kind} of {subject}" if subject else kind
-    return Message(
-        id=message_id,
-        type="alarm",
-        text=f"Bascule: {about} {change}: {detail}",
-        at_ms=at_ms,
-        kind=kind,
-        state=change,
-        subject=subject,
-        detail=detail,
+def _of_notice(notice: Notice) -> Message:
+    return alarm_message(
+        f"s{notice.shard}-alarm-{notice.entry_id}",
+        kind=notice.kind,
+        subject=notice.subject,
+        change=notice.change,
+        detail=notice.detail,
+        at_ms=notice.at_ms,
     )
 
 
-def dead_letter_message(letter: DeadLetter) -> Message:
-    """Return what is told of a dead letter; the bodies of alerts are not."""
-    strategy = action = quantity = ""
-    detail = letter.detail if len(letter.detail) <= DETAIL_AT_MOST else f"{letter.detail[:DETAIL_AT_MOST]}..."
-    try:
+def _of_letter(letter: DeadLetter) -> Message:
+    instruction = None
+    with suppress(StoreCorrupt):
         instruction = codec.INSTRUCTION.decode(letter.body.encode())
-    except StoreCorrupt:
-        pass
-    else:
-        strategy, action = instruction.strategy or "", instruction.action.value
-        quantity = "" if instruction.quantity is None else f"{instruction.quantity:f}"
-    asked = " ".join(part for part in (action, quantity, letter.market) if part)
-    return Message(
-        id=f"s{letter.shard}-dead-{letter.letter_id}",
-        type="dead_letter",
-        text=f"Bascule: {letter.account} did not trade ({letter.state}, {letter.reason}): {asked or letter.lane}; {detail}",
-        at_ms=letter.at_ms,
-        state=letter.state,
-        detail=detail,
-        reason=letter.reason,
+    return dead_letter_message(
+        f"s{letter.shard}-dead-{letter.letter_id}",
+        instruction,
         alert_id=letter.alert_id,
         account=letter.account,
+        lane=letter.lane,
         market=letter.market,
-        strategy=strategy,
-        action=action,
-        quantity=quantity,
+        state=letter.state,
+        reason=letter.reason,
+        detail=letter.detail,
         attempts=letter.attempts,
+        at_ms=letter.at_ms,
     )

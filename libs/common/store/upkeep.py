@@ -41,17 +41,31 @@ class Reclamation:
     """Lanes that were not reclaimed, since their records cannot be used."""
     next_lapse_ms: int | None = None
     """Until the next lease runs out, where that is before the next pass."""
-    traced: tuple["ReclaimedHead", ...] = ()
+    heads: tuple["ReclaimedHead", ...] = ()
+    """What their lost holders were executing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """An instruction that upkeep did something to."""
+
+    alert_id: AlertId
+    account: AccountName
+    market: Market
+    """Empty where its record is gone."""
+    body: bytes
+    """As it is encoded; it need not be readable."""
+    elapsed_ms: int
+    """Since it was admitted first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReclaimedHead:
-    """A traced instruction that its lost holder was executing."""
+    """An instruction that its lost holder was executing."""
 
-    alert_id: AlertId
-    account: AccountName
-    traceparent: str
+    instruction: Touched
     lost_holders: int
+    """With this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +85,8 @@ class AuditFindings:
     """Instructions that ended EXPIRED behind a head that waits."""
     failed: int
     """Lanes that were left, since their records cannot be used."""
-    traced: tuple["ExpiredInPlace", ...] = ()
-    """Those that expired and are traced, at most a thousand."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExpiredInPlace:
-    """A traced instruction that expired behind a head that waits."""
-
-    alert_id: AlertId
-    account: AccountName
-    market: Market
-    traceparent: str
+    ended: tuple["Touched", ...] = ()
+    """Those that expired, at most a thousand."""
 
 
 class Upkeep:
@@ -108,14 +112,13 @@ class Upkeep:
         reply = await self._run("reclaim", lease_ms, REAPER, at_most, next_in_ms)
         if reply[0] == b"GRACE":
             return Grace(int(reply[1]))
-        traced = tuple(_reclaimed_head(fields) for fields in reply[5:])
         next_lapse_ms = int(reply[4])
         return Reclamation(
             int(reply[1]),
             int(reply[2]),
             int(reply[3]),
             next_lapse_ms=None if next_lapse_ms < 0 else next_lapse_ms,
-            traced=traced,
+            heads=tuple(ReclaimedHead(_touched(fields[:5]), int(fields[5])) for fields in reply[5:]),
         )
 
     async def audit(self, *, keep_dead_ms: int, scan: int = 1_000) -> AuditFindings:
@@ -134,8 +137,8 @@ class Upkeep:
         cut = len(self._keys.lane(LaneName("")).encode())
         found = [key[cut:] for key in streams]
         reply = await self._run("audit", keep_dead_ms, len(fences), *fences, *found, "", *parked)
-        traced = tuple(_expired_in_place(fields) for fields in reply[3:])
-        return AuditFindings(int(reply[0]), int(reply[1]), int(reply[2]), traced)
+        ended = tuple(_touched(fields) for fields in reply[3:])
+        return AuditFindings(int(reply[0]), int(reply[1]), int(reply[2]), ended)
 
     async def _lane_streams(self, scan: int) -> list[bytes]:
         """Return the lanes among the next keys: most keys are records, so many are looked at."""
@@ -189,11 +192,12 @@ class Upkeep:
         return await self._scripts[script].run(self._client, self._keys.fixed, [self._now, *args])
 
 
-def _reclaimed_head(fields: list[bytes]) -> ReclaimedHead:
-    alert_id, account, traceparent, lost_holders = (field.decode() for field in fields)
-    return ReclaimedHead(AlertId(alert_id), AccountName(account), traceparent, int(lost_holders))
-
-
-def _expired_in_place(fields: list[bytes]) -> ExpiredInPlace:
-    alert_id, account, market, traceparent = (field.decode() for field in fields)
-    return ExpiredInPlace(AlertId(alert_id), AccountName(account), Market(market), traceparent)
+def _touched(fields: list[bytes]) -> Touched:
+    alert_id, account, market, body, elapsed_ms = fields
+    return Touched(
+        AlertId(alert_id.decode()),
+        AccountName(account.decode()),
+        Market(market.decode()),
+        body,
+        int(elapsed_ms),
+    )

@@ -1,14 +1,12 @@
 """What the watchdog has learned, and how far it has read the streams that it learns from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from libs.common.domain.errors import StoreCorrupt
-from libs.common.domain.ids import AlertId
 from libs.common.policy.expiry import Sighting
 from libs.common.policy.rise import Counts
 from libs.common.policy.silence import Habit
@@ -30,19 +28,6 @@ _REFUSALS: Final = "refusals"
 _CERTIFICATE: Final = "certificate"
 
 R = TypeVar("R")
-
-
-class _Content(msgspec.Struct, frozen=True):
-    strategy: str | None = None
-
-
-class _Alert(msgspec.Struct, frozen=True):
-    """The little of an alert's record that is needed: all of it costs ten times as much."""
-
-    signal: _Content
-
-
-_STRATEGY: Final = msgspec.json.Decoder(_Alert)
 
 
 class Watch:
@@ -168,30 +153,6 @@ class Watch:
     async def _record(self, name: str, codec: Codec[R]) -> R | None:
         found = await self._field(name)
         return None if found is None else _read(codec, found)
-
-
-async def strategies_of(client: Redis, keys: Keys, alerts: Sequence[AlertId]) -> dict[AlertId, str]:
-    """Return the strategies that alerts name, empty where one names none; those without a record are left out.
-
-    Raises:
-        StoreUnavailable: No answer.
-    """
-    if not alerts:
-        return {}
-    try:
-        async with client.pipeline(transaction=False) as pipeline:
-            for alert_id in alerts:
-                pipeline.hget(keys.alert(alert_id), "alert")
-            bodies = await pipeline.execute()
-    except (RedisError, OSError) as error:
-        raise translate(error) from error
-    found = {}
-    for alert_id, body in zip(alerts, bodies, strict=True):
-        try:
-            found[alert_id] = _STRATEGY.decode(body or b"").signal.strategy or ""
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-    return found
 
 
 def _read(codec: Codec[R], body: bytes) -> R | None:

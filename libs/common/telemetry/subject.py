@@ -8,6 +8,10 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Final, Protocol
 
+from libs.common.domain.errors import StoreCorrupt
+from libs.common.wire import codec
+from libs.common.wire.trace_context import stored_context
+
 ALERT_ID: Final = "alert_id"
 STRATEGY: Final = "strategy"
 ACCOUNT: Final = "account"
@@ -27,6 +31,37 @@ class Subject(Protocol):
     def log_fields(self) -> Mapping[str, object]:
         """Return the fields that stand on each line about it; asked only for a line that is written."""
         ...
+
+
+def instruction_fields(
+    alert_id: str, account: str, market: str, body: bytes, elapsed_ms: int
+) -> dict[str, object]:
+    """Return the fields of a line about an instruction; what cannot be read of it is not known.
+
+    Args:
+        alert_id: Of its alert.
+        account: That it is for.
+        market: What its venue calls its symbol; stands for the symbol where nobody can read that.
+        body: The instruction as it is encoded.
+        elapsed_ms: Since the alert was admitted; below 0 it counts as 0.
+    """
+    strategy, symbol = None, market
+    try:
+        instruction = codec.INSTRUCTION.decode(body)
+    except StoreCorrupt:
+        pass
+    else:
+        strategy, symbol = instruction.strategy, instruction.symbol or instruction.market
+    fields: dict[str, object] = {
+        ALERT_ID: alert_id,
+        ACCOUNT: account,
+        STRATEGY: strategy,
+        SYMBOL: symbol,
+        ELAPSED_MS: max(0, elapsed_ms),
+    }
+    if (context := stored_context(body)) is not None:
+        fields[TRACE_ID] = context.trace_id
+    return fields
 
 
 _CURRENT: Final[ContextVar[Subject | None]] = ContextVar("subject", default=None)

@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
 from libs.common.domain.errors import ConfigError
 from libs.common.telemetry.trace_sampler import Sampler, sampler_of
+from libs.common.wire.web_address import is_web_address, without_credentials
 
 GRPC: Final = "grpc"
 HTTP: Final = "http/protobuf"
@@ -59,7 +60,7 @@ def tracing_settings(environ: Mapping[str, str]) -> TracingSettings | None:
         raise ConfigError(f'OTEL_TRACES_EXPORTER: "{exporter}" is not one of otlp, none')
     queue = _count(environ, "OTEL_BSP_MAX_QUEUE_SIZE", DEFAULT_QUEUE)
     return TracingSettings(
-        endpoint=_shown((_first(environ, _ENDPOINTS) or ("", ""))[1]),
+        endpoint=without_credentials((_first(environ, _ENDPOINTS) or ("", ""))[1]),
         sampler=sampler_of(environ),
         protocol=_protocol(environ),
         queue=queue,
@@ -101,19 +102,10 @@ def _protocol(environ: Mapping[str, str]) -> str:
 
 
 def _check_address(name: str, address: str) -> None:
-    try:
-        parts = urlsplit(address)
-        is_right = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
-        is_right = False
-    if not is_right:
-        raise ConfigError(f'{name}: "{_shown(address)}" is no address such as http://127.0.0.1:4318')
-
-
-def _shown(address: str) -> str:
-    """Return an address without what must not show of it: a name and a password, and what services take for keys."""
-    scheme, slashes, rest = address.rpartition("://")
-    return scheme + slashes + rest.rpartition("@")[2].partition("?")[0].partition("#")[0]
+    if not is_web_address(address):
+        raise ConfigError(
+            f'{name}: "{without_credentials(address)}" is no address such as http://127.0.0.1:4318'
+        )
 
 
 def _is_installed(module: str) -> bool:

@@ -13,7 +13,7 @@ from libs.common.telemetry.tracing import (
     OUTCOME,
     REASON,
 )
-from libs.common.wire.trace_context import read_traceparent
+from libs.common.wire.trace_context import TraceContext, read_traceparent
 
 _REPLAY: Final[dict[str, AttributeValue]] = {
     **MESSAGING,
@@ -22,18 +22,18 @@ _REPLAY: Final[dict[str, AttributeValue]] = {
 }
 
 
-def note_reclaim(tracer: Tracer, traceparent: str, alert_id: str, account: str, lost_holders: int) -> None:
+def note_reclaim(tracer: Tracer, post: TraceContext, alert_id: str, account: str, lost_holders: int) -> None:
     """Record that an instruction was taken from a worker that is gone."""
     attributes = {**clipped({ALERT_ID: alert_id, ACCOUNT: account}), LOST_HOLDERS: lost_holders}
-    span = _start_linked(tracer, "reclaim alerts", traceparent, attributes)
+    span = _start_linked(tracer, "reclaim alerts", post, attributes)
     span.set(OUTCOME, "reclaimed")
     span.end()
 
 
-def note_expired(tracer: Tracer, traceparent: str, alert_id: str, account: str, market: str) -> None:
+def note_expired(tracer: Tracer, post: TraceContext, alert_id: str, account: str, market: str) -> None:
     """Record that an instruction became too old behind a head that waits; a failure, since it leaves a dead letter."""
     attributes = clipped({ALERT_ID: alert_id, ACCOUNT: account, MARKET: market})
-    span = _start_linked(tracer, "expire alerts", traceparent, attributes)
+    span = _start_linked(tracer, "expire alerts", post, attributes)
     span.set(OUTCOME, "EXPIRED")
     span.set(REASON, "too_old")
     span.fail("too_old")
@@ -71,10 +71,10 @@ def replay_record(
     )
 
 
-def _start_linked(tracer: Tracer, name: str, traceparent: str, attributes: dict[str, AttributeValue]) -> Span:
+def _start_linked(
+    tracer: Tracer, name: str, post: TraceContext, attributes: dict[str, AttributeValue]
+) -> Span:
     """Return a span that is a child of the post, and linked to it."""
-    parent = read_traceparent(traceparent)
-    span = tracer.start(name, INTERNAL, parent, attributes)
-    if parent is not None:
-        span.link(parent)
+    span = tracer.start(name, INTERNAL, post, attributes)
+    span.link(post)
     return span

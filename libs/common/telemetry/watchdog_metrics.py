@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from libs.common.telemetry.labelled import labelled_counter
 
-OUTCOMES = ("delivered", "retried", "given_up")
+OUTCOMES = ("delivered", "retried", "given_up", "skipped")
 
 
 class WatchdogMetrics:
@@ -36,7 +36,7 @@ class WatchdogMetrics:
             "What became of telling alarms and dead letters.",
             "outcome",
         )
-        self._certificate: tuple[Gauge, Gauge] | None = None
+        self._certificate: tuple[Gauge, Gauge, Gauge] | None = None
 
     def declare_deliveries(self) -> None:
         """Show them before the first, where anybody is told."""
@@ -56,13 +56,20 @@ class WatchdogMetrics:
         """Show whether refusals are rising."""
         self._rising.set(is_rising)
 
-    def certificate(self, expires_at_s: float | None, share_left: float | None) -> None:
-        """Show a certificate: when it expires, seconds since the epoch, and how much of its lifetime is left, 0 to 1.
+    def certificate(
+        self, expires_at_s: float | None, share_left: float | None, *, is_valid: bool | None
+    ) -> None:
+        """Show a certificate: when it expires, how much of its lifetime is left, and whether clients believe it.
 
         Nothing is shown of what was never known.
+
+        Args:
+            expires_at_s: Seconds since the epoch.
+            share_left: 0 to 1.
+            is_valid: False also where it cannot be seen.
         """
         if self._certificate is None:
-            if expires_at_s is None and share_left is None:
+            if expires_at_s is None and share_left is None and is_valid is None:
                 return
             self._certificate = (
                 Gauge(
@@ -75,10 +82,16 @@ class WatchdogMetrics:
                     "How much of the lifetime of the certificate of the public URL is left, 0 to 1; 0 where it is not valid.",
                     registry=self._registry,
                 ),
+                Gauge(
+                    "bascule_certificate_valid",
+                    "Whether clients believe the certificate of the public URL, 0 or 1; 0 also where it cannot be seen.",
+                    registry=self._registry,
+                ),
             )
         unknown = float("nan")
         self._certificate[0].set(unknown if expires_at_s is None else expires_at_s)
         self._certificate[1].set(unknown if share_left is None else share_left)
+        self._certificate[2].set(unknown if is_valid is None else is_valid)
 
     def skew(self, shard: int, skew_s: float) -> None:
         """Show by how much the clock of a shard's Redis is ahead of ours, seconds."""
@@ -89,6 +102,6 @@ class WatchdogMetrics:
         """Count an alarm that was raised."""
         self._alarms(kind).inc()
 
-    def delivery(self, outcome: str) -> None:
-        """Count what became of telling: delivered, retried or given_up."""
-        self._deliveries(outcome).inc()
+    def delivery(self, outcome: str, count: int = 1) -> None:
+        """Count what became of telling, one of `OUTCOMES`."""
+        self._deliveries(outcome).inc(count)

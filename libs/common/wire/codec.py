@@ -40,10 +40,28 @@ class Codec(Generic[Record]):
             raise StoreCorrupt(f"the {self._name} cannot be decoded: {error}") from error
 
 
+class _Strategy(msgspec.Struct, frozen=True):
+    strategy: str | None = None
+
+
+class _Named(msgspec.Struct, frozen=True):
+    content: _Strategy = msgspec.field(name="signal")
+
+
 ALERT: Final = Codec(Alert, "alert")
+_STRATEGY: Final = Codec(_Named, "alert")
 INSTRUCTION: Final = Codec(Instruction, "instruction")
 ORDER_PLAN: Final = Codec(OrderPlan, "order plan")
 PLAN: Final = Codec(Plan, "plan")
 BUDGETS: Final = Codec(tuple[Budget, ...], "budgets")
 ORDER_REPORT: Final = Codec(OrderReport, "order report")
 BOOK: Final = Codec(Book, "book")
+
+
+def strategy_of(body: bytes) -> str | None:
+    """Return the strategy that an encoded alert names; all of the alert would cost ten times as much.
+
+    Raises:
+        StoreCorrupt: It is no alert.
+    """
+    return _STRATEGY.decode(body).content.strategy

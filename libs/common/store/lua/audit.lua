@@ -10,7 +10,7 @@
 --            word, parked lanes in which to look for what expired
 --
 -- Returns  {tokens issued again, instructions expired, lanes that cannot be looked after, then per instruction that
---          expired and is traced: {alert, account, market, traceparent}}, of which the first thousand
+--          expired: {alert, account, market, body, ms since it was admitted}}, of which the first thousand
 
 write_even_when_full()
 
@@ -51,7 +51,7 @@ local function reissue(lane, token)
 end
 
 local healed, expired = 0, 0
-local traced, MOST_TRACED = {}, 1000
+local told, MOST_TOLD = {}, 1000
 
 local function heal_fence(lane)
   local fence = redis.call('HGET', LANES, lane)
@@ -86,12 +86,11 @@ local function expire_behind_head(lane)
       local known = read_instruction(fields)
       -- One that may have traded without a trace ends as the head of its lane, by what its venue says.
       if not must_be_looked_up(known.epoch, known.orders) then
-        finish(lane, lane_key, entries[n][1], fields, known, 'EXPIRED', 'too_old', 'behind a head that waits', keep_dead,
-          keep_dead)
+        finish(lane, lane_key, entries[n][1], fields, known, 'EXPIRED', 'too_old', 'behind a head that waits',
+          keep_dead, keep_dead)
         expired = expired + 1
-        local traceparent = traceparent_of(fields.body)
-        if traceparent and #traced < MOST_TRACED then
-          traced[#traced + 1] = {fields.alert, fields.account, known.market or '', traceparent}
+        if #told < MOST_TOLD then
+          told[#told + 1] = {fields.alert, fields.account, known.market or '', fields.body, age_of(known.key)}
         end
       end
     end
@@ -118,4 +117,4 @@ for i = 4, #ARGV do
   end
 end
 drop_orphans()
-return {healed, expired, failed, unpack(traced)}
+return {healed, expired, failed, unpack(told)}

@@ -4,7 +4,8 @@
 -- slip in; and because an intent written though nothing will be sent would have to be looked up.
 --
 -- Checks in order: fence, head, whether Redis may have forgotten an attempt, state of the order, halts, age, breakers,
--- rate limits, account-wide risk limits. A call re-sent after a lost reply (same attempt, same nonce) gets the same GO and is not charged again.
+-- rate limits, account-wide risk limits. A call re-sent after a lost reply (same attempt, same nonce) gets the same GO
+-- and is not charged again.
 --
 -- Limits are reserved, not refused: a lane that must wait is told until when, and that slot stays its own
 -- (`slot` of the instruction: attempt|symbol due|account due|kept at|is late, microseconds). A lane that comes late
@@ -85,7 +86,8 @@ local function count_in(bucket, time, leaves_at)
   save_bucket(bucket)
 end
 
--- Asks a breaker by its record: nil to go on, else the time to wait for, ms. Grants the one probe where it is half open.
+-- Asks a breaker by its record: nil to go on, else the time to wait for, ms. Grants the one probe where it is half
+-- open.
 local function ask_breaker(known, may_pass)
   if not known then return nil, '0', '0' end
   local state, generation, reset_at, probe_until = string.match(known, '^([^|]*)|([^|]*)|([^|]*)|([^|]*)$')

@@ -7,8 +7,8 @@
 -- KEYS[5]  journal   STREAM  every state change
 -- KEYS[6]  dead      STREAM  dead letters
 -- KEYS[7]  breakers  HASH    scope -> state|generation|reset_at|probe_until
--- KEYS[8]  meta      HASH    the reaper's last time, the revision of what is configured, bytes kept of refused posts, which
---                            start of Redis this is and what its data may lack
+-- KEYS[8]  meta      HASH    the reaper's last time, the revision of what is configured, bytes kept of refused posts,
+--                            which start of Redis this is and what its data may lack
 -- ARGV[1]  time to use instead of Redis' own, ms; empty in production
 
 local PREFIX, READY, LANES, PARKED = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -179,6 +179,11 @@ local function keep_post(stream, max_bytes, fields)
   end
 end
 
+-- How long ago an instruction was admitted first, ms.
+local function age_of(key)
+  return text(math.max(0, NOW - (tonumber(redis.call('HGET', key, 'admitted_at') or '') or NOW)))
+end
+
 -- Adds one journal entry and remembers its id in the instruction, so that an alert's history is read without
 -- a search. `extra` are further fields to set; `past` are the ids before, false for none, nil to have them read.
 local function record(key, event, alert, account, lane, reason, detail, extra, note, past)
@@ -287,9 +292,10 @@ local function read_instruction(fields)
 end
 
 -- Ends one instruction: its state, its alert's once all have ended, its dead letter, its expiry.
--- known: of `read_instruction`; keep: ms that ended records stay; keep_dead: the same where a dead letter may be replayed; ends, ends_as: an order
--- whose new state is about to be written.
-local function finish(lane, lane_key, entry_id, fields, known, state, reason, detail, keep, keep_dead, note, ends, ends_as)
+-- known: of `read_instruction`; keep: ms that ended records stay; keep_dead: the same where a dead letter may be
+-- replayed; ends, ends_as: an order whose new state is about to be written.
+local function finish(lane, lane_key, entry_id, fields, known, state, reason, detail, keep, keep_dead, note, ends,
+  ends_as)
   local alert_key = PREFIX .. 'alert:' .. fields.alert
   -- Every read comes first: a key of a wrong type fails here, before anything is written.
   local of_alert = redis.call('HMGET', alert_key, 'ended', 'accounts', 'open')
@@ -318,7 +324,9 @@ local function finish(lane, lane_key, entry_id, fields, known, state, reason, de
     redis.call('HSET', alert_key, 'open', text(open), 'ended', ended, 'state', worst)
     redis.call('PEXPIRE', alert_key, stays)
     -- All at once: while one of them is open, an alert is shown with all of its instructions.
-    for account in string.gmatch(of_alert[2] or fields.account, '%S+') do redis.call('PEXPIRE', instruction_key(fields.alert, account), stays) end
+    for account in string.gmatch(of_alert[2] or fields.account, '%S+') do
+      redis.call('PEXPIRE', instruction_key(fields.alert, account), stays)
+    end
   end
   if leaves_letter then write_dead_letter(lane, fields, state, reason, detail, known.attempts) end
   redis.call('XDEL', lane_key, entry_id)

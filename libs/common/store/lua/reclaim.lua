@@ -11,8 +11,8 @@
 -- ARGV[5]  ms until the next pass
 --
 -- Returns  {'OK', lanes reclaimed, tokens dropped, lanes that cannot be, ms until the next lease runs out where that is
---          before the next pass or -1, then per instruction that was running and is traced: {alert, account, traceparent,
---          lost holders}} | {'GRACE', leases started afresh}
+--          before the next pass or -1, then per instruction that was running: {alert, account, market, body, ms since
+--          it was admitted, lost holders}} | {'GRACE', leases started afresh}
 
 write_even_when_full()
 
@@ -38,7 +38,7 @@ if not past or NOW < past or NOW - past > lease / 2 then
 end
 
 local reclaimed, dropped, failed, cursor = 0, 0, 0, '0-0'
-local traced = {}
+local told = {}
 
 local function reissue(token)
   local entry = redis.call('XRANGE', READY, token, token)[1]
@@ -57,8 +57,8 @@ local function reissue(token)
   if redis.call('HGET', key, 'running') == token then
     local lost = redis.call('HINCRBY', key, 'lost_holders', 1)
     record(key, 'RECLAIMED', fields.alert, fields.account, lane, 'lost_holder', token, {'running', ''})
-    local traceparent = traceparent_of(fields.body)
-    if traceparent then traced[#traced + 1] = {fields.alert, fields.account, traceparent, text(lost)} end
+    local market = redis.call('HGET', key, 'market') or ''
+    told[#told + 1] = {fields.alert, fields.account, market, fields.body, age_of(key), text(lost)}
   end
   drop_token(token)
   issue_token(lane)
@@ -75,8 +75,9 @@ until cursor == '0-0' or reclaimed + dropped >= most
 
 -- Of leases that are renewed as they should be there are none: a look ahead costs nothing until a holder is late.
 local next_in = -1
-for _, one in ipairs(redis.call('XPENDING', READY, GROUP, 'IDLE', math.max(0, lease - tonumber(ARGV[5])), '-', '+', 100)) do
+local idle = math.max(0, lease - tonumber(ARGV[5]))
+for _, one in ipairs(redis.call('XPENDING', READY, GROUP, 'IDLE', idle, '-', '+', 100)) do
   local left = math.max(0, lease - one[3])
   if next_in < 0 or left < next_in then next_in = left end
 end
-return {'OK', reclaimed, dropped, failed, next_in, unpack(traced)}
+return {'OK', reclaimed, dropped, failed, next_in, unpack(told)}

@@ -90,6 +90,18 @@ async def test_reclaim_gives_the_lanes_of_a_dead_worker_to_others_and_says_so(
     assert said(events, "lanes_reclaimed") == [
         {"event": "lanes_reclaimed", "lanes": 1, "dropped": 0, "log_level": "warning"}
     ]
+    assert said(events, "instruction_reclaimed") == [
+        {
+            "event": "instruction_reclaimed",
+            "alert_id": hold.head.alert_id,
+            "account": "desk",
+            "strategy": None,
+            "symbol": "BTC",
+            "elapsed_ms": INTERVAL_MS,
+            "lost_holders": 1,
+            "log_level": "warning",
+        }
+    ]
     assert (await rig.take("b")).head.lost_holders == 1
     assert rig.fence("desk:ETH") == f"{living.held.token}|b"
 
@@ -151,7 +163,8 @@ async def test_the_audit_reissues_a_lost_token_and_says_so(rig: ReaperRig, event
 
 async def test_the_audit_expires_what_waits_behind_a_head_that_waits(rig: ReaperRig, events: list[EventDict]):
     hold = await rig.hold(max_age_ms=600_000)
-    behind = await rig.admit(max_age_ms=1_000)
+    body = b'{"alert_id":"a","account":"desk","market":"BTC","symbol":"BTCUSDT","action":"buy","strategy":"cross"}'
+    behind = await rig.admit(max_age_ms=1_000, body=body)
     await rig.park(hold, 300_000)
     rig.now_ms += 1_000
     await rig.audit()
@@ -159,6 +172,19 @@ async def test_the_audit_expires_what_waits_behind_a_head_that_waits(rig: Reaper
     assert rig.instruction(hold.head.alert_id)["state"] == "ACTIVE"
     assert rig.count("expired_in_place") == 1
     assert said(events, "expired_in_place")[0]["instructions"] == 1
+    assert said(events, "instruction_ended") == [
+        {
+            "event": "instruction_ended",
+            "state": "EXPIRED",
+            "reason": "too_old",
+            "alert_id": behind,
+            "account": "desk",
+            "strategy": "cross",
+            "symbol": "BTCUSDT",
+            "elapsed_ms": 1_000,
+            "log_level": "warning",
+        }
+    ]
 
 
 async def test_what_a_reaper_does_to_a_traced_instruction_is_a_span_of_its_trace(rig: ReaperRig):

@@ -124,6 +124,49 @@ async def test_what_is_too_old_is_given_up_once_it_cannot_be_told(
     assert [one["event"] for one in events] == ["alarm_given_up", "alarm_given_up"]
 
 
+async def test_what_goes_away_while_the_target_does_is_counted_as_skipped_and_said(
+    stage: Stage, events: list[EventDict]
+) -> None:
+    dead, notices = stage.rig.keys.dead, stage.rig.keys.notices
+    letters = [stage.rig.redis.xadd(dead, {"alert": name, "account": "desk"}) for name in ("x", "y", "z")]
+    stage.rig.redis.expire(dead, 600)
+    await stage.raise_("a", "b")
+    stage.receiver.says = Failed("no answer")
+    await stage.tell.run_once()
+    assert stage.count("skipped") == 0
+
+    stage.rig.redis.xdel(dead, letters[1])  # as a replay does
+    stage.rig.redis.xtrim(notices, maxlen=1, approximate=False)
+    stage.receiver.says = Delivered()
+    stage.clock.advance(BACKOFF_CAP_MS)
+    await stage.tell.run_once()
+    await stage.tell.run_once()
+
+    assert (stage.receiver.got, stage.count("delivered"), stage.count("skipped")) == (
+        ["a", "b", "", ""],
+        3,
+        2,
+    )
+    assert [one["messages"] for one in events if one["event"] == "alarms_skipped"] == [2]
+
+
+async def test_what_another_reaper_told_is_not_skipped_when_the_turn_comes_back(stage: Stage) -> None:
+    stage.receiver.says = Failed("no answer")
+    await stage.raise_("a", "b")
+    await stage.tell.run_once()
+    stage.rig.redis.delete(stage.rig.keys.watchdog_turn("tell_url"))
+    other = stage.reaper("other")
+    await other.run_once()
+    await stage.tell.run_once()
+    stage.rig.redis.xtrim(stage.rig.keys.notices, maxlen=1, approximate=False)
+    stage.clock.advance(BACKOFF_CAP_MS)
+    await other.run_once()
+    stage.rig.redis.delete(stage.rig.keys.watchdog_turn("tell_url"))
+    await stage.tell.run_once()
+
+    assert stage.count("skipped") == 1
+
+
 async def test_lines_about_a_dead_letter_name_its_alert(stage: Stage, events: list[EventDict]) -> None:
     letter = {"alert": "a1", "account": "desk", "lane": "desk:BTC", "state": "EXPIRED", "reason": "too_old"}
     stage.rig.redis.xadd(stage.rig.keys.dead, {**letter, "detail": "", "attempts": "0", "body": "{}"})

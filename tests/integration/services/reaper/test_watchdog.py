@@ -1,6 +1,7 @@
 """Passes of the watchdog's duties over what a test brings about, on one shard and on several."""
 
 import ssl
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from structlog.typing import EventDict
 
+from libs.common.domain.alert import Action, Alert, AlertContent
 from libs.common.domain.clock import DAY_MS
 from libs.common.domain.errors import StoreUnavailable
-from libs.common.domain.ids import AlertId
+from libs.common.domain.ids import AccountName, AlertId, WebhookName
 from libs.common.policy.alarms import AlarmKind
 from libs.common.policy.expiry import Look, NotValid, Seen, Unreachable
 from libs.common.policy.silence import LEAST_ALERTS, heard
@@ -24,6 +26,7 @@ from libs.common.store.streams import PAGE
 from libs.common.store.turns import Turn
 from libs.common.store.watch import Watch
 from libs.common.telemetry.watchdog_metrics import WatchdogMetrics
+from libs.common.wire import codec
 from services.reaper import silence as silence_module
 from services.reaper.certificate import Certificate, https_place
 from services.reaper.handshake import look_at
@@ -72,7 +75,19 @@ class Watchdog:
         """Leave what an admission leaves, at a time of the past."""
         keys = Keys(shard)
         alert = AlertId(f"{strategy}-{at_ms}")
-        body = f'{{"signal":{{"strategy":"{strategy}","x":1}},"raw":""}}'
+        content = AlertContent(
+            dialect="bascule", action=Action.BUY, symbol="B", quantity=Decimal(1), strategy=strategy or None
+        )
+        body = codec.ALERT.encode(
+            Alert(
+                alert_id=alert,
+                webhook=WebhookName(webhook),
+                content=content,
+                received_at_ms=at_ms,
+                accounts=(AccountName("a"),),
+                raw="",
+            )
+        )
         fields = {"event": "QUEUED", "alert": alert, "account": "a", "lane": "a:B", "reason": "admitted"}
         with self.rig.redis.pipeline() as pipeline:
             pipeline.hset(keys.alert(alert), "alert", body)
@@ -316,6 +331,27 @@ async def test_a_certificate_that_is_not_renewed_is_told_and_its_renewal_within_
 
     assert await watchdog.raised() == {}
     assert said(events) == [("alarm_raised", "hooks.example.com"), ("alarm_cleared", "hooks.example.com")]
+
+
+async def test_a_certificate_that_cannot_be_seen_shows_as_not_valid_whatever_is_left_of_it(
+    watchdog: Watchdog,
+) -> None:
+    clock = ManualClock()
+    now_ms = clock.now_ms()
+    looks = Looks(Unreachable("refused"), Seen(now_ms, now_ms + 90 * DAY_MS), Unreachable("refused"))
+    duty = certificate(watchdog, clock, looks)
+
+    async def shown() -> tuple[float | None, float | None]:
+        await duty.run_once()
+        clock.advance(HOUR_MS)
+        value = watchdog.registry.get_sample_value
+        return value("bascule_certificate_valid"), value("bascule_certificate_share_left")
+
+    assert await shown() == (None, None)
+    assert [valid for valid, _ in [await shown() for _ in range(4)]] == [1, 1, 1, 0]
+    _, left = await shown()
+    assert left is not None
+    assert left > 0.9
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import yaml
 from cli.main import bascule
 from cli.ports import port_uses
 from libs.common.runtime.load_settings import load_settings
+from services.relay.settings import relay_settings
 from tests.support.processes import ROOT
 from tests.support.prometheus import CONFIGURATION, alert_rules, promtool_binary
 
@@ -89,6 +90,20 @@ def test_the_runbook_tells_of_commands_and_options_that_there_are(words: list[st
     assert found is not bascule
     options = {option for parameter in found.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
+
+
+def test_the_target_that_stands_as_a_comment_is_where_a_relay_shows_its_figures() -> None:
+    commented = (
+        (CONFIGURATION / "targets.yaml").read_text().partition("# Where a relay runs")[2].partition("\n")[2]
+    )
+    [group] = yaml.safe_load(re.sub(r"^# ", "", commented, flags=re.MULTILINE))
+    relay = relay_settings(
+        {"RELAY_UPSTREAM": "http://127.0.0.1:8080/webhook", "RELAY_SIGNING_KEY": "sixteen characters"}
+    )
+    assert group == {
+        "targets": [f"{relay.ops_host}:{relay.ops_port}"],
+        "labels": {"job": "bascule-relay"},
+    }
 
 
 def test_the_targets_are_those_of_the_bridge_that_is_brought_up_here() -> None:

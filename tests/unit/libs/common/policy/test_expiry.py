@@ -55,6 +55,27 @@ def test_a_certificate_is_told_where_clients_refuse_it_or_soon_will(
 
 
 @pytest.mark.parametrize(
+    ("looks", "day", "is_believed"),
+    [
+        ([Unreachable("refused")], 0, None),
+        ([VALID], 89, True),
+        ([VALID], 90, False),
+        ([NotValid("expired")], 0, False),
+        ([NotValid("expired"), VALID], 0, True),
+        ([VALID, NotValid("expired"), Unreachable("refused")], 0, False),
+        ([VALID, *[Unreachable("refused")] * (MISSED_AT_MOST - 1)], 0, True),
+        ([VALID, *[Unreachable("refused")] * MISSED_AT_MOST], 0, False),
+        ([*[Unreachable("refused")] * MISSED_AT_MOST], 0, False),
+        ([*[Unreachable("refused")] * MISSED_AT_MOST, VALID], 0, True),
+    ],
+)
+def test_what_clients_refuse_or_do_not_reach_is_not_believed_and_what_nobody_saw_not_known(
+    looks: list[Look], day: int, is_believed: bool | None
+) -> None:
+    assert after(*looks).is_believed(day * DAY_MS) is is_believed
+
+
+@pytest.mark.parametrize(
     ("looks", "day", "share"),
     [
         ([VALID], 45, 0.5),

@@ -37,6 +37,7 @@ UNITS = {
     "_durable": "0 or 1",
     "_open": "0 or 1",
     "_rising": "0 or 1",
+    "_valid": "0 or 1",
 }
 CENSUS_LABELS = {name: label for name, _, label in LABELLED.values()} | {LETTERS[0]: LETTERS[2]}
 
@@ -59,7 +60,7 @@ def declared(*makers: Callable[[CollectorRegistry], object]) -> Iterator[Row]:
         made = make(registry)
         if isinstance(made, WatchdogMetrics):
             # Nothing is shown of a certificate before it was seen.
-            made.certificate(0.0, 1.0)
+            made.certificate(0.0, 1.0, is_valid=True)
     collectors: list[Any] = list(registry._collector_to_names)
     for collector in collectors:
         for family in collector.describe():

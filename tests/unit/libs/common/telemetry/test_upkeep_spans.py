@@ -3,9 +3,11 @@ import pytest
 from libs.common.telemetry.span_record import INTERNAL, PRODUCER
 from libs.common.telemetry.spans import KeepingTracer
 from libs.common.telemetry.upkeep_spans import note_expired, note_reclaim, replay_record
+from libs.common.wire.trace_context import TraceContext
 from tests.support.kept_spans import Kept
 
-POST = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+CONTEXT = TraceContext("a" * 32, "b" * 16, True)
+POST = CONTEXT.traceparent
 AGAIN = "00-" + "c" * 32 + "-" + "d" * 16 + "-01"
 ORIGIN = ("a" * 32, "b" * 16)
 
@@ -16,7 +18,7 @@ def kept() -> Kept:
 
 
 def test_a_reclaim_is_a_child_of_the_post_and_linked_to_it(kept: Kept):
-    note_reclaim(KeepingTracer(kept), POST, "alert00001", "desk", 2)
+    note_reclaim(KeepingTracer(kept), CONTEXT, "alert00001", "desk", 2)
     [record] = kept.spans
     assert (record.name, record.kind, record.has_failed) == ("reclaim alerts", INTERNAL, False)
     assert (record.trace_id, record.parent_id, record.links) == (*ORIGIN, (ORIGIN,))
@@ -29,7 +31,7 @@ def test_a_reclaim_is_a_child_of_the_post_and_linked_to_it(kept: Kept):
 
 
 def test_an_expiry_is_a_child_of_the_post_that_failed(kept: Kept):
-    note_expired(KeepingTracer(kept), POST, "alert00001", "desk", "BTCUSDT")
+    note_expired(KeepingTracer(kept), CONTEXT, "alert00001", "desk", "BTCUSDT")
     [record] = kept.spans
     assert (record.name, record.kind, record.has_failed) == ("expire alerts", INTERNAL, True)
     assert (record.trace_id, record.parent_id, record.links) == (*ORIGIN, (ORIGIN,))
@@ -44,11 +46,11 @@ def test_an_expiry_is_a_child_of_the_post_that_failed(kept: Kept):
 
 
 def test_what_befalls_a_trace_that_nobody_keeps_is_not_kept(kept: Kept):
-    unkept = POST[:-2] + "00"
+    unkept = TraceContext("a" * 32, "b" * 16, False)
     note_reclaim(KeepingTracer(kept), unkept, "alert00001", "desk", 1)
     note_expired(KeepingTracer(kept), unkept, "alert00001", "desk", "BTCUSDT")
     assert kept.spans == []
-    assert replay_record(unkept, POST, "alert00001", "desk", 1, 2) is None
+    assert replay_record(unkept.traceparent, POST, "alert00001", "desk", 1, 2) is None
 
 
 def test_a_replay_begins_its_trace_and_is_linked_to_the_one_before():

@@ -81,6 +81,11 @@ def test_an_alert_comes_back_as_it_was(alert: Alert) -> None:
     assert same(codec.ALERT.decode(codec.ALERT.encode(alert)), alert)
 
 
+@given(ALERT)
+def test_the_strategy_that_is_read_alone_is_that_of_the_alert(alert: Alert) -> None:
+    assert codec.strategy_of(codec.ALERT.encode(alert)) == alert.content.strategy
+
+
 @given(INSTRUCTION)
 def test_an_instruction_comes_back_as_it_was(instruction: Instruction) -> None:
     assert same(codec.INSTRUCTION.decode(codec.INSTRUCTION.encode(instruction)), instruction)
@@ -98,7 +103,13 @@ def test_a_report_comes_back_as_it_was(report: OrderReport) -> None:
 
 @pytest.mark.parametrize(
     "decode",
-    [codec.ALERT.decode, codec.INSTRUCTION.decode, codec.ORDER_PLAN.decode, codec.ORDER_REPORT.decode],
+    [
+        codec.ALERT.decode,
+        codec.strategy_of,
+        codec.INSTRUCTION.decode,
+        codec.ORDER_PLAN.decode,
+        codec.ORDER_REPORT.decode,
+    ],
 )
 @pytest.mark.parametrize(
     "raw", [b"", b"{}", b"[]", b"nonsense", b"\xff", b"[" * 100_000, b'{"action":"hold"}']

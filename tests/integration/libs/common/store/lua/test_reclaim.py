@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
-from libs.common.domain.ids import AccountName, LaneName
+from libs.common.domain.ids import AccountName, LaneName, Market
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Stale
 from libs.common.store.orders import Go
-from libs.common.store.upkeep import Grace, ReclaimedHead, Reclamation
+from libs.common.store.upkeep import Grace, ReclaimedHead, Reclamation, Touched
 from tests.integration.libs.common.store.lua.rig import LEASE_MS, Rig
 
 
@@ -17,6 +19,12 @@ async def rig(rig: Rig) -> Rig:
 
 
 async def reclaim(rig: Rig) -> Reclamation | Grace:
+    """Return the counts of one pass."""
+    answer = await reclaim_in_full(rig)
+    return replace(answer, heads=()) if isinstance(answer, Reclamation) else answer
+
+
+async def reclaim_in_full(rig: Rig) -> Reclamation | Grace:
     return await rig.do(rig.upkeep.reclaim(lease_ms=LEASE_MS))
 
 
@@ -305,15 +313,23 @@ async def test_a_begun_order_of_a_reclaimed_lane_is_looked_up_not_sent(rig: Rig)
     assert (await rig.park(again, reason=Reason.RESOLVING)) is not None
 
 
-async def test_a_traced_head_of_a_lost_holder_is_told_with_its_trace(rig: Rig):
+async def test_each_head_of_a_lost_holder_is_told_with_what_it_holds_and_how_old_it_is(rig: Rig):
     trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
-    hold = await rig.hold("BTC", body=b'{"traceparent":"%b"}' % trace.encode())
+    body = b'{"traceparent":"%b"}' % trace.encode()
+    hold = await rig.hold("BTC", body=body)
+    rig.now_ms += 30
     other = await rig.hold("ETH")
     for one in (hold, other):
         await rig.go(one)
         rig.lapse(one.held.token)
-    assert await reclaim(rig) == Reclamation(
-        2, 0, 0, traced=(ReclaimedHead(hold.head.alert_id, AccountName("desk"), trace, 1),)
-    )
+    rig.now_ms += 10
+    answer = await reclaim_in_full(rig)
+    assert isinstance(answer, Reclamation)
+    assert answer.lanes == 2
+    desk = AccountName("desk")
+    assert set(answer.heads) == {
+        ReclaimedHead(Touched(hold.head.alert_id, desk, Market("BTC"), body, 40), 1),
+        ReclaimedHead(Touched(other.head.alert_id, desk, Market("ETH"), b"{}", 10), 1),
+    }
     assert rig.order(hold.order_id)["traceparent"] == trace
     assert "traceparent" not in rig.order(other.order_id)
