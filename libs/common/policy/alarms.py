@@ -7,7 +7,6 @@ import msgspec
 
 from libs.common.domain.instruction import Instruction
 
-
 DETAIL_AT_MOST: Final = 1_000
 """Characters that are told of a detail: that of what nobody can read is all it holds, and `bascule dead-letters` shows it."""
 
