@@ -4,8 +4,9 @@ import re
 from typing import Final
 
 from cli.documents import Document
+from cli.figures_words import figures_lines
 from cli.halt_scope import halt_words
-from cli.output import NOTHING, ago, painted, size, span, table
+from cli.output import NOTHING, ago, painted, printable, size, span, table
 
 _SHARD: Final = re.compile(r"\bshard (\d+): ", re.ASCII)
 """How the ingress begins what it says of one of several."""
@@ -23,8 +24,13 @@ def refuses(problem: str | None, shards: int) -> str:
 def status_lines(document: Document) -> list[str]:
     """Return the lines that people see of a status."""
     lines = [painted(document["status"]), *(f"  {reason}" for reason in document["reasons"])]
-    if document["lanes"] is None:
-        return lines
+    if document["lanes"] is not None:
+        lines += _store_lines(document)
+    return lines + figures_lines(document["figures"])
+
+
+def _store_lines(document: Document) -> list[str]:
+    """Return what Redis tells, and whether the ingress is well."""
     redis, lanes, ingress = document["redis"], document["lanes"], document["ingress"]
     oldest, reaper = document["oldest_waiting_ms"], document["reaper_pass_ms"]
     health = {
@@ -51,11 +57,14 @@ def status_lines(document: Document) -> list[str]:
         ),
         ("memory", f"{size(redis['used_bytes'])}{share}{bound}{_of_the_fullest(redis)}"),
     )
-    lines += [f"{label:<10}{value}" for label, value in facts]
+    lines = [f"{label:<10}{value}" for label, value in facts]
     lines += [
         f"{'breaker':<10}{one['scope']} {_breaker(one, document['now_ms'])}" for one in document["breakers"]
     ]
     lines += [f"{'halt':<10}{halt_words(one, document['now_ms'])}" for one in document["halts"]]
+    if document["alarms"] is None:
+        lines.append(f"{'alarm':<10}not known: nobody tells what is raised")
+    lines += [f"{'alarm':<10}{_alarm(one, document['now_ms'])}" for one in document["alarms"] or ()]
     if document["workers"]:
         rows = [
             (one["name"], "live" if one["is_live"] else "gone", one["pending"], span(one["idle_ms"]))
@@ -101,3 +110,9 @@ def _breaker(one: Document, now_ms: int) -> str:
     if one["state"] == "open" and since_reset_ms < 0:
         return f"open, to be tried in {span(-since_reset_ms)}"
     return str(one["state"])
+
+
+def _alarm(one: Document, now_ms: int) -> str:
+    """Return an alarm with its age; details come from outside."""
+    of = f" of {one['subject']}" if one["subject"] else ""
+    return printable(f"{one['kind']}{of}, raised {ago(now_ms - one['raised_at_ms'])}: {one['detail']}")
