@@ -70,7 +70,7 @@ def _losses(figures: Document, rates: Document) -> str | None:
         "spans_dropped": "spans dropped",
     }
     told = [
-        f"{figures[name]} {words}{_rate(rates.get(name))}"
+        f"{words} {figures[name]}{_rate(rates.get(name))}"
         for name, words in names.items()
         if figures[name] is not None
     ]

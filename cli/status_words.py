@@ -63,7 +63,7 @@ def _store_lines(document: Document) -> list[str]:
     ]
     lines += [f"{'halt':<10}{halt_words(one, document['now_ms'])}" for one in document["halts"]]
     if document["alarms"] is None:
-        lines.append(f"{'alarm':<10}not known: nobody tells what is raised")
+        lines.append(f"{'alarm':<10}not known: Redis does not tell us what is raised")
     lines += [f"{'alarm':<10}{_alarm(one, document['now_ms'])}" for one in document["alarms"] or ()]
     if document["workers"]:
         rows = [

@@ -177,7 +177,7 @@ def test_people_see_counts_rates_and_who_is_missing(services: Services) -> None:
         "posts     5 admitted (0.5/s), 2 unauthorized (401), 1 bad_signature (401), 1 duplicate",
         "orders    1 filled",
         "waits     1 breaker_open, 1 rate_limit",
-        "lost      1 leases lost, 5 spans dropped",
+        "lost      leases lost 1, spans dropped 5",
     ]
     assert lines[5] == "without   reaper at http://127.0.0.1:9103: does not answer: Connection refused"
     table = [line.split() for line in lines[8:]]
