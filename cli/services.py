@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -83,7 +84,9 @@ def ask_services(
 async def _ask_all(services: Sequence[Service]) -> dict[Service, Counts | str]:
     import httpx
 
-    async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S) as client:
+    # No address has TLS; httpx would read all authorities at each look.
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_S, verify=tls) as client:
         answers = await asyncio.gather(*(_ask(client, one.url) for one in services))
     return dict(zip(services, answers, strict=True))
 
@@ -101,8 +104,8 @@ async def _ask(client: "httpx.AsyncClient", url: str) -> Counts | str:
                 body += part
                 if len(body) > _LONGEST_BYTES:
                     return f"its metrics are longer than {_LONGEST_BYTES} bytes"
-        return parse_counts(body.decode())
-    except (httpx.HTTPError, TimeoutError) as error:
+        return parse_counts(body.decode(errors="replace"))
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         return f"does not answer: {str(error) or type(error).__name__}"
     except ValueError as error:
         return str(error)
@@ -114,7 +117,7 @@ def _behind(url: str) -> list[Service]:
     host, port = parts.hostname or "", parts.port or 80
     try:
         found = socket.getaddrinfo(reachable(host), port, type=socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):
         return [Service(host, url)]  # asked in vain, and named with the reason
     # Of one family alone: the same process may be reached by both.
     family = min(one[0] for one in found)
