@@ -6,7 +6,7 @@ from typing import Final
 from cli.documents import Document
 from cli.figures_words import figures_lines
 from cli.halt_scope import halt_words
-from cli.output import NOTHING, ago, painted, printable, size, span, table
+from cli.output import NOTHING, ago, cell, painted, size, span, table
 
 _SHARD: Final = re.compile(r"\bshard (\d+): ", re.ASCII)
 """How the ingress begins what it says of one of several."""
@@ -91,6 +91,12 @@ def _letters(document: Document) -> str:
     return f"{document['dead_letters']} dead letters{f' ({of}{causes})' if causes else ''}"
 
 
+def _alarm(one: Document, now_ms: int) -> str:
+    """Return an alarm with its age; what comes from outside must not drive a terminal."""
+    of = f" of {cell(one['subject'])}" if one["subject"] else ""
+    return f"{one['kind']}{of}: {cell(one['detail'])} ({ago(now_ms - one['raised_at_ms'])})"
+
+
 def _promise(redis: Document) -> str:
     spread = f", {redis['shards']} shards" if redis["shards"] > 1 else ""
     return f"durability {redis['durability']}{spread}"
@@ -110,9 +116,3 @@ def _breaker(one: Document, now_ms: int) -> str:
     if one["state"] == "open" and since_reset_ms < 0:
         return f"open, to be tried in {span(-since_reset_ms)}"
     return str(one["state"])
-
-
-def _alarm(one: Document, now_ms: int) -> str:
-    """Return an alarm with its age; details come from outside."""
-    of = f" of {one['subject']}" if one["subject"] else ""
-    return printable(f"{one['kind']}{of}, raised {ago(now_ms - one['raised_at_ms'])}: {one['detail']}")

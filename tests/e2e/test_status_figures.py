@@ -120,9 +120,9 @@ async def test_an_alarm_that_is_raised_is_shown_and_is_no_ailment(bridge: Bridge
     [alarm] = outcome.data["alarms"]
     assert (alarm["kind"], alarm["subject"]) == ("silence", "trend")
     assert (outcome.code, outcome.data["status"]) == (0, "ok")
-    assert "alarm     silence of trend, raised " in (await bascule(bridge, "status")).stdout, bridge.reapers[
-        0
-    ].log_tail()
+    assert "alarm     silence of trend: not heard for " in (await bascule(bridge, "status")).stdout, (
+        bridge.reapers[0].log_tail()
+    )
     assert bridge.reapers[0].metric("bascule_alarms_raised", kind="refusals") == 0
 
 

@@ -212,7 +212,7 @@ def test_an_alarm_is_shown_and_is_no_ailment() -> None:
     ("alarms", "shown"),
     [
         ([], []),
-        ([ALARM], ["alarm     silence of tr\\x1bend, raised 2 min ago: not heard for 6 h"]),
+        ([ALARM], ["alarm     silence of tr\\x1bend: not heard for 6 h (2 min ago)"]),
         (None, ["alarm     not known: Redis does not tell us what is raised"]),
     ],
 )
