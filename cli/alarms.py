@@ -71,6 +71,25 @@ def alarm_findings(settings: "Settings") -> list[Finding]:
     return found or [ok("alarms", "nobody is told: alarms names neither url nor command")]
 
 
+def all_raised(spread: "Spread[list[Alarm]]") -> "list[Alarm]":
+    """Return the alarms of all shards that answered, the oldest first."""
+    return sorted(
+        (alarm for alarms in spread.answers.values() for alarm in alarms),
+        key=lambda one: (one.raised_at_ms, one.kind, one.subject),
+    )
+
+
+def alarm_document(alarm: "Alarm") -> Document:
+    """Return an alarm that is raised, as `--json` shows it."""
+    return {
+        "kind": alarm.kind,
+        "subject": alarm.subject or None,
+        "detail": alarm.detail,
+        "raised_at_ms": alarm.raised_at_ms,
+        "shard": alarm.shard,
+    }
+
+
 def _targets() -> "list[Target]":
     """Return those who are told.
 
@@ -130,12 +149,9 @@ def _list_raised(*, as_json: bool) -> int:
         return spread, await readings.now_ms()
 
     spread, now_ms = ask(find_bridge(), look)
-    found = sorted(
-        (alarm for alarms in spread.answers.values() for alarm in alarms),
-        key=lambda one: (one.raised_at_ms, one.kind, one.subject),
-    )
+    found = all_raised(spread)
     if as_json:
-        write_json([_alarm_document(one) for one in found])
+        write_json([alarm_document(one) for one in found])
     else:
         rows = [(one.kind, one.subject, when(one.raised_at_ms, now_ms), one.detail) for one in found]
         write_table(("KIND", "OF", "RAISED", "DETAIL"), rows)
@@ -167,16 +183,6 @@ def _note_away(spread: "Spread[list[Alarm]] | Spread[list[Notice]]") -> int:
         return ExitCode.OK
     note(f"without {shards_in_words(spread.away)}, which did not answer")
     return ExitCode.DEGRADED
-
-
-def _alarm_document(alarm: "Alarm") -> Document:
-    return {
-        "kind": alarm.kind,
-        "subject": alarm.subject or None,
-        "detail": alarm.detail,
-        "raised_at_ms": alarm.raised_at_ms,
-        "shard": alarm.shard,
-    }
 
 
 def _notice_document(notice: "Notice") -> Document:

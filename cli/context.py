@@ -37,6 +37,8 @@ class Bridge:
     record: "RunRecord | None"
     named_ingress: str | None = None
     """Where BASCULE_INGRESS_URL says that the ingress is: on a cluster it is elsewhere than its configuration says."""
+    named_ops: tuple[str, ...] = ()
+    """Where BASCULE_OPS_URLS says that the services show their metrics."""
 
     def settings(self) -> "Settings | None":
         """Return its configuration; None where we know of none.
@@ -113,11 +115,12 @@ def find_bridge(environ: Mapping[str, str] | None = None, start: Path | None = N
 
     Raises:
         Failure: There is none, or its Redis has a password that only its own environment knows.
-        ConfigError: REDIS_URL_FILE or the configuration cannot be read, or BASCULE_INGRESS_URL is no address.
+        ConfigError: REDIS_URL_FILE or the configuration cannot be read, or BASCULE_INGRESS_URL or BASCULE_OPS_URLS is no
+            address.
     """
     environ = os.environ if environ is None else environ
     bridge = _find_bridge(environ, Path.cwd() if start is None else start)
-    return replace(bridge, named_ingress=_named_ingress(environ))
+    return replace(bridge, named_ingress=_named_ingress(environ), named_ops=_named_ops(environ))
 
 
 def _named_ingress(environ: Mapping[str, str]) -> str | None:
@@ -127,6 +130,23 @@ def _named_ingress(environ: Mapping[str, str]) -> str | None:
     if url is not None and urlsplit(url).scheme not in {"http", "https"}:
         raise ConfigError(f'BASCULE_INGRESS_URL: got "{url}", expected an http:// or https:// address')
     return None if url is None else url.rstrip("/")
+
+
+def _named_ops(environ: Mapping[str, str]) -> tuple[str, ...]:
+    from libs.common.domain.errors import ConfigError
+
+    urls = (environ.get("BASCULE_OPS_URLS") or "").replace(",", " ").split()
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            is_one = parts.scheme == "http" and bool(parts.hostname and parts.port)
+        except ValueError:
+            is_one = False
+        if not is_one:
+            raise ConfigError(
+                f'BASCULE_OPS_URLS: got "{url}", expected addresses such as http://ingress:9101, apart by spaces'
+            )
+    return tuple(url.rstrip("/") for url in urls)
 
 
 def _find_bridge(environ: Mapping[str, str], start: Path) -> Bridge:

@@ -1,27 +1,29 @@
 """`bascule status`: what runs, what waits, which promise holds; exit code 3 where something is not well."""
 
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from cli.alarms import alarm_document, all_raised
 from cli.context import Bridge, find_bridge, no_answer, run
 from cli.documents import Document
 from cli.exit_codes import ExitCode
+from cli.figures import Look, figures_document
 from cli.filters import duration_ms, json_option
 from cli.halt_scope import halt_document, partial_words
-from cli.output import ago, local_time, span, write, write_json
+from cli.output import ago, span, write, write_json
+from cli.services import ask_services, known_services
+from cli.status_watch import watch_status
 from cli.status_words import refuses, status_lines
 
 if TYPE_CHECKING:
     from libs.common.runtime.settings import LimitsSettings
     from libs.common.store.alarms import Alarm
     from libs.common.store.checks import ServerFacts
+    from libs.common.store.fan_out import Spread
     from libs.common.store.health import Health
     from libs.common.store.readings import Readings
     from libs.common.store.servers import Server
@@ -31,11 +33,6 @@ LONGEST_WAIT_MS: Final = 30_000
 HEALTH_TIMEOUT_S: Final = 2.0
 
 DEFAULT_INTERVAL_S: Final = 1.0
-
-_IN_PLACE: Final = ("\x1b[H", "\x1b[J")
-"""To the top of the screen; and nothing below what is written."""
-_TO_THE_END: Final = "\x1b[K"
-"""Of a line, nothing of what stood there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +54,20 @@ class Ingress:
 def command(watch: bool, interval_ms: int | None, as_json: bool) -> int:
     """Show what runs, what waits and which promise holds.
 
+    What services have counted counts since each of them began; with --watch it is shown by the second too. Percentiles are
+    estimated from the buckets of histograms.
+
     With --watch in place on a terminal, or as one JSON document a line. Exit code 3: something is not well, with --watch
-    at the last look.
+    at the last look. Alarms that are raised are shown, and do not change it.
     """
     if interval_ms is not None and not watch:
         raise click.UsageError("--interval goes with --watch")
     bridge = find_bridge()
     if watch:
         interval_s = DEFAULT_INTERVAL_S if interval_ms is None else interval_ms / 1_000
-        return _watch(bridge, interval_s, as_json=as_json)
-    document = _look(bridge)
+        last = watch_status(lambda before: _look(bridge, before), interval_s, as_json=as_json)
+        return ExitCode.OK if last is None else _code(last)
+    document, _ = _look(bridge)
     if as_json:
         write_json(document)
     else:
@@ -75,57 +76,42 @@ def command(watch: bool, interval_ms: int | None, as_json: bool) -> int:
     return _code(document)
 
 
-def _watch(bridge: Bridge, interval_s: float, *, as_json: bool) -> int:
-    """Show the status again and again, until the interrupt; return the exit code of the last one."""
-    is_in_place = not as_json and sys.stdout.isatty()
-    code = ExitCode.OK
-    if is_in_place:
-        click.clear()
-    with suppress(KeyboardInterrupt):  # how it is meant to end
-        while True:
-            began_s = time.monotonic()
-            document = _look(bridge)
-            code = _code(document)
-            if as_json:
-                import orjson
-
-                write(orjson.dumps(document).decode())
-            else:
-                lines = [
-                    f"{local_time(time.time_ns() // 1_000_000)}  every {interval_s:g} s, Ctrl-C ends it",
-                    "",
-                ]
-                lines += status_lines(document)
-                write(_in_place(lines) if is_in_place else "\n".join([*lines, ""]))
-            sys.stdout.flush()
-            time.sleep(max(0.0, began_s + interval_s - time.monotonic()))
-    return code
-
-
-def _in_place(lines: list[str]) -> str:
-    top, rest = _IN_PLACE
-    return top + "".join(f"{line}{_TO_THE_END}\n" for line in lines) + rest
-
-
-def _look(bridge: Bridge) -> Document:
-    """Return the status of now."""
+def _look(bridge: Bridge, before: Look | None = None) -> tuple[Document, Look | None]:
+    """Return the status of now, and what services have counted, which the next look compares with."""
     from libs.common.domain.errors import StoreUnavailable
 
-    async def read(readings: "Readings") -> "tuple[Health, Mapping[str, int], list[Alarm]]":
-        raised = await readings.each(lambda one: one.alarms.raised())
-        alarms = [alarm for alarms in raised.answers.values() for alarm in alarms]
-        return await readings.health(durability), await readings.letters_by_reason(), alarms
+    async def read(
+        readings: "Readings",
+    ) -> "tuple[Health, Mapping[str, int], Spread[list[Alarm]]]":
+        return (
+            await readings.health(durability),
+            await readings.letters_by_reason(),
+            await readings.each(lambda one: one.alarms.raised()),
+        )
 
     durability, limits = _configured(bridge)
-    ingress = ask_ingress(bridge.ingress_url())
+    ingress, live_workers = ask_ingress(bridge.ingress_url()), 0
     try:
         health, letters, alarms = run(bridge.redis_url, read)
     except StoreUnavailable as error:
         document = _away(no_answer(bridge, error), ingress)
     else:
-        document = status_document(health, ingress, durability, limits, letters, alarms)
+        # They lie on the first shard, and some users of Redis may not read them.
+        raised = all_raised(alarms) if 0 in alarms.answers else None
+        document = status_document(health, ingress, durability, limits, letters, raised)
+        live_workers = sum(one.is_live for one in health.snapshot.workers)
     document["redis"] = {"url": bridge.shown_url} | document["redis"]
-    return document
+    document["figures"], look = _figures(bridge, live_workers, before)
+    return document, look
+
+
+def _figures(bridge: Bridge, live_workers: int, before: Look | None) -> tuple[Document | None, Look | None]:
+    """Return what services have counted, as `--json` shows it and as it is compared; None where we know of none."""
+    services = known_services(bridge, live_workers)
+    if not services:
+        return None, None
+    look, asked, silent = ask_services(services, live_workers)
+    return figures_document(look, silent, asked, before), look
 
 
 def _code(document: Document) -> ExitCode:
@@ -138,11 +124,12 @@ def status_document(
     durability: str,
     limits: "LimitsSettings | None" = None,
     letters: Mapping[str, int] = MappingProxyType({}),
-    alarms: "Sequence[Alarm]" = (),
+    alarms: "Sequence[Alarm] | None" = None,
 ) -> Document:
     """Return the status as `--json` shows it, with what is not well in words.
 
-    A halt is shown and is no ailment: somebody wants it so.
+    A halt is shown and is no ailment: somebody wants it so. Nor is an alarm: what the bridge does itself is well, and
+    who is to know was told.
 
     Args:
         health: Of all shards that answer.
@@ -150,7 +137,7 @@ def status_document(
         durability: The configured promise.
         limits: As configured, where that is known.
         letters: Reason -> dead letters, of the newest.
-        alarms: What the watchdog has raised. They are shown and are no ailment of the bridge.
+        alarms: Those that are raised; None where that is not known.
     """
     from libs.common.store.checks import broken_promises
     from libs.common.store.servers import weakest
@@ -191,15 +178,7 @@ def status_document(
             for one in snapshot.breakers
         ],
         "halts": [halt_document(one) for one in halts.halts],
-        "alarms": [
-            {
-                "kind": one.kind,
-                "subject": one.subject or None,
-                "detail": one.detail,
-                "raised_at_ms": one.raised_at_ms,
-            }
-            for one in sorted(alarms, key=lambda one: (one.raised_at_ms, one.kind, one.subject))
-        ],
+        "alarms": None if alarms is None else [alarm_document(one) for one in alarms],
         "redis": {
             "product": server.product,
             "version": server.version_text,

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 from cli.documents import Document
+from cli.figures_words import figures_lines
 from cli.halt_scope import halt_words
 from cli.output import NOTHING, ago, cell, painted, size, span, table
 
@@ -23,8 +24,13 @@ def refuses(problem: str | None, shards: int) -> str:
 def status_lines(document: Document) -> list[str]:
     """Return the lines that people see of a status."""
     lines = [painted(document["status"]), *(f"  {reason}" for reason in document["reasons"])]
-    if document["lanes"] is None:
-        return lines
+    if document["lanes"] is not None:
+        lines += _store_lines(document)
+    return lines + figures_lines(document["figures"])
+
+
+def _store_lines(document: Document) -> list[str]:
+    """Return what Redis tells, and whether the ingress is well."""
     redis, lanes, ingress = document["redis"], document["lanes"], document["ingress"]
     oldest, reaper = document["oldest_waiting_ms"], document["reaper_pass_ms"]
     health = {
@@ -51,12 +57,14 @@ def status_lines(document: Document) -> list[str]:
         ),
         ("memory", f"{size(redis['used_bytes'])}{share}{bound}{_of_the_fullest(redis)}"),
     )
-    lines += [f"{label:<10}{value}" for label, value in facts]
+    lines = [f"{label:<10}{value}" for label, value in facts]
     lines += [
         f"{'breaker':<10}{one['scope']} {_breaker(one, document['now_ms'])}" for one in document["breakers"]
     ]
     lines += [f"{'halt':<10}{halt_words(one, document['now_ms'])}" for one in document["halts"]]
-    lines += [f"{'alarm':<10}{_alarm(one, document['now_ms'])}" for one in document["alarms"]]
+    if document["alarms"] is None:
+        lines.append(f"{'alarm':<10}not known: Redis does not tell us what is raised")
+    lines += [f"{'alarm':<10}{_alarm(one, document['now_ms'])}" for one in document["alarms"] or ()]
     if document["workers"]:
         rows = [
             (one["name"], "live" if one["is_live"] else "gone", one["pending"], span(one["idle_ms"]))
@@ -84,6 +92,7 @@ def _letters(document: Document) -> str:
 
 
 def _alarm(one: Document, now_ms: int) -> str:
+    """Return an alarm with its age; what comes from outside must not drive a terminal."""
     of = f" of {cell(one['subject'])}" if one["subject"] else ""
     return f"{one['kind']}{of}: {cell(one['detail'])} ({ago(now_ms - one['raised_at_ms'])})"
 

@@ -23,6 +23,7 @@ class ShowAlarms:
     async def run_once(self) -> float:
         """Read them once more."""
         kinds = [alarm.kind for alarm in await self._alarms.raised()]
+        self._metrics.raised({kind: kinds.count(kind) for kind in AlarmKind})
         watched = await self._watch.count_habits()
         self._metrics.strategies(watched=watched, silent=kinds.count(AlarmKind.SILENCE))
         self._metrics.refusals(is_rising=AlarmKind.REFUSALS in kinds)

@@ -145,6 +145,14 @@ def test_services_find_their_secrets_as_files(name: str) -> None:
     }
 
 
+def test_commands_find_what_the_services_show() -> None:
+    named = SERVICES["bascule"]["environment"]["BASCULE_OPS_URLS"].split()
+    dockerfile = read_dockerfile()
+    assert named == [f"http://{name}:{environment(dockerfile, name)['BASCULE_OPS_PORT']}" for name in OWN]
+    for name in OWN:
+        assert set(SERVICES[name]["networks"]) & set(SERVICES["bascule"]["networks"])
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_files_that_are_mounted_are_there_and_cannot_be_written(name: str) -> None:
     for volume in SERVICES[name].get("volumes", []):

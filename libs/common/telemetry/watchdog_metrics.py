@@ -1,5 +1,7 @@
 """The metrics of the watchdog, which is a part of the reaper."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Gauge
 
 from libs.common.telemetry.labelled import labelled_counter
@@ -29,6 +31,9 @@ class WatchdogMetrics:
             registry=registry,
         )
         self._skews: dict[int, float] = {}
+        self._raised = Gauge(
+            "bascule_alarms_raised", "Alarms that are raised now.", ("kind",), registry=registry
+        )
         self._alarms = labelled_counter(registry, "bascule_alarms_total", "Alarms that were raised.", "kind")
         self._deliveries = labelled_counter(
             registry,
@@ -55,6 +60,11 @@ class WatchdogMetrics:
     def refusals(self, *, is_rising: bool) -> None:
         """Show whether refusals are rising."""
         self._rising.set(is_rising)
+
+    def raised(self, alarms: Mapping[str, int]) -> None:
+        """Show how many alarms of each kind are raised; kinds are a fixed set, and those without any are named too."""
+        for kind, count in alarms.items():
+            self._raised.labels(kind).set(count)
 
     def certificate(
         self, expires_at_s: float | None, share_left: float | None, *, is_valid: bool | None

@@ -5,10 +5,12 @@ import dataclasses
 import pytest
 
 from cli.status import Ingress, status_document
+from cli.status_words import status_lines
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.ids import LaneName
 from libs.common.policy.halts import Halt, HaltMode, Scope
 from libs.common.runtime.settings import LimitsSettings
+from libs.common.store.alarms import Alarm
 from libs.common.store.checks import ServerFacts
 from libs.common.store.figures import LIVE_MS, LaneFigures, Snapshot, WorkerFigures
 from libs.common.store.halts import HaltTable, Partial
@@ -194,3 +196,31 @@ def test_an_ingress_that_takes_alerts_for_other_shards_is_not_said_to_refuse_the
     [reason] = status_document(several, Ingress("http://127.0.0.1:8080", named), "always")["reasons"]
 
     assert reason == f"{words}{named}"
+
+
+ALARM = Alarm("silence", "tr\x1bend", "not heard for 6 h", WELL.now_ms - 120_000, WELL.now_ms)
+
+
+def test_an_alarm_is_shown_and_is_no_ailment() -> None:
+    document = status_document(health(), HEALTHY, "always", alarms=[ALARM])
+
+    assert (document["status"], document["reasons"]) == ("ok", [])
+    assert [(one["kind"], one["detail"]) for one in document["alarms"]] == [("silence", "not heard for 6 h")]
+
+
+@pytest.mark.parametrize(
+    ("alarms", "shown"),
+    [
+        ([], []),
+        ([ALARM], ["alarm     silence of tr\\x1bend: not heard for 6 h (2 min ago)"]),
+        (None, ["alarm     not known: Redis does not tell us what is raised"]),
+    ],
+)
+def test_people_see_what_is_raised_or_that_it_is_not_known(
+    alarms: list[Alarm] | None, shown: list[str]
+) -> None:
+    document = status_document(health(), HEALTHY, "always", alarms=alarms)
+    document["figures"] = None
+    document["redis"]["url"] = "redis://here"
+
+    assert [line for line in status_lines(document) if line.startswith("alarm")] == shown
