@@ -33,6 +33,7 @@ LONGEST_WAIT_MS: Final = 30_000
 HEALTH_TIMEOUT_S: Final = 2.0
 
 DEFAULT_INTERVAL_S: Final = 1.0
+SHORTEST_INTERVAL_MS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,10 @@ class Ingress:
 @click.command(name="status")
 @click.option("--watch", is_flag=True, help="Look again and again, until Ctrl-C.")
 @click.option(
-    "--interval", "interval_ms", callback=duration_ms, help="How often --watch looks: 5s; 1s by default."
+    "--interval",
+    "interval_ms",
+    callback=duration_ms,
+    help="The time between two looks of --watch, such as 5s; 1s by default, 100ms at least.",
 )
 @json_option
 def command(watch: bool, interval_ms: int | None, as_json: bool) -> int:
@@ -62,6 +66,10 @@ def command(watch: bool, interval_ms: int | None, as_json: bool) -> int:
     """
     if interval_ms is not None and not watch:
         raise click.UsageError("--interval goes with --watch")
+    if interval_ms is not None and interval_ms < SHORTEST_INTERVAL_MS:
+        raise click.UsageError(
+            f"--interval: got {interval_ms} ms, expected {SHORTEST_INTERVAL_MS} ms at least"
+        )
     bridge = find_bridge()
     if watch:
         interval_s = DEFAULT_INTERVAL_S if interval_ms is None else interval_ms / 1_000

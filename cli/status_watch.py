@@ -1,5 +1,6 @@
 """`bascule status --watch`: looks again and again, in place on a terminal or a document a line."""
 
+import shutil
 import signal
 import sys
 import time
@@ -61,6 +62,10 @@ def _show(document: Document, interval_s: float, *, as_json: bool, is_in_place: 
 
 def _in_place(lines: list[str]) -> str:
     top, rest = _IN_PLACE
+    # What does not fit would push the verdict, which stands first, off the screen.
+    most = shutil.get_terminal_size().lines - 1
+    if len(lines) > most:
+        lines = [*lines[: most - 1], f"... and {len(lines) - most + 1} more lines: make the terminal taller"]
     return top + "".join(f"{line}{_TO_THE_END}\n" for line in lines) + rest
 
 

@@ -31,7 +31,7 @@ def watch(bascule: CommandLine, tmp_path: Path) -> Iterator[Watch]:
         environment = {**os.environ, "REDIS_URL": bascule.redis.url, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
         started.append(
             spawn(
-                [sys.executable, "-m", "cli", "status", "--watch", "--interval", "50ms", *arguments],
+                [sys.executable, "-m", "cli", "status", "--watch", "--interval", "100ms", *arguments],
                 stdout=stdout,
                 stderr=subprocess.DEVNULL,
                 environment=environment,
@@ -93,7 +93,7 @@ def test_on_a_terminal_it_stays_in_place(bascule: CommandLine, watch: Watch) -> 
         process = watch(stdout=its)
         os.close(its)
         shown = b""
-        while shown.count(b"every 0.05 s, Ctrl-C ends it") < 3:
+        while shown.count(b"every 0.1 s, Ctrl-C ends it") < 3:
             shown += os.read(ours, 65_536)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
@@ -105,6 +105,7 @@ def test_on_a_terminal_it_stays_in_place(bascule: CommandLine, watch: Watch) -> 
 
 def test_an_interval_without_watching_is_a_mistake(bascule: CommandLine) -> None:
     assert bascule("status", "--interval", "2s").code == 2
+    assert bascule("status", "--watch", "--interval", "50ms").code == 2
 
 
 def test_the_status_tells_dead_letters_by_reason_tokens_and_resting_orders(bascule: CommandLine) -> None:
