@@ -7,7 +7,7 @@ INSTALL := $(PIP) install --quiet --require-hashes
 # Passed on to what the target runs: `make test ARGS="-k lanes"`, `make up ARGS="--workers 4"`.
 ARGS ?=
 # How many processes run the tests at once; with ARGS, which mostly choose a few tests, this one alone (0).
-WORKERS ?= $(if $(ARGS),0,$(shell expr $$(nproc) + 1))
+WORKERS ?= $(if $(ARGS),0,$(shell expr $$(nproc) + 2))
 # Of `make soak`.
 HOURS ?= 1
 # Optional parts that `make up` needs: `make up EXTRAS=ccxt`.
