@@ -156,7 +156,7 @@ def watched(bridge: Bridge, path: Path) -> Iterator[Callable[[], list[dict[str, 
 
     with path.open("wb") as out:
         process = spawn(
-            [sys.executable, "-m", "cli", "status", "--watch", "--interval", "50ms", "--json"],
+            [sys.executable, "-m", "cli", "status", "--watch", "--interval", "100ms", "--json"],
             stdout=out,
             stderr=subprocess.DEVNULL,
             environment={
