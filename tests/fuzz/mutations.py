@@ -242,7 +242,7 @@ _ALL: Final = (
         "prelude",
         "if not head or not is_readable(fields) then",
         "if not head then",
-        "test_settle",
+        "test_unreadable",
     ),
     Mutation("no lease is renewed", "begin", "renew_leases()\n", "", "test_begin"),
     Mutation(
