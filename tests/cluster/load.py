@@ -57,7 +57,9 @@ def main(url: str, run: str, seconds: float, rate: float) -> None:
                 if status == "200":
                     taken[symbol] += 1
                     return
-            time.sleep(0.2)
+            time.sleep(
+                0.2
+            )  # the pause of a sender that was refused, which is its pace and no waiting for anything
         with lock:
             given_up.append(alert["id"])
 

@@ -30,7 +30,7 @@ def directory() -> Iterator[Path]:
     reason = cannot()
     if reason is not None:
         MISSING[f"chroot ({reason})"] = "images made by the steps of the Dockerfile"
-        pytest.skip(f"no chroot can be made here: {reason}")
+        pytest.skip(f"no chroot can be made here: {reason}")  # without root there is nothing to try
     with tempfile.TemporaryDirectory(prefix="bascule-images-") as name:
         path = Path(name)
         path.chmod(0o755)

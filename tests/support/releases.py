@@ -40,7 +40,7 @@ def earlier_release(directory: Path) -> Release:
     if tag is None:
         tool = "a tag of an earlier release (git fetch --tags)"
         MISSING[tool] = _CONSEQUENCE
-        pytest.skip(f"missing: {tool} ({_CONSEQUENCE})")
+        pytest.skip(f"missing: {tool} ({_CONSEQUENCE})")  # a shallow clone has no release to come from
     root = directory / tag
     with tarfile.open(fileobj=io.BytesIO(_git("archive", "--format=tar", tag))) as archive:
         archive.extractall(root, filter="data")

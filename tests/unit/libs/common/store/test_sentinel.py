@@ -45,7 +45,7 @@ class Three:
         await asyncio.sleep(0)
         answer = self.answers.get(node[0], AWAY)
         if answer == "silent":
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         if isinstance(answer, Exception):
             raise answer
         return Word(*answer)
@@ -57,14 +57,17 @@ class Three:
         self.answers.update(answers)
         self.sentinels.doubt(0)
         await self.primary()
-        await asyncio.sleep(0.01)
+        await self.has_heard()
 
     async def primary(self) -> Node:
         return await self.sentinels.primary(0)
 
     async def looked(self, before: int) -> None:
         await eventually(lambda: len(self.asked) >= before + 3)
-        await asyncio.sleep(0.01)
+        await self.has_heard()
+
+    async def has_heard(self) -> None:
+        await eventually(lambda: self.sentinels._looking is None)
 
 
 async def test_of_sentinels_that_differ_the_one_that_knows_of_the_latest_fail_over_is_believed():
