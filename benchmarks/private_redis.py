@@ -20,7 +20,12 @@ def private_redis(cores: Cores | None = None) -> Iterator[RedisServer]:
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="redis-", dir=DIRECTORY) as data:
         server = RedisServer(
-            options={"dir": data, "auto-aof-rewrite-percentage": "0", "hash-max-ziplist-value": "1024"}
+            options={
+                "dir": data,
+                "auto-aof-rewrite-percentage": "0",
+                "hash-max-ziplist-value": "1024",
+                "stream-node-max-bytes": "1024",
+            }
         )
         try:
             with nullcontext() if cores is None else running_on(cores.others):

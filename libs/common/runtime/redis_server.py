@@ -59,6 +59,8 @@ def server_program(
         # Plans and answers of venues are longer than the default of 64: a third less memory for the same alerts. The
         # name that every version knows.
         "hash-max-ziplist-value": "1024",
+        # What a script reads or deletes of a stream it looks for in a node of it: shorter ones than the default of 4,096.
+        "stream-node-max-bytes": "1024",
         "daemonize": "no",
         "logfile": str(data / "redis.log"),
     }
