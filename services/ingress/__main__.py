@@ -151,6 +151,7 @@ def _senders(settings: Settings) -> Senders:
         return Senders(
             AddressList(settings.ingress.trusted_proxies, named),
             AddressList(settings.ingress.certificate_proxies, named),
+            AddressList(("tradingview",), named),
         )
     except ValueError as error:
         raise ConfigError(f"ingress: {error}") from error

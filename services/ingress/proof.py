@@ -17,13 +17,15 @@ from libs.common.wire.signing import is_signed
 class Senders:
     """Tells where posts come from, as far as proxies can be believed."""
 
-    def __init__(self, trusted: AddressList, certifying: AddressList) -> None:
+    def __init__(self, trusted: AddressList, certifying: AddressList, tradingview: AddressList) -> None:
         """Args:
         trusted: Proxies whose `X-Forwarded-For` counts.
         certifying: Proxies that verify client certificates and say whose they are.
+        tradingview: Where TradingView posts from.
         """
         self._trusted = trusted
         self._certifying = certifying
+        self._tradingview = tradingview
 
     def address(self, scope: Scope) -> Address | None:
         """Return the address of a post's sender; None where it cannot be told."""
@@ -31,6 +33,10 @@ class Senders:
         if peer is None:
             return None
         return client_address(peer[0], headers(scope, b"x-forwarded-for"), self._trusted)
+
+    def is_tradingview(self, scope: Scope) -> bool:
+        """Tell whether a post comes from where TradingView's do: its user's, whoever that is."""
+        return self._tradingview.is_allowed(self.address(scope))
 
     def has_certificate(self, scope: Scope) -> bool:
         """Tell whether a proxy that we believe has verified TradingView's certificate."""

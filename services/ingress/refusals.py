@@ -32,7 +32,7 @@ MAX_RAW_LENGTH: Final = 2_000
 
 _KEPT: Final = frozenset({400, 408, 409, 413, 422, 429})
 _KEPT_OF_NAMED: Final = frozenset({401, 403})
-"""Kept where the URL's token was right: at a path that everybody knows they are nobody's mistake worth keeping."""
+"""Kept where the URL's token was right. At a path that everybody knows only TradingView's are somebody's mistake."""
 _READABLE: Final = frozenset({401, 409, 422, 429})
 """The body was read; it only says something wrong."""
 _CREDENTIAL: Final = 401
@@ -87,7 +87,7 @@ class Refusals:
         )
         self._metrics.refused(error.status, error.code)
         source = "" if post.has_proved_itself else str(self._senders.address(scope))
-        is_kept = self._is_kept(error.status, hook, post, source)
+        is_kept = self._is_kept(error.status, hook, post, scope, source)
         if is_kept or post.has_proved_itself or error.status in _LOGGED_APART:
             with about(post):
                 self._log(shown, event_id, hook, source, error.__cause__, post.alert_id)
@@ -130,8 +130,10 @@ class Refusals:
                 source=source,
             )
 
-    def _is_kept(self, status: int, hook: Hook, post: Post, source: str) -> bool:
-        if status not in _KEPT and not (hook.is_named and status in _KEPT_OF_NAMED):
+    def _is_kept(self, status: int, hook: Hook, post: Post, scope: Scope, source: str) -> bool:
+        if status not in _KEPT and not (
+            status in _KEPT_OF_NAMED and (hook.is_named or self._senders.is_tradingview(scope))
+        ):
             return False
         if post.has_proved_itself or self._strangers.may_record(source):
             return True

@@ -300,6 +300,22 @@ async def test_every_refused_post_of_a_known_webhook_is_kept_without_its_secret(
     assert TOKEN not in json.dumps(door.bridge.ingresses[0].log())
 
 
+async def test_a_wrong_secret_at_the_path_that_everybody_knows_is_kept_where_tradingview_sent_it(
+    door: Door,
+) -> None:
+    url = f"{door.url}/webhook"
+    for source in ("203.0.113.9", "52.89.214.238"):
+        answer = await http_client.post(
+            url, factorqx(secret="mistyped-secret"), headers={"X-Forwarded-For": source}
+        )
+        assert refusal(answer) == (401, "unauthorized")
+    # Anybody can mistype; what came from elsewhere is nobody's alert.
+    [kept] = door.refused()
+    assert (kept["event"], kept["webhook"]) == (answer.body["event_id"], "default")
+    assert "BTCUSDT" in kept["raw"]
+    assert "mistyped-secret" not in json.dumps(kept)
+
+
 async def test_an_admitted_alert_shows_no_secret_that_only_a_digest_was_known_of(door: Door) -> None:
     await door.make(webhook())
     answer = await door.post(factorqx(comment=f"the secret is {BODY_SECRET}"))

@@ -30,7 +30,7 @@ TOKEN, SECRET, OLD_SECRET, KEY, OTHER_KEY = (
 )
 NOW_MS = 1_780_000_000_000
 DESK = AccountName("desk")
-SENDERS = Senders(AddressList(()), AddressList(()))
+SENDERS = Senders(AddressList(()), AddressList(()), AddressList(()))
 
 WRONG = [
     "",
