@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from libs.common.domain.clock import DAY_MS
 from libs.common.runtime.durations import DurationMs, DurationOrOffMs, DurationOrZeroMs
 from libs.common.runtime.sections import Section, WrongValue
 from libs.common.runtime.setting_values import VARIABLE, Count
@@ -14,6 +15,8 @@ LONGEST_TIMEOUT_MS: Final = 30_000
 """A longer pass would count as one that stands still."""
 
 SHORTEST_WINDOW_MS: Final = 1_000
+LONGEST_WINDOW_MS: Final = DAY_MS
+"""What is usual is learned from a week: of longer windows it has too few."""
 
 Factor = Annotated[float, msgspec.Meta(ge=1, le=1_000)]
 
@@ -33,6 +36,10 @@ class SilenceSettings(Section, frozen=True, kw_only=True):
     strategies: Mapping[str, DurationOrOffMs] = {}
     """Times of single strategies, by the clock; `"off"`: never silent. Alerts that name none are `webhook:<name>`."""
 
+    def __post_init__(self) -> None:
+        if not all(map(str.strip, self.strategies)):
+            raise WrongValue("strategies", "names of strategies, or webhook:<name>, none of them empty")
+
 
 class RefusalSettings(Section, frozen=True, kw_only=True):
     """When refused posts are called a rise."""
@@ -45,8 +52,8 @@ class RefusalSettings(Section, frozen=True, kw_only=True):
     """Fewer in a window are never a rise."""
 
     def __post_init__(self) -> None:
-        if self.window_ms < SHORTEST_WINDOW_MS:
-            raise WrongValue("window", "at least 1s")
+        if not SHORTEST_WINDOW_MS <= self.window_ms <= LONGEST_WINDOW_MS:
+            raise WrongValue("window", "1s to 1d")
 
 
 class CertificateSettings(Section, frozen=True, kw_only=True):

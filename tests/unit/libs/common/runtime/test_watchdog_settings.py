@@ -44,7 +44,15 @@ def test_times_of_strategies_are_durations_or_off(tmp_path: Path) -> None:
         ({"watchdog": {"silence": {"factor": 0.5}}}, "watchdog.silence.factor: got 0.5"),
         (
             {"watchdog": {"refusals": {"window": "10ms"}}},
-            'watchdog.refusals.window: got "10ms", expected at least 1s',
+            'watchdog.refusals.window: got "10ms", expected 1s to 1d',
+        ),
+        (
+            {"watchdog": {"refusals": {"window": "7d"}}},
+            'watchdog.refusals.window: got "7d", expected 1s to 1d',
+        ),
+        (
+            {"watchdog": {"silence": {"strategies": {"": "6h"}}}},
+            "watchdog.silence.strategies: got a section, expected names of strategies, or webhook:<name>",
         ),
         ({"watchdog": {"certificate": {"share": 1}}}, "watchdog.certificate.share"),
         ({"watchdog": {"silnce": {}}}, "did you mean silence?"),
