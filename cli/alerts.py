@@ -24,6 +24,7 @@ COLUMNS: Final[Columns] = MappingProxyType(
         "ACTION": "action",
         "SYMBOL": "symbol",
         "QUANTITY": "quantity",
+        "STRATEGY": "strategy",
         "ACCOUNT": lambda document: ",".join(one["account"] for one in document["instructions"]),
         "STATE": "state",
         "REASON": "reason",
@@ -44,6 +45,7 @@ _UNITS: Final = MappingProxyType(
 
 @click.command(name="alerts")
 @click.argument("alert_id", metavar="[ID]", required=False)
+@click.option("--strategy", help="Only of this strategy, as alerts name it.")
 @list_options(InstructionState)
 def command(
     alert_id: str | None,
@@ -52,6 +54,7 @@ def command(
     state: str | None,
     symbol: str | None,
     account: str | None,
+    strategy: str | None,
     as_json: bool,
 ) -> None:
     """List alerts, or show one with its whole history.
@@ -71,6 +74,7 @@ def command(
         decisive = [] if record.decisive is None else [record.decisive]
         return (
             is_same(state, *(one.state for one in own or decisive))
+            and is_same(strategy, record.alert.content.strategy)
             and is_same(symbol, record.alert.content.symbol, *(one.market for one in record.instructions))
             and is_same(account, *record.alert.accounts)
         )

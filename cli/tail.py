@@ -203,7 +203,8 @@ def _of_post(post: "Post", happened: "Happened") -> str:
     content = alert.content
     size = [] if content.quantity is None else [f"{content.quantity:f}"]
     asks = " ".join([content.action.value, *size, cell(content.symbol)])
-    return f"{asks}, alert {cell(post.alert_id)}"
+    strategy = f", strategy {cell(content.strategy)}" if content.strategy else ""
+    return f"{asks}{strategy}, alert {cell(post.alert_id)}"
 
 
 def _of_change(entry: "JournalEntry") -> str:

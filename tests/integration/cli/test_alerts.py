@@ -49,7 +49,7 @@ async def three(store: FilledStore) -> list[AlertId]:
     await store.execute()
     ids.append(await store.admit("BBB"))
     await store.reject()
-    ids.append(await store.admit("CCC", accounts=("other",)))
+    ids.append(await store.admit("CCC", accounts=("other",), strategy="trend"))
     return ids
 
 
@@ -158,6 +158,7 @@ def test_the_list_is_newest_first_and_limited(bascule: CommandLine) -> None:
         (("--state", "rejected"), [1]),
         (("--symbol", "ccc"), [2]),
         (("--account", "paper"), [1, 0]),
+        (("--strategy", "Trend"), [2]),
         (("--since", "1h"), [2, 1, 0]),
         (("--symbol", "nothing"), []),
     ],
@@ -176,6 +177,7 @@ def test_the_table_has_a_line_for_each(bascule: CommandLine) -> None:
     lines = bascule("alerts").out.splitlines()
 
     assert lines[0].startswith("ALERT ")
+    assert "  trend  " in lines[1]
     assert [line.split()[0] for line in lines[1:]] == ids[::-1]
 
 

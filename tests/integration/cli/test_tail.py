@@ -158,7 +158,7 @@ def test_a_webhook_that_nothing_knows_is_refused_at_once_not_waited_for(
 
 
 def test_people_see_a_line_for_each(bascule: CommandLine) -> None:
-    first, _ = bascule.fill(two_alerts)
+    first, second = bascule.fill(two_alerts)
 
     lines = bascule("tail", "--since", "1h", "--count", "8").out.splitlines()
 
@@ -168,6 +168,7 @@ def test_people_see_a_line_for_each(bascule: CommandLine) -> None:
     assert "paper AAA" in lines[2]
     assert "attempt 1" in lines[2]
     assert '422 invalid_action ("action")' in lines[7]
+    assert any(f"BBB, strategy trend, alert {second}" in line for line in lines)
 
 
 def test_what_happens_is_shown_as_it_happens_and_the_interrupt_is_the_good_end(
