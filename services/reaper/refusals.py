@@ -52,12 +52,17 @@ class Refusals:
         before, counts = await self._watch.cursor(CURSOR), await self._watch.counts()
         page = await page_after(self._shard.client, self._shard.keys.refused, before or BEGINNING)
         window_ms = self._rules.window_ms
-        posts = [post for post in map(unadmitted_post, page) if post.outcome is Outcome.REFUSED]
-        self._codes.extend((post.at_ms, post.code) for post in posts)
-        # Window by window: each count copies all of them.
-        for window, times in sorted(Counter(post.at_ms // window_ms for post in posts).items()):
-            counts = counted(counts, window * window_ms, window_ms, times)
         now_ms = await self._upkeep.time_ms()
+        # A stream gives no time before its last one: after a clock has stepped back, all are from the future.
+        posts = [
+            (min(post.at_ms, now_ms), post.code)
+            for post in map(unadmitted_post, page)
+            if post.outcome is Outcome.REFUSED
+        ]
+        self._codes.extend(posts)
+        # Window by window: each count copies all of them.
+        for window, times in sorted(Counter(at_ms // window_ms for at_ms, _ in posts).items()):
+            counts = counted(counts, window * window_ms, window_ms, times)
         if counts is None or counts.window_ms != self._rules.window_ms:
             # The quiet before the first refused post is history too.
             counts = Counts(window_ms=self._rules.window_ms, since_ms=now_ms)

@@ -59,18 +59,19 @@ def counted(counts: Counts | None, at_ms: int, window_ms: int, times: int = 1) -
 
     Args:
         counts: As they were; None, or of windows of another length: they begin anew.
-        at_ms: When it happened.
+        at_ms: When it happened: later than what was counted before, but for a clock that stepped back.
         window_ms: The length of a window.
         times: How often.
     """
     if counts is None or counts.window_ms != window_ms:
         counts = Counts(window_ms=window_ms, since_ms=at_ms)
     window = at_ms // window_ms
-    oldest = max(window, *counts.windows) - _history_ms(window_ms) // window_ms if counts.windows else window
-    kept = {one: number for one, number in counts.windows.items() if one >= oldest}
+    oldest = window - _history_ms(window_ms) // window_ms
+    # Later ones are of a clock that has stepped back since.
+    kept = {one: number for one, number in counts.windows.items() if oldest <= one <= window}
     return Counts(
         window_ms=window_ms,
-        since_ms=counts.since_ms,
+        since_ms=min(counts.since_ms, at_ms),
         windows={**kept, window: kept.get(window, 0) + times},
     )
 

@@ -5,6 +5,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from tests.integration.services.reaper.rig import ReaperRig
+from tests.integration.services.reaper.watchdog import Watchdog
 from tests.support.redis_server import RedisServer
 
 
@@ -23,3 +24,8 @@ async def rig(redis_server: RedisServer) -> AsyncIterator[ReaperRig]:
         yield rig
     finally:
         await rig.stop()
+
+
+@pytest.fixture
+async def watchdog(rig: ReaperRig) -> Watchdog:
+    return Watchdog(rig)

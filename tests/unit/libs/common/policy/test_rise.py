@@ -72,6 +72,16 @@ def test_of_nothing_there_is_no_rise() -> None:
     assert rate(None, START_MS, RULES, is_raised=True) == Rate(0, 0, is_rising=False)
 
 
+def test_after_a_clock_stepped_back_what_comes_counts_as_if_nothing_had_been_later() -> None:
+    before = after([START_MS + HISTORY_MS * 2] * 50)
+    now_ms = START_MS
+    counts = before
+    for _ in range(10):
+        counts = counted(counts, now_ms, WINDOW_MS)
+
+    assert rate(counts, now_ms + 1, RULES, is_raised=False) == Rate(10, 0, is_rising=True)
+
+
 @given(st.lists(st.integers(0, 30 * HISTORY_MS // 7), max_size=200))
 def test_what_is_kept_is_bounded_and_counts_what_came(offsets: list[int]) -> None:
     counts = after([START_MS + one for one in sorted(offsets)])
