@@ -161,6 +161,14 @@ def read(pod: Pod, key: str) -> str | None:
         return found
 
 
+def has(pod: Pod, key: str) -> bool:
+    """Return whether it has a key; one that is away or loads has nothing."""
+    try:
+        return read(pod, key) == "there"
+    except redis.RedisError:
+        return False
+
+
 def test_a_replica_takes_over_and_the_old_primary_comes_back_as_one_of_its_replicas(pods: list[Pod]) -> None:
     first = primary_of(pods)
     assert first.address == ADDRESSES[0]
@@ -188,6 +196,29 @@ def test_all_come_back_at_once_and_know_who_was_the_primary(pods: list[Pod]) -> 
         pod.start()
     again = primary_of(pods)
     eventually_sync(lambda: read(again, "kept") == "there", 30, 0.2, "nothing is lost")
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["one-after-the-other", "together"])
+def test_who_was_the_primary_long_ago_takes_nothing_back_when_all_come_back(
+    pods: list[Pod], waits: bool
+) -> None:
+    first = primary_of(pods)
+    write(first, "kept")
+    first.kill()
+    second = primary_of([pod for pod in pods if pod is not first])
+    write(second, "newer")
+    for pod in pods:
+        pod.kill()
+    assert first is pods[0], "the first that a stateful set starts"
+    first.start()
+    if waits:
+        eventually_sync(lambda: first.named_primary() is not None, 30, 0.2, "it asked, and nobody was there")
+    for pod in pods[1:]:
+        pod.start()
+    eventually_sync(
+        lambda: all(has(pod, "newer") for pod in pods), 90, 0.2, f"nothing is lost: {first.log()}"
+    )
+    assert primary_of(pods) is not first
 
 
 def test_a_primary_that_lost_its_data_waits_until_another_took_over(pods: list[Pod]) -> None:
