@@ -14,6 +14,7 @@ from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
 from tests.support.kustomize import ROOT
 from tests.support.ports import free_port
+from tests.support.redis_server import fit_users
 from tests.support.tools import missing_tool
 
 SCRIPTS = ROOT / "k8s" / "components" / "redis-sentinel"
@@ -114,6 +115,7 @@ def pods(tmp_path: Path) -> Iterator[list[Pod]]:
         if shutil.which(tool) is None:
             missing_tool(tool, "the start scripts of redis-sentinel")
     subprocess.run([ROOT / "tools" / "make-secrets", tmp_path / "secrets"], check=True, capture_output=True)
+    fit_users(tmp_path / "secrets" / "redis" / "users.acl", Path(shutil.which("redis-server") or ""))
     ports = (free_port(), free_port())
     made = [Pod(address, tmp_path, ports) for address in ADDRESSES]
     for pod in made:
