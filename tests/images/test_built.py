@@ -134,6 +134,7 @@ class Running:
         return self._process.wait(30)
 
 
+@pytest.mark.timeout(300)
 def test_the_ingress_made_on_this_machine_takes_an_alert(
     machine: Workshop, redis_server: RedisServer, directory: Path
 ) -> None:
