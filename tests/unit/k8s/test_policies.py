@@ -1,6 +1,8 @@
 """What must hold in every overlay and combination of components, read from what is rendered."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -9,6 +11,7 @@ from libs.common.domain.errors import ConfigError
 from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.settings import Settings
 from services.ingress.__main__ import DRAIN_S
+from services.reaper.handshake import TIMEOUT_S
 from tests.support.k8s_objects import Bundle, containers_of, labels_of, pod_of, ports_of
 
 SERVICES = ("ingress", "worker", "reaper")
@@ -123,6 +126,32 @@ def test_memory_is_bounded_by_what_is_asked_for_and_processor_time_is_not(bundle
             assert "cpu" in resources["requests"], name
 
 
+def test_pods_of_a_workload_are_on_different_nodes_and_zones_where_there_are_any(bundle: Bundle) -> None:
+    for name, workload in bundle.workloads.items():
+        constraints = pod_of(workload).get("topologySpreadConstraints", [])
+        if _fewest(bundle, name) > 1:
+            keys = {one["topologyKey"] for one in constraints}
+            assert keys == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}, name
+        for one in constraints:
+            assert (one["maxSkew"], one["whenUnsatisfiable"]) == (1, "ScheduleAnyway"), name
+
+
+def test_whatever_stands_still_is_started_anew_once_it_had_its_time_to_start(bundle: Bundle) -> None:
+    for name, workload in bundle.workloads.items():
+        if name == "operator":
+            continue  # it sleeps
+        for container in containers_of(workload):
+            assert _patience_s(container["startupProbe"]) >= 30, name
+            assert _patience_s(container["livenessProbe"]) >= 30, name
+            assert "readinessProbe" in container or container["name"] == "sentinel", name
+
+
+def test_a_redis_that_reads_its_file_is_given_half_an_hour(bundle: Bundle) -> None:
+    if "redis" in bundle.workloads:
+        container = next(one for one in containers_of(bundle.workloads["redis"]) if one["name"] == "redis")
+        assert _patience_s(container["startupProbe"]) >= 1_800
+
+
 def test_probes_ask_ports_that_are_there(bundle: Bundle) -> None:
     for name, workload in bundle.workloads.items():
         ports = ports_of(workload)
@@ -167,6 +196,11 @@ def test_an_ingress_leaves_only_after_nobody_sends_there_any_more(bundle: Bundle
 def test_workers_get_longer_than_they_take_to_drain(bundle: Bundle, settings: Settings) -> None:
     grace_s = pod_of(bundle.workloads["worker"])["terminationGracePeriodSeconds"]
     assert grace_s >= settings.worker.drain_ms / 1_000 + SPANS_S + 10
+
+
+def test_reapers_get_longer_than_what_they_do_not_break_off(bundle: Bundle) -> None:
+    grace_s = pod_of(bundle.workloads["reaper"])["terminationGracePeriodSeconds"]
+    assert grace_s >= TIMEOUT_S + SPANS_S + 5
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -370,6 +404,11 @@ def _fewest(bundle: Bundle, name: str) -> int:
         if scaler["spec"]["scaleTargetRef"]["name"] == name:
             return int(scaler["spec"].get("minReplicas", scaler["spec"].get("minReplicaCount")))
     return int(bundle.workloads[name]["spec"]["replicas"])
+
+
+def _patience_s(probe: Mapping[str, Any]) -> int:
+    """Return for how long a probe may fail before something follows from it."""
+    return int(probe.get("periodSeconds", 10)) * int(probe.get("failureThreshold", 3))
 
 
 def _bytes(text: str) -> int:
