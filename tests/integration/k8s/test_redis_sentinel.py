@@ -223,6 +223,27 @@ def test_who_was_the_primary_long_ago_takes_nothing_back_when_all_come_back(
     assert primary_of(pods) is not first
 
 
+def test_a_backup_that_is_put_back_as_the_runbook_says_is_what_all_have(
+    pods: list[Pod], tmp_path: Path
+) -> None:
+    first = primary_of(pods)
+    write(first, "kept")
+    shutil.copytree(first.data / "appendonlydir", tmp_path / "backup")
+    write(first, "newer")
+    first.kill()
+    primary_of(pods[1:])
+    for pod in pods:
+        pod.kill()
+        (pod.data / "sentinel.conf").unlink()
+        shutil.rmtree(pod.data / "appendonlydir")
+    shutil.copytree(tmp_path / "backup", first.data / "appendonlydir")
+    for pod in pods:
+        pod.start()
+    assert primary_of(pods) is first
+    eventually_sync(lambda: all(has(pod, "kept") for pod in pods), 30, 0.2, "all have what was put back")
+    assert not any(has(pod, "newer") for pod in pods)
+
+
 def test_a_primary_that_lost_its_data_waits_until_another_took_over(pods: list[Pod]) -> None:
     first = primary_of(pods)
     write(first, "kept")
