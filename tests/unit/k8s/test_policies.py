@@ -190,6 +190,7 @@ def test_an_ingress_leaves_only_after_nobody_sends_there_any_more(bundle: Bundle
     (container,) = containers_of(workload)
     sleep_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert sleep_s >= 5
+    assert workload["spec"]["minReadySeconds"] > 0
     assert pod_of(workload)["terminationGracePeriodSeconds"] > sleep_s + DRAIN_S + SPANS_S
 
 
@@ -249,6 +250,36 @@ def test_the_address_of_redis_is_that_of_its_service(bundle: Bundle) -> None:
         assert url == f"redis://redis:{service['spec']['ports'][0]['port']}/0"
 
 
+def test_each_is_shown_its_own_address_of_redis_and_nobody_elses(bundle: Bundle) -> None:
+    for name, workload in bundle.workloads.items():
+        for volume in pod_of(workload)["volumes"]:
+            secret = volume.get("secret", {})
+            if secret.get("secretName") != "bascule-redis":
+                continue
+            shown = {one["key"] for one in secret["items"]}
+            if name == "redis":
+                assert "users.acl" in shown
+                assert shown <= {"users.acl", "replication"}
+            else:
+                assert shown == {name}
+
+
+def test_a_redis_with_users_is_started_with_them(bundle: Bundle) -> None:
+    workload = bundle.workloads.get("redis")
+    if workload is None or "REDIS_URL" in bundle.environment("worker"):
+        return
+    container = next(one for one in containers_of(workload) if one["name"] == "redis")
+    (path,) = (one["mountPath"] for one in container["volumeMounts"] if one["name"] == "users")
+    assert container["args"][-2:] == ["--aclfile", f"{path}/users.acl"]
+
+
+def test_secrets_are_read_by_the_user_of_their_pods_alone(bundle: Bundle) -> None:
+    for name, workload in bundle.workloads.items():
+        for volume in pod_of(workload)["volumes"]:
+            if "secret" in volume:
+                assert volume["secret"]["defaultMode"] == 0o440, name
+
+
 def test_commands_find_the_ingress(bundle: Bundle) -> None:
     service = bundle.find("Service", "ingress")
     assert service is not None
@@ -278,13 +309,20 @@ def test_the_collector_is_started_with_files_that_are_mounted(bundle: Bundle) ->
         )
 
 
+def test_the_collector_collects_its_garbage_before_it_meets_its_limit(bundle: Bundle) -> None:
+    (container,) = containers_of(bundle.workloads["collector"])
+    limit = _bytes(container["resources"]["limits"]["memory"])
+    soft = _bytes(bundle.environment("collector")["GOMEMLIMIT"].removesuffix("B"))
+    assert soft / limit == pytest.approx(0.8, abs=0.01)
+
+
 def test_disruption_budgets_let_one_pod_go(bundle: Bundle) -> None:
     for budget in bundle.of("PodDisruptionBudget"):
         (name,) = bundle.selected(budget["spec"]["selector"])
         fewest = _fewest(bundle, name)
         assert fewest >= 2, f"{name}: a budget on one pod keeps its node from being drained"
-        assert budget["spec"].get("minAvailable", 0) < fewest
-        assert budget["spec"].get("maxUnavailable", 1) >= 1
+        assert budget["spec"].get("minAvailable", fewest - 1) == fewest - 1
+        assert budget["spec"].get("maxUnavailable", 1) == 1
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
@@ -325,6 +363,19 @@ def test_keda_asks_a_service_for_figures_that_reapers_show(bundle: Bundle) -> No
             assert bundle.selected({"matchLabels": service["spec"]["selector"]}) == ["reaper"]
             assert metadata["valueLocation"] == f'bascule_lanes{{state="{trigger["name"]}"}}'
             assert metadata["format"] == "prometheus"
+
+
+def test_keda_counts_lanes_that_a_worker_has_slots_for_and_stays_where_nobody_tells(
+    bundle: Bundle, settings: Settings
+) -> None:
+    for scaled in bundle.of("ScaledObject"):
+        spec = scaled["spec"]
+        modifiers, fallback = spec["advanced"]["scalingModifiers"], spec["fallback"]
+        assert modifiers["metricType"] == "AverageValue"
+        assert 0 < int(modifiers["target"]) <= settings.worker.concurrency
+        assert {trigger["metadata"]["targetValue"] for trigger in spec["triggers"]} == {modifiers["target"]}
+        assert fallback["behavior"] == "currentReplicasIfHigher"
+        assert spec["minReplicaCount"] < fallback["replicas"] <= spec["maxReplicaCount"]
 
 
 def test_prometheus_finds_each_service_under_the_job_that_the_rules_go_by(bundle: Bundle) -> None:
@@ -375,7 +426,7 @@ def test_redis_forgets_nothing_but_in_the_overlay_for_trying(bundle: Bundle) -> 
         return
     (claim,) = workload["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == "data"
-    assert workload["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
+    assert set(workload["spec"]["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
 
 
 def test_without_a_server_of_its_own_nothing_of_redis_is_left(bundle: Bundle) -> None:
