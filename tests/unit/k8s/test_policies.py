@@ -12,6 +12,7 @@ from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.settings import Settings
 from services.ingress.__main__ import DRAIN_S
 from services.reaper.handshake import TIMEOUT_S
+from tests.support.k8s_bundles import overlay
 from tests.support.k8s_objects import Bundle, containers_of, labels_of, pod_of, ports_of
 
 SERVICES = ("ingress", "worker", "reaper")
@@ -214,6 +215,7 @@ def test_ports_are_those_of_the_configuration(bundle: Bundle, settings: Settings
         assert settings.ingress.host == "0.0.0.0"
     annotations = bundle.workloads[service]["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(ports["ops"])
+    assert annotations["prometheus.io/scrape"] == "true"
 
 
 def test_every_secret_of_the_configuration_is_a_file_that_is_mounted(
@@ -250,6 +252,13 @@ def test_the_address_of_redis_is_that_of_its_service(bundle: Bundle) -> None:
         assert url == f"redis://redis:{service['spec']['ports'][0]['port']}/0"
 
 
+def test_redis_is_found_while_it_loads_and_by_the_name_of_each(bundle: Bundle) -> None:
+    service = bundle.find("Service", "redis")
+    if service is not None:
+        assert service["spec"]["publishNotReadyAddresses"] is True
+        assert service["spec"]["clusterIP"] == "None"
+
+
 def test_each_is_shown_its_own_address_of_redis_and_nobody_elses(bundle: Bundle) -> None:
     for name, workload in bundle.workloads.items():
         for volume in pod_of(workload)["volumes"]:
@@ -278,6 +287,8 @@ def test_secrets_are_read_by_the_user_of_their_pods_alone(bundle: Bundle) -> Non
         for volume in pod_of(workload)["volumes"]:
             if "secret" in volume:
                 assert volume["secret"]["defaultMode"] == 0o440, name
+                security = pod_of(workload)["securityContext"]
+                assert security["fsGroup"] == security["runAsGroup"], name
 
 
 def test_commands_find_the_ingress(bundle: Bundle) -> None:
@@ -307,6 +318,11 @@ def test_the_collector_is_started_with_files_that_are_mounted(bundle: Bundle) ->
         assert document["extensions"]["health_check"]["endpoint"].endswith(
             f":{ports_of(bundle.workloads['collector'])['health']}"
         )
+
+
+def test_traces_are_read_in_the_log_of_the_collector_where_one_tries() -> None:
+    (container,) = containers_of(overlay("dev").workloads["collector"])
+    assert container["args"][-1] == "--config=yaml:exporters::debug::verbosity: detailed"
 
 
 def test_the_collector_collects_its_garbage_before_it_meets_its_limit(bundle: Bundle) -> None:
@@ -418,6 +434,16 @@ def test_redis_keeps_its_promises_and_has_memory_to_spare(bundle: Bundle) -> Non
     container = next(one for one in containers_of(workload) if one["name"] == "redis")
     assert _bytes(said["maxmemory"]) * 3 <= _bytes(container["resources"]["limits"]["memory"]) * 2
     assert pod_of(workload)["terminationGracePeriodSeconds"] >= 60
+
+
+def test_the_volume_of_redis_has_room_for_its_file_and_a_new_one(bundle: Bundle) -> None:
+    workload = bundle.workloads.get("redis")
+    if workload is None or bundle.name == "overlays/dev":
+        return
+    (claim,) = workload["spec"]["volumeClaimTemplates"]
+    lines = bundle.config("redis-config")["redis.conf"].splitlines()
+    (most,) = (line.split()[1] for line in lines if line.startswith("maxmemory "))
+    assert _bytes(claim["spec"]["resources"]["requests"]["storage"]) >= 3 * 2 * _bytes(most)
 
 
 def test_redis_forgets_nothing_but_in_the_overlay_for_trying(bundle: Bundle) -> None:
