@@ -12,7 +12,7 @@ from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.settings import Settings
 from services.ingress.__main__ import DRAIN_S
 from services.reaper.handshake import TIMEOUT_S
-from tests.support.k8s_bundles import overlay
+from tests.support.k8s_bundles import combination, overlay
 from tests.support.k8s_objects import Bundle, containers_of, labels_of, pod_of, ports_of
 
 SERVICES = ("ingress", "worker", "reaper")
@@ -434,6 +434,15 @@ def test_redis_keeps_its_promises_and_has_memory_to_spare(bundle: Bundle) -> Non
     container = next(one for one in containers_of(workload) if one["name"] == "redis")
     assert _bytes(said["maxmemory"]) * 3 <= _bytes(container["resources"]["limits"]["memory"]) * 2
     assert pod_of(workload)["terminationGracePeriodSeconds"] >= 60
+
+
+def test_sentinels_look_for_one_another_where_they_are_and_agree_by_more_than_half() -> None:
+    bundle = combination(("redis-sentinel",))
+    spec, scripts = bundle.workloads["redis"]["spec"], bundle.config("redis-scripts")
+    peers = " ".join(f"redis-{number}.{spec['serviceName']}" for number in range(spec["replicas"]))
+    assert f"PEERS=${{PEERS:-{peers}}}" in scripts["primary.sh"].splitlines()
+    quorum = spec["replicas"] // 2 + 1
+    assert f"sentinel monitor bascule $primary $PORT {quorum}" in scripts["start-sentinel.sh"].splitlines()
 
 
 def test_the_volume_of_redis_has_room_for_its_file_and_a_new_one(bundle: Bundle) -> None:
