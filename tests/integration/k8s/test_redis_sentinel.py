@@ -144,13 +144,13 @@ def primary_of(pods: list[Pod]) -> Pod:
     return found
 
 
-def write(pod: Pod, key: str) -> None:
+def write(pod: Pod, key: str, value: str = "there") -> None:
     """Write once a replica is near enough."""
 
     def written() -> bool:
         try:
             with pod.client() as client:
-                return bool(client.set(key, "there"))
+                return bool(client.set(key, value))
         except redis.RedisError as error:
             raise AssertionError(str(error)) from error
 
@@ -242,6 +242,23 @@ def test_a_backup_that_is_put_back_as_the_runbook_says_is_what_all_have(
     assert primary_of(pods) is first
     eventually_sync(lambda: all(has(pod, "kept") for pod in pods), 30, 0.2, "all have what was put back")
     assert not any(has(pod, "newer") for pod in pods)
+
+
+def test_whoever_has_data_follows_no_primary_that_has_none(pods: list[Pod]) -> None:
+    """After all stood still nobody is there to tell the first one that it lost its own."""
+    first = primary_of(pods)
+    write(first, "kept", "x" * 5_000)
+    eventually_sync(lambda: all(read(pod, "kept") for pod in pods), 30, 0.2, "all have it")
+    for pod in pods:
+        pod.kill()
+    pods[0].lose_data()
+    pods[0].start()
+    eventually_sync(lambda: pods[0].role() == "master", 30, 0.2, "it takes this for the very first start")
+    for pod in pods[1:]:
+        pod.start()
+        eventually_sync(lambda pod=pod: "has none: waiting" in pod.log(), 30, 0.2, "it does not follow")  # type: ignore[misc]
+        files = (pod.data / "appendonlydir").rglob("*.aof")
+        assert any(b"x" * 5_000 in file.read_bytes() for file in files)
 
 
 def test_a_primary_that_lost_its_data_waits_until_another_took_over(pods: list[Pod]) -> None:
