@@ -43,8 +43,8 @@ else
 	[ $$ended -gt 1 ] || .venv/bin/python -m pytest --alone only $(ARGS) && exit $$ended
 endif
 
-test-failover: .venv/.stamp-dev ## kill, freeze and replace primaries of Redis under load, with Sentinels and in a cluster (8 minutes)
-	@.venv/bin/python -m pytest --slow tests/e2e/test_failover.py $(ARGS)
+test-failover: .venv/.stamp-dev ## kill, freeze and replace primaries of Redis under load, with Sentinels, as k8s/ starts them too, and in a cluster (12 minutes)
+	@.venv/bin/python -m pytest --slow tests/e2e/test_failover.py tests/integration/k8s $(ARGS)
 
 test-upgrade: .venv/.stamp-dev ## roll from the release before to this tree under load, back, and again (3 minutes)
 	@.venv/bin/python -m pytest --slow tests/e2e/test_upgrade.py $(ARGS)

@@ -15,7 +15,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long alerts are posted")
     parser.add_argument("--rate", type=float, default=20.0, help="alerts a second")
     parser.add_argument("--keep", action="store_true", help="leave everything as it is at the end")
-    parser.add_argument("--over", action="store_true", help="go on where the namespace is there already")
+    parser.add_argument(
+        "--over", action="store_true", help="go on where the namespace is there already, and leave it there"
+    )
     options = parser.parse_args()
 
     cluster = Kubectl(options.overlay)
@@ -25,7 +27,8 @@ def main() -> int:
         print(f"{time.monotonic() - begun:6.1f} s  {text}", flush=True)
 
     say(f"cluster {cluster.context()}, {options.overlay}")
-    if cluster.has_namespace() and not options.over:
+    was_there = cluster.has_namespace()
+    if was_there and not options.over:
         print(
             f"the namespace {NAMESPACE} is there already: what is in it may be for real money. "
             f"Delete it, or say --over (make e2e-cluster ARGS=--over)",
@@ -38,7 +41,7 @@ def main() -> int:
         print(f"\n{error}\n\n{cluster.describe()}", file=sys.stderr)
         return 1
     finally:
-        if not options.keep:
+        if not options.keep and not was_there:
             cluster.delete()
     say("all as it must be")
     return 0

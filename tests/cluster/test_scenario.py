@@ -132,22 +132,35 @@ def test_the_load_is_python_without_packages() -> None:
 
 def test_a_namespace_that_is_there_is_left_alone(tmp_path: Path) -> None:
     """What is in it may be for real money."""
-    kubectl = tmp_path / "kubectl"
+    done, called = over_a_cluster_in_use(tmp_path)
+    assert done.returncode == 2
+    assert "--over" in done.stderr
+    assert not any(word in called for word in ("apply", "delete", "create"))
+
+
+def test_a_namespace_that_was_there_is_never_deleted(tmp_path: Path) -> None:
+    done, called = over_a_cluster_in_use(tmp_path, "--over")
+    assert done.returncode == 1
+    assert "apply" in called
+    assert "delete" not in called
+
+
+def over_a_cluster_in_use(directory: Path, *arguments: str) -> "tuple[subprocess.CompletedProcess[str], str]":
+    """Walk over a cluster that has the namespace and takes nothing; return also what it was asked."""
+    kubectl = directory / "kubectl"
     kubectl.write_text(
-        '#!/bin/sh\necho "$@" >> "$0.log"\ncase "$*" in *get\\ namespace*) echo namespace/bascule ;; *) echo kind ;; esac\n'
+        '#!/bin/sh\necho "$@" >> "$0.log"\ncase "$*" in *get\\ namespace*) echo namespace/bascule ;; *apply*) exit 1 ;; esac\n'
     )
     kubectl.chmod(0o755)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.cluster"],
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        [sys.executable, "-m", "tests.cluster", *arguments],
+        env={**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert "--over" in done.stderr
-    assert not any(word in (tmp_path / "kubectl.log").read_text() for word in ("apply", "delete", "create"))
+    return done, (directory / "kubectl.log").read_text()
 
 
 def test_what_is_applied_is_there() -> None:

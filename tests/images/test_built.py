@@ -18,7 +18,7 @@ from tests.images.chroots import Workshop, cannot, debootstrap
 from tests.images.dockerfile import ROOT, last, read_dockerfile
 from tests.support.eventually import eventually_sync
 from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, fit_users
 from tests.support.tools import MISSING, missing_tool
 
 STAGES = read_dockerfile()
@@ -45,6 +45,7 @@ def redis_server(directory: Path) -> Iterator[RedisServer]:
     subprocess.run([ROOT / "tools" / "make-secrets", secrets, made.tcp_url], check=True, capture_output=True)
     # Files of secrets are shown to containers one by one; their directory is for its owner.
     secrets.chmod(0o755)
+    fit_users(secrets / "redis" / "users.acl", made.binary.path)
     made.options["aclfile"] = str(secrets / "redis" / "users.acl")
     made.identity.update(username="admin", password=(secrets / "redis" / "admin").read_text())
     with made as server:
@@ -133,6 +134,7 @@ class Running:
         return self._process.wait(30)
 
 
+@pytest.mark.timeout(300)
 def test_the_ingress_made_on_this_machine_takes_an_alert(
     machine: Workshop, redis_server: RedisServer, directory: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Everything under k8s/ that is rendered: the overlays, and components together."""
 
 import functools
+import re
 from itertools import combinations
 
 from tests.support.k8s_objects import Bundle
@@ -12,10 +13,14 @@ REDIS = ("redis-users", "redis-sentinel", "external-redis")
 OTHERS = ("hpa", "keda", "monitoring", "ingress-tls", "gateway-api", "network-policies")
 
 
+PRODUCTION = (K8S / "overlays" / "production" / "kustomization.yaml").read_text(encoding="utf-8")
+ORDER = tuple(re.findall(r"^  (?:# )?- \.\./\.\./components/([\w-]+)", PRODUCTION, re.MULTILINE))
+"""In which components are applied: that of the overlay for production, with those that are to be uncommented there."""
+
+
 def together(*components: str) -> tuple[str, ...]:
     """Return components in the order that they are to be applied in."""
-    order = ("redis-users", "redis-sentinel", *OTHERS, "external-redis")
-    return tuple(sorted(components, key=order.index))
+    return tuple(sorted(components, key=ORDER.index))
 
 
 NONE_ON: tuple[str, ...] = ()

@@ -63,6 +63,12 @@ def read_version(path: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in found.groups())
 
 
+def fit_users(users: Path, binary: Path) -> None:
+    """Take a right out of a file of users that an older server does not know, and would not start for."""
+    if read_version(binary) < (7, 2):
+        users.write_text(users.read_text().replace(" +waitaof", ""))
+
+
 @functools.cache
 def find_system_servers() -> tuple[Binary, ...]:
     """Return the servers on the PATH."""

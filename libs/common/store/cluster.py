@@ -66,7 +66,10 @@ class Topology:
         """
         found = None if slot in self._doubted else self._serving(slot)
         if found is None:
+            had_begun = self._reading is not None
             await self._read()
+            if had_begun and slot in self._doubted:  # before the doubt
+                await self._read()
             found = self._serving(slot)
         if found is None:
             raise ConnectionError(f"no node of the Redis Cluster serves slot {slot}")
@@ -87,7 +90,7 @@ class Topology:
 
     async def _read(self) -> None:
         """Ask once for all who want to know now."""
-        if self._reading is None:
+        if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._ask_in_turn())
             self._reading.add_done_callback(self._was_read)
         try:
@@ -98,7 +101,8 @@ class Topology:
             raise ConnectionError(str(error)) from error
 
     def _was_read(self, task: asyncio.Task[None]) -> None:
-        self._reading = None
+        if self._reading is task:
+            self._reading = None
         if not task.cancelled():
             task.exception()  # told to whoever waits for it, if anybody still does
 

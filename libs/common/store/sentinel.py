@@ -125,9 +125,11 @@ class Sentinels:
             AuthenticationError, NoPermissionError: None does, and one does not let us ask.
             Unfit: None does, and one is not what the address says.
         """
-        known = self._known
-        if known is None or self._settled != self._doubts:
+        doubts, known = self._doubts, self._known
+        if known is None or self._settled != doubts:
             await self._look()
+            if self._settled < doubts:  # it had begun before the doubt
+                await self._look()
             known = self._known
             assert known is not None
             return known.primary
@@ -171,13 +173,14 @@ class Sentinels:
 
     def _begin_look(self) -> "asyncio.Task[None]":
         """Ask once for all who want to know now."""
-        if self._looking is None:
+        if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._ask_all())
             self._looking.add_done_callback(self._has_looked)
         return self._looking
 
     def _has_looked(self, task: "asyncio.Task[None]") -> None:
-        self._looking = None
+        if self._looking is task:
+            self._looking = None
         self._looked_at_s = self._now_s()
         if not task.cancelled():
             task.exception()  # told to whoever waits for it, if anybody still does

@@ -14,6 +14,7 @@ from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
 from tests.support.kustomize import ROOT
 from tests.support.ports import free_port
+from tests.support.redis_server import fit_users
 from tests.support.tools import missing_tool
 
 SCRIPTS = ROOT / "k8s" / "components" / "redis-sentinel"
@@ -114,6 +115,7 @@ def pods(tmp_path: Path) -> Iterator[list[Pod]]:
         if shutil.which(tool) is None:
             missing_tool(tool, "the start scripts of redis-sentinel")
     subprocess.run([ROOT / "tools" / "make-secrets", tmp_path / "secrets"], check=True, capture_output=True)
+    fit_users(tmp_path / "secrets" / "redis" / "users.acl", Path(shutil.which("redis-server") or ""))
     ports = (free_port(), free_port())
     made = [Pod(address, tmp_path, ports) for address in ADDRESSES]
     for pod in made:
@@ -142,13 +144,13 @@ def primary_of(pods: list[Pod]) -> Pod:
     return found
 
 
-def write(pod: Pod, key: str) -> None:
+def write(pod: Pod, key: str, value: str = "there") -> None:
     """Write once a replica is near enough."""
 
     def written() -> bool:
         try:
             with pod.client() as client:
-                return bool(client.set(key, "there"))
+                return bool(client.set(key, value))
         except redis.RedisError as error:
             raise AssertionError(str(error)) from error
 
@@ -159,6 +161,14 @@ def read(pod: Pod, key: str) -> str | None:
     with pod.client() as client:
         found: str | None = client.get(key)
         return found
+
+
+def has(pod: Pod, key: str) -> bool:
+    """Return whether it has a key; one that is away or loads has nothing."""
+    try:
+        return read(pod, key) == "there"
+    except redis.RedisError:
+        return False
 
 
 def test_a_replica_takes_over_and_the_old_primary_comes_back_as_one_of_its_replicas(pods: list[Pod]) -> None:
@@ -188,6 +198,67 @@ def test_all_come_back_at_once_and_know_who_was_the_primary(pods: list[Pod]) -> 
         pod.start()
     again = primary_of(pods)
     eventually_sync(lambda: read(again, "kept") == "there", 30, 0.2, "nothing is lost")
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["one-after-the-other", "together"])
+def test_who_was_the_primary_long_ago_takes_nothing_back_when_all_come_back(
+    pods: list[Pod], waits: bool
+) -> None:
+    first = primary_of(pods)
+    write(first, "kept")
+    first.kill()
+    second = primary_of([pod for pod in pods if pod is not first])
+    write(second, "newer")
+    for pod in pods:
+        pod.kill()
+    assert first is pods[0], "the first that a stateful set starts"
+    first.start()
+    if waits:
+        eventually_sync(lambda: first.named_primary() is not None, 30, 0.2, "it asked, and nobody was there")
+    for pod in pods[1:]:
+        pod.start()
+    eventually_sync(
+        lambda: all(has(pod, "newer") for pod in pods), 90, 0.2, f"nothing is lost: {first.log()}"
+    )
+    assert primary_of(pods) is not first
+
+
+def test_a_backup_that_is_put_back_as_the_runbook_says_is_what_all_have(
+    pods: list[Pod], tmp_path: Path
+) -> None:
+    first = primary_of(pods)
+    write(first, "kept")
+    shutil.copytree(first.data / "appendonlydir", tmp_path / "backup")
+    write(first, "newer")
+    first.kill()
+    primary_of(pods[1:])
+    for pod in pods:
+        pod.kill()
+        (pod.data / "sentinel.conf").unlink()
+        shutil.rmtree(pod.data / "appendonlydir")
+    shutil.copytree(tmp_path / "backup", first.data / "appendonlydir")
+    for pod in pods:
+        pod.start()
+    assert primary_of(pods) is first
+    eventually_sync(lambda: all(has(pod, "kept") for pod in pods), 30, 0.2, "all have what was put back")
+    assert not any(has(pod, "newer") for pod in pods)
+
+
+def test_whoever_has_data_follows_no_primary_that_has_none(pods: list[Pod]) -> None:
+    """After all stood still nobody is there to tell the first one that it lost its own."""
+    first = primary_of(pods)
+    write(first, "kept", "x" * 5_000)
+    eventually_sync(lambda: all(read(pod, "kept") for pod in pods), 30, 0.2, "all have it")
+    for pod in pods:
+        pod.kill()
+    pods[0].lose_data()
+    pods[0].start()
+    eventually_sync(lambda: pods[0].role() == "master", 30, 0.2, "it takes this for the very first start")
+    for pod in pods[1:]:
+        pod.start()
+        eventually_sync(lambda pod=pod: "has none: waiting" in pod.log(), 30, 0.2, "it does not follow")  # type: ignore[misc]
+        files = (pod.data / "appendonlydir").rglob("*.aof")
+        assert any(b"x" * 5_000 in file.read_bytes() for file in files)
 
 
 def test_a_primary_that_lost_its_data_waits_until_another_took_over(pods: list[Pod]) -> None:

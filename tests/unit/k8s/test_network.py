@@ -51,6 +51,13 @@ def test_every_pod_looks_up_names(network: Network) -> None:
         assert network.lets(name, Peer(address="169.254.20.10"), 53)
 
 
+def test_long_answers_with_names_come_too(guarded: Bundle) -> None:
+    policy = guarded.find("NetworkPolicy", "all")
+    assert policy is not None
+    (rule,) = policy["spec"]["egress"]
+    assert {(one["protocol"], one["port"]) for one in rule["ports"]} == {("UDP", 53), ("TCP", 53)}
+
+
 def test_posts_come_from_the_gateway_and_from_commands_in_our_pods_alone(network: Network) -> None:
     assert network.lets(GATEWAY, "ingress", 8080)
     for other in (STRANGER, PROMETHEUS, KEDA, EXCHANGE, "collector"):

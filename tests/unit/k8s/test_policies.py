@@ -1,6 +1,8 @@
 """What must hold in every overlay and combination of components, read from what is rendered."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -9,6 +11,8 @@ from libs.common.domain.errors import ConfigError
 from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.settings import Settings
 from services.ingress.__main__ import DRAIN_S
+from services.reaper.handshake import TIMEOUT_S
+from tests.support.k8s_bundles import combination, overlay
 from tests.support.k8s_objects import Bundle, containers_of, labels_of, pod_of, ports_of
 
 SERVICES = ("ingress", "worker", "reaper")
@@ -123,6 +127,32 @@ def test_memory_is_bounded_by_what_is_asked_for_and_processor_time_is_not(bundle
             assert "cpu" in resources["requests"], name
 
 
+def test_pods_of_a_workload_are_on_different_nodes_and_zones_where_there_are_any(bundle: Bundle) -> None:
+    for name, workload in bundle.workloads.items():
+        constraints = pod_of(workload).get("topologySpreadConstraints", [])
+        if _fewest(bundle, name) > 1:
+            keys = {one["topologyKey"] for one in constraints}
+            assert keys == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}, name
+        for one in constraints:
+            assert (one["maxSkew"], one["whenUnsatisfiable"]) == (1, "ScheduleAnyway"), name
+
+
+def test_whatever_stands_still_is_started_anew_once_it_had_its_time_to_start(bundle: Bundle) -> None:
+    for name, workload in bundle.workloads.items():
+        if name == "operator":
+            continue  # it sleeps
+        for container in containers_of(workload):
+            assert _patience_s(container["startupProbe"]) >= 30, name
+            assert _patience_s(container["livenessProbe"]) >= 30, name
+            assert "readinessProbe" in container or container["name"] == "sentinel", name
+
+
+def test_a_redis_that_reads_its_file_is_given_half_an_hour(bundle: Bundle) -> None:
+    if "redis" in bundle.workloads:
+        container = next(one for one in containers_of(bundle.workloads["redis"]) if one["name"] == "redis")
+        assert _patience_s(container["startupProbe"]) >= 1_800
+
+
 def test_probes_ask_ports_that_are_there(bundle: Bundle) -> None:
     for name, workload in bundle.workloads.items():
         ports = ports_of(workload)
@@ -161,12 +191,18 @@ def test_an_ingress_leaves_only_after_nobody_sends_there_any_more(bundle: Bundle
     (container,) = containers_of(workload)
     sleep_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert sleep_s >= 5
+    assert workload["spec"]["minReadySeconds"] > 0
     assert pod_of(workload)["terminationGracePeriodSeconds"] > sleep_s + DRAIN_S + SPANS_S
 
 
 def test_workers_get_longer_than_they_take_to_drain(bundle: Bundle, settings: Settings) -> None:
     grace_s = pod_of(bundle.workloads["worker"])["terminationGracePeriodSeconds"]
     assert grace_s >= settings.worker.drain_ms / 1_000 + SPANS_S + 10
+
+
+def test_reapers_get_longer_than_what_they_do_not_break_off(bundle: Bundle) -> None:
+    grace_s = pod_of(bundle.workloads["reaper"])["terminationGracePeriodSeconds"]
+    assert grace_s >= TIMEOUT_S + SPANS_S + 5
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -179,6 +215,7 @@ def test_ports_are_those_of_the_configuration(bundle: Bundle, settings: Settings
         assert settings.ingress.host == "0.0.0.0"
     annotations = bundle.workloads[service]["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == str(ports["ops"])
+    assert annotations["prometheus.io/scrape"] == "true"
 
 
 def test_every_secret_of_the_configuration_is_a_file_that_is_mounted(
@@ -215,6 +252,45 @@ def test_the_address_of_redis_is_that_of_its_service(bundle: Bundle) -> None:
         assert url == f"redis://redis:{service['spec']['ports'][0]['port']}/0"
 
 
+def test_redis_is_found_while_it_loads_and_by_the_name_of_each(bundle: Bundle) -> None:
+    service = bundle.find("Service", "redis")
+    if service is not None:
+        assert service["spec"]["publishNotReadyAddresses"] is True
+        assert service["spec"]["clusterIP"] == "None"
+
+
+def test_each_is_shown_its_own_address_of_redis_and_nobody_elses(bundle: Bundle) -> None:
+    for name, workload in bundle.workloads.items():
+        for volume in pod_of(workload)["volumes"]:
+            secret = volume.get("secret", {})
+            if secret.get("secretName") != "bascule-redis":
+                continue
+            shown = {one["key"] for one in secret["items"]}
+            if name == "redis":
+                assert "users.acl" in shown
+                assert shown <= {"users.acl", "replication"}
+            else:
+                assert shown == {name}
+
+
+def test_a_redis_with_users_is_started_with_them(bundle: Bundle) -> None:
+    workload = bundle.workloads.get("redis")
+    if workload is None or "REDIS_URL" in bundle.environment("worker"):
+        return
+    container = next(one for one in containers_of(workload) if one["name"] == "redis")
+    (path,) = (one["mountPath"] for one in container["volumeMounts"] if one["name"] == "users")
+    assert container["args"][-2:] == ["--aclfile", f"{path}/users.acl"]
+
+
+def test_secrets_are_read_by_the_user_of_their_pods_alone(bundle: Bundle) -> None:
+    for name, workload in bundle.workloads.items():
+        for volume in pod_of(workload)["volumes"]:
+            if "secret" in volume:
+                assert volume["secret"]["defaultMode"] == 0o440, name
+                security = pod_of(workload)["securityContext"]
+                assert security["fsGroup"] == security["runAsGroup"], name
+
+
 def test_commands_find_the_ingress(bundle: Bundle) -> None:
     service = bundle.find("Service", "ingress")
     assert service is not None
@@ -244,13 +320,25 @@ def test_the_collector_is_started_with_files_that_are_mounted(bundle: Bundle) ->
         )
 
 
+def test_traces_are_read_in_the_log_of_the_collector_where_one_tries() -> None:
+    (container,) = containers_of(overlay("dev").workloads["collector"])
+    assert container["args"][-1] == "--config=yaml:exporters::debug::verbosity: detailed"
+
+
+def test_the_collector_collects_its_garbage_before_it_meets_its_limit(bundle: Bundle) -> None:
+    (container,) = containers_of(bundle.workloads["collector"])
+    limit = _bytes(container["resources"]["limits"]["memory"])
+    soft = _bytes(bundle.environment("collector")["GOMEMLIMIT"].removesuffix("B"))
+    assert soft / limit == pytest.approx(0.8, abs=0.01)
+
+
 def test_disruption_budgets_let_one_pod_go(bundle: Bundle) -> None:
     for budget in bundle.of("PodDisruptionBudget"):
         (name,) = bundle.selected(budget["spec"]["selector"])
         fewest = _fewest(bundle, name)
         assert fewest >= 2, f"{name}: a budget on one pod keeps its node from being drained"
-        assert budget["spec"].get("minAvailable", 0) < fewest
-        assert budget["spec"].get("maxUnavailable", 1) >= 1
+        assert budget["spec"].get("minAvailable", fewest - 1) == fewest - 1
+        assert budget["spec"].get("maxUnavailable", 1) == 1
         assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
@@ -291,6 +379,19 @@ def test_keda_asks_a_service_for_figures_that_reapers_show(bundle: Bundle) -> No
             assert bundle.selected({"matchLabels": service["spec"]["selector"]}) == ["reaper"]
             assert metadata["valueLocation"] == f'bascule_lanes{{state="{trigger["name"]}"}}'
             assert metadata["format"] == "prometheus"
+
+
+def test_keda_counts_lanes_that_a_worker_has_slots_for_and_stays_where_nobody_tells(
+    bundle: Bundle, settings: Settings
+) -> None:
+    for scaled in bundle.of("ScaledObject"):
+        spec = scaled["spec"]
+        modifiers, fallback = spec["advanced"]["scalingModifiers"], spec["fallback"]
+        assert modifiers["metricType"] == "AverageValue"
+        assert 0 < int(modifiers["target"]) <= settings.worker.concurrency
+        assert {trigger["metadata"]["targetValue"] for trigger in spec["triggers"]} == {modifiers["target"]}
+        assert fallback["behavior"] == "currentReplicasIfHigher"
+        assert spec["minReplicaCount"] < fallback["replicas"] <= spec["maxReplicaCount"]
 
 
 def test_prometheus_finds_each_service_under_the_job_that_the_rules_go_by(bundle: Bundle) -> None:
@@ -335,13 +436,32 @@ def test_redis_keeps_its_promises_and_has_memory_to_spare(bundle: Bundle) -> Non
     assert pod_of(workload)["terminationGracePeriodSeconds"] >= 60
 
 
+def test_sentinels_look_for_one_another_where_they_are_and_agree_by_more_than_half() -> None:
+    bundle = combination(("redis-sentinel",))
+    spec, scripts = bundle.workloads["redis"]["spec"], bundle.config("redis-scripts")
+    peers = " ".join(f"redis-{number}.{spec['serviceName']}" for number in range(spec["replicas"]))
+    assert f"PEERS=${{PEERS:-{peers}}}" in scripts["primary.sh"].splitlines()
+    quorum = spec["replicas"] // 2 + 1
+    assert f"sentinel monitor bascule $primary $PORT {quorum}" in scripts["start-sentinel.sh"].splitlines()
+
+
+def test_the_volume_of_redis_has_room_for_its_file_and_a_new_one(bundle: Bundle) -> None:
+    workload = bundle.workloads.get("redis")
+    if workload is None or bundle.name == "overlays/dev":
+        return
+    (claim,) = workload["spec"]["volumeClaimTemplates"]
+    lines = bundle.config("redis-config")["redis.conf"].splitlines()
+    (most,) = (line.split()[1] for line in lines if line.startswith("maxmemory "))
+    assert _bytes(claim["spec"]["resources"]["requests"]["storage"]) >= 3 * 2 * _bytes(most)
+
+
 def test_redis_forgets_nothing_but_in_the_overlay_for_trying(bundle: Bundle) -> None:
     workload = bundle.workloads.get("redis")
     if workload is None or bundle.name == "overlays/dev":
         return
     (claim,) = workload["spec"]["volumeClaimTemplates"]
     assert claim["metadata"]["name"] == "data"
-    assert workload["spec"]["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Retain"
+    assert set(workload["spec"]["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
 
 
 def test_without_a_server_of_its_own_nothing_of_redis_is_left(bundle: Bundle) -> None:
@@ -370,6 +490,11 @@ def _fewest(bundle: Bundle, name: str) -> int:
         if scaler["spec"]["scaleTargetRef"]["name"] == name:
             return int(scaler["spec"].get("minReplicas", scaler["spec"].get("minReplicaCount")))
     return int(bundle.workloads[name]["spec"]["replicas"])
+
+
+def _patience_s(probe: Mapping[str, Any]) -> int:
+    """Return for how long a probe may fail before something follows from it."""
+    return int(probe.get("periodSeconds", 10)) * int(probe.get("failureThreshold", 3))
 
 
 def _bytes(text: str) -> int:

@@ -8,7 +8,14 @@ import tomllib
 import pytest
 import yaml
 
-from tests.support.k8s_bundles import COMBINATIONS, EVERY_COMBINATION, OVERLAYS, combination, overlay
+from tests.support.k8s_bundles import (
+    COMBINATIONS,
+    EVERY_COMBINATION,
+    ORDER,
+    OVERLAYS,
+    combination,
+    overlay,
+)
 from tests.support.k8s_objects import CLUSTER_WIDE, CORE_GROUPS, Bundle, containers_of, group_of
 from tests.support.kustomize import K8S, ROOT, Object
 from tests.support.tools import missing_tool
@@ -62,6 +69,7 @@ def test_no_component_is_forgotten() -> None:
     there = {path.name for path in (K8S / "components").iterdir()}
     used = {component for components in COMBINATIONS for component in components}
     assert there - used == {"redis-addresses"}, "a part of three others"
+    assert sorted(ORDER) == sorted(used), "the overlay for production names each once"
 
 
 @pytest.mark.parametrize("name", ["base", *OVERLAYS])

@@ -1,6 +1,7 @@
 """What tools/make-secrets makes."""
 
 import hashlib
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -11,9 +12,13 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-def make(*arguments: object) -> subprocess.CompletedProcess[str]:
+def make(*arguments: object, path: str = os.environ["PATH"]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [ROOT / "tools" / "make-secrets", *map(str, arguments)], capture_output=True, text=True, check=False
+        [ROOT / "tools" / "make-secrets", *map(str, arguments)],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -34,6 +39,22 @@ def test_each_user_has_an_address_whose_password_redis_knows_by_its_digest(tmp_p
         assert f"user {user} on #{hashlib.sha256(password.encode()).hexdigest()} " in users
     assert len(seen) == 5
     assert not re.search(r"#0{64}", users), "a user without a password of its own"
+
+
+def test_who_may_wait_for_replicas_may_wait_for_their_disks(tmp_path: Path) -> None:
+    make(tmp_path / "made")
+    rights = {words[1]: words for words in map(str.split, (tmp_path / "made" / "redis" / "users.acl").open())}
+    for user in ("ingress", "worker", "operator"):
+        assert {"+wait", "+waitaof"} <= set(rights[user]), user
+
+
+def test_without_openssl_no_empty_secret_is_made(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    openssl = tmp_path / "bin" / "openssl"
+    openssl.write_text("#!/bin/sh\nexit 1\n")
+    openssl.chmod(0o755)
+    assert make(tmp_path / "made", path=f"{openssl.parent}:{os.environ['PATH']}").returncode == 1
+    assert [one for one in (tmp_path / "made").rglob("*") if one.is_file()] == []
 
 
 def test_nobody_else_may_enter_where_they_are(tmp_path: Path) -> None:

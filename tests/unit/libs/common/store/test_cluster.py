@@ -63,6 +63,16 @@ async def test_a_slot_in_doubt_is_asked_for_again_and_of_another_node():
     assert nodes.asked == ["a", "b"]
 
 
+async def test_who_asks_after_a_doubt_is_not_told_what_was_asked_before_it():
+    nodes = Nodes(a=WHOLE, b=[[0, 199, [b"c", 3, b"id"]]])
+    before = asyncio.create_task(nodes.topology.primary(5))
+    while not nodes.asked:
+        await asyncio.sleep(0)
+    nodes.topology.doubt(5)
+    after = asyncio.create_task(nodes.topology.primary(5))
+    assert (await before, await after) == (A, C)
+
+
 async def test_while_a_node_is_away_another_is_asked_also_one_that_the_address_does_not_name():
     nodes = Nodes(a=WHOLE, c=WHOLE)
     assert await nodes.topology.primary(5) == A

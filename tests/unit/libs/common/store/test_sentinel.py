@@ -174,6 +174,18 @@ async def test_a_doubt_that_comes_while_they_are_asked_has_them_asked_again():
     assert len(three.asked) == 6
 
 
+async def test_who_asks_after_a_doubt_is_not_told_what_was_asked_before_it():
+    three = Three(a=(OLD, 3), b=(OLD, 3), c=(OLD, 3))
+    before = asyncio.create_task(three.primary())
+    while not three.asked:
+        await asyncio.sleep(0)
+    three.sentinels.doubt(0)
+    after = asyncio.create_task(three.primary())
+    await before
+    three.answers.update(a=(NEW, 4), b=(NEW, 4), c=(NEW, 4))
+    assert await after == NEW
+
+
 @pytest.mark.parametrize(
     ("up", "replicas", "following", "expected"),
     [
