@@ -66,6 +66,14 @@ def test_prometheus_reaches_the_ops_port_of_each_service(network: Network, servi
     assert not network.lets(STRANGER, service, OPS[service])
 
 
+@pytest.mark.parametrize("service", OPS)
+def test_figures_are_read_by_people_where_they_run_commands_and_by_no_other_pod(
+    network: Network, service: str
+) -> None:
+    for name in network.bundle.workloads:
+        assert network.lets(name, service, OPS[service]) is (name in {"worker", "operator"}), name
+
+
 def test_keda_reaches_what_it_scales_by(network: Network) -> None:
     assert network.lets(KEDA, "reaper", OPS["reaper"])
     assert not network.lets(KEDA, "worker", OPS["worker"])

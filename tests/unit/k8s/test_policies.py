@@ -1,6 +1,7 @@
 """What must hold in every overlay and combination of components, read from what is rendered."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -221,6 +222,23 @@ def test_commands_find_the_ingress(bundle: Bundle) -> None:
     (port,) = service["spec"]["ports"]
     for name in (*SERVICES, *({"operator"} & bundle.workloads.keys())):
         assert bundle.environment(name)["BASCULE_INGRESS_URL"] == f"http://ingress:{port['port']}"
+
+
+def test_commands_find_every_pod_that_shows_figures(bundle: Bundle) -> None:
+    for name in (*SERVICES, *({"operator"} & bundle.workloads.keys())):
+        found = {}
+        for url in bundle.environment(name)["BASCULE_OPS_URLS"].split():
+            parts = urlsplit(url)
+            service = bundle.find("Service", str(parts.hostname))
+            assert service is not None, url
+            (port,) = service["spec"]["ports"]
+            assert (port["port"], port["targetPort"]) == (parts.port, "ops")
+            # Its name stands for each pod, one that is not ready too, and not for any one of them.
+            assert service["spec"]["clusterIP"] == "None"
+            assert service["spec"]["publishNotReadyAddresses"] is True
+            (one,) = bundle.selected({"matchLabels": service["spec"]["selector"]})
+            found[one] = url
+        assert list(found) == list(SERVICES)
 
 
 def test_spans_go_to_the_collector(bundle: Bundle) -> None:
