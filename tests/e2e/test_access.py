@@ -232,8 +232,29 @@ async def people_read(bridge: GuardedBridge, _venue: Venue) -> None:
             assert outcome.code in {0, 3}, (user, command, outcome)
 
 
+async def people_look_where_a_worker_runs(bridge: GuardedBridge, _venue: Venue) -> None:
+    """What `bascule status` shows is the same there."""
+    await trade(bridge)
+    seen = {}
+    for user in ("operator", "worker"):
+        bridge.environment["REDIS_URL"] = bridge.guarded.urls[user]
+        outcome = await bascule(bridge, "status", "--json")
+        assert outcome.code in {0, 3}, outcome
+        seen[user] = {name for name, value in outcome.data.items() if value is not None}
+    assert "alarms" in seen["worker"]
+    assert seen["worker"] == seen["operator"]
+
+
 @pytest.mark.parametrize(
-    "work", [orders_trade, operators_intervene, paper_trades, failures_heal, people_read]
+    "work",
+    [
+        orders_trade,
+        operators_intervene,
+        paper_trades,
+        failures_heal,
+        people_read,
+        people_look_where_a_worker_runs,
+    ],
 )
 @pytest.mark.timeout(180)
 async def test_every_user_can_do_its_work_and_redis_denies_none_of_it(
