@@ -356,7 +356,7 @@ BEYOND: dict[str, tuple[tuple[str, ...], ...]] = {
     "worker": (
         *(("GET", f"{PREFIX}seen:default:x"), ("XRANGE", f"{PREFIX}refused", "-", "+"), ("SCAN", "0")),
         *(("SET", f"{PREFIX}bucket:webhook:default", "0"), ("XTRIM", f"{PREFIX}journal", "MAXLEN", "0")),
-        *(("XGROUP", "DELCONSUMER", f"{PREFIX}ready", "workers", "me"), ("SET", f"{PREFIX}probe", "1")),
+        *(("XGROUP", "DELCONSUMER", f"{PREFIX}ready", "workers", "me"), ("SET", f"{PREFIX}refused", "1")),
         script("return redis.call('FLUSHALL')"),
         script(f"return redis.call('GET', '{PREFIX}' .. 'seen:x:y')"),
     ),
