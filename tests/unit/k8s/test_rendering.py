@@ -34,7 +34,7 @@ def test_all_overlays_and_components_fit_the_oldest_and_the_newest_kubernetes() 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 def test_every_combination_of_components_fits_every_kubernetes_in_between() -> None:
     bundles = [combination(components) for components in EVERY_COMBINATION]
     _fits(bundles, tuple(f"1.{minor}" for minor in range(30, 38)))
