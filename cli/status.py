@@ -97,7 +97,7 @@ def _look(bridge: Bridge, before: Look | None = None) -> tuple[Document, Look | 
             await readings.each(lambda one: one.alarms.raised()),
         )
 
-    durability, limits = _configured(bridge)
+    durability, replicas, limits = _configured(bridge)
     ingress, live_workers = ask_ingress(bridge.ingress_url()), 0
     try:
         health, letters, alarms = run(bridge.redis_url, read)
@@ -106,7 +106,7 @@ def _look(bridge: Bridge, before: Look | None = None) -> tuple[Document, Look | 
     else:
         # They lie on the first shard, and some users of Redis may not read them.
         raised = all_raised(alarms) if 0 in alarms.answers else None
-        document = status_document(health, ingress, durability, limits, letters, raised)
+        document = status_document(health, ingress, durability, limits, letters, raised, replicas)
         live_workers = sum(one.is_live for one in health.snapshot.workers)
     document["redis"] = {"url": bridge.shown_url} | document["redis"]
     document["figures"], look = _figures(bridge, live_workers, before)
@@ -133,6 +133,7 @@ def status_document(
     limits: "LimitsSettings | None" = None,
     letters: Mapping[str, int] = MappingProxyType({}),
     alarms: "Sequence[Alarm] | None" = None,
+    replicas: int = 0,
 ) -> Document:
     """Return the status as `--json` shows it, with what is not well in words.
 
@@ -146,12 +147,13 @@ def status_document(
         limits: As configured, where that is known.
         letters: Reason -> dead letters, of the newest.
         alarms: Those that are raised; None where that is not known.
+        replicas: How many must have what is acknowledged, as configured.
     """
-    from libs.common.store.checks import broken_promises
+    from libs.common.store.replicas import unkept_promises
     from libs.common.store.servers import weakest
 
     snapshot, server, halts = health.snapshot, weakest(health.servers), health.halts
-    reasons = _reasons(health, ingress, durability)
+    reasons = _reasons(health, ingress, durability, replicas)
     if limits is not None:
         reasons += _fullness(health, limits)
     reasons += [
@@ -192,7 +194,9 @@ def status_document(
             "version": server.version_text,
             "durability": _in_force(server, durability),
             "configured_durability": durability,
-            "keeps_promises": not any(broken_promises(one.facts, durability) for one in health.servers),
+            "keeps_promises": not any(
+                unkept_promises(one.facts, durability, replicas) for one in health.servers
+            ),
             "used_bytes": server.used_bytes,
             "limit_bytes": server.limit_bytes or None,
             "memory_share": server.memory_share,
@@ -224,11 +228,11 @@ def ask_ingress(url: str | None) -> Ingress:
     return Ingress(url, reason)
 
 
-def _configured(bridge: Bridge) -> "tuple[str, LimitsSettings | None]":
+def _configured(bridge: Bridge) -> "tuple[str, int, LimitsSettings | None]":
     settings = bridge.settings()
     if settings is None:
-        return "always", None
-    return settings.redis.durability.value, settings.limits
+        return "always", 0, None
+    return settings.redis.durability.value, settings.redis.replicas, settings.limits
 
 
 def _count(health: "Health") -> int:
@@ -261,9 +265,9 @@ def _in_force(server: "ServerFacts", durability: str) -> str:
     return "declared" if durability == "declared" else server.durability
 
 
-def _reasons(health: "Health", ingress: Ingress, durability: str) -> list[str]:
-    from libs.common.store.checks import broken_promises
+def _reasons(health: "Health", ingress: Ingress, durability: str, replicas: int) -> list[str]:
     from libs.common.store.fan_out import shards_in_words
+    from libs.common.store.replicas import unkept_promises
 
     snapshot = health.snapshot
     refusing = refuses(ingress.problem, _count(health))
@@ -297,7 +301,7 @@ def _reasons(health: "Health", ingress: Ingress, durability: str) -> list[str]:
     reasons += [
         f"{name}{promise.finding}: {promise.remedy}"
         for name, facts in _named(health)
-        for promise in broken_promises(facts, durability)
+        for promise in unkept_promises(facts, durability, replicas)
     ]
     return reasons
 

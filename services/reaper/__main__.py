@@ -204,7 +204,7 @@ async def main(service: Service) -> None:
     counted = Shards.open(redis.url, redis.shards, timeout_s=CENSUS_TIMEOUT_S, connections=1)
     shown = CensusMetrics(service.registry, dead_letter_reasons=[reason.value for reason in Reason])
     census = DutyLoop(
-        Census(counted, shown, clock, durability=redis.durability),
+        Census(counted, shown, clock, durability=redis.durability, replicas=redis.replicas),
         clock,
         metrics,
         retry_s=CENSUS_RETRY_S,

@@ -9,11 +9,11 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.reasons import Reason
 from libs.common.policy.halts import HaltMode
-from libs.common.store.checks import broken_promises
 from libs.common.store.fan_out import Spread, ask_each, unavailable
 from libs.common.store.figures import BreakerFigures
 from libs.common.store.health import Health, ShardHealth, merge_health, read_health
 from libs.common.store.letter_reasons import NewLetters
+from libs.common.store.replicas import unkept_promises
 from libs.common.store.shard_readings import ShardReadings
 from libs.common.store.shards import Shard
 from libs.common.telemetry.census_metrics import CensusFigures, CensusMetrics
@@ -54,13 +54,20 @@ class Census:
     name = "census"
 
     def __init__(
-        self, shards: Iterable[Shard], metrics: CensusMetrics, clock: Clock, *, durability: str
+        self,
+        shards: Iterable[Shard],
+        metrics: CensusMetrics,
+        clock: Clock,
+        *,
+        durability: str,
+        replicas: int = 0,
     ) -> None:
         """Args:
         shards: All of them, with connections that no other duty waits for.
         metrics: Show what was found.
         clock: Monotonic, for how long breakers are seen open and a census takes.
         durability: The configured promise.
+        replicas: How many must have what is acknowledged, as configured.
         """
         self._parts = {
             shard.number: (ShardReadings(shard), NewLetters(shard.client, shard.keys)) for shard in shards
@@ -68,6 +75,7 @@ class Census:
         self._metrics = metrics
         self._clock = clock
         self._durability = durability
+        self._replicas = replicas
         self._breakers = OpenBreakers(clock)
         self._rests_until_ms = 0
         """Monotonic: a census that fails is tried again soon, but costs what any other does."""
@@ -110,7 +118,9 @@ class Census:
 
     def _figures(self, health: Health, up: float) -> CensusFigures:
         snapshot = health.snapshot
-        is_broken = any(broken_promises(one.facts, self._durability) for one in health.servers)
+        is_broken = any(
+            unkept_promises(one.facts, self._durability, self._replicas) for one in health.servers
+        )
         shares = [one.facts.memory_share for one in health.servers if one.facts.memory_share is not None]
         states = Counter(one.state for one in snapshot.breakers)
         modes = Counter(halt.mode.value for halt in health.halts.halts)

@@ -30,6 +30,7 @@ from libs.common.policy.reconciliation import (
     surprise,
 )
 from libs.common.runtime.waiting import wait_for_event
+from libs.common.store.copies import Copies
 from libs.common.store.following import FollowedOrders, Resting
 from libs.common.store.halts import Halts
 from libs.common.store.published import Published
@@ -48,6 +49,9 @@ AT_ONCE: Final = 4
 
 RETRY_S: Final = 5.0
 """After Redis did not answer."""
+
+_US: Final = "reconciler"
+"""Who sets halts on drift."""
 
 log = get_logger()
 
@@ -104,6 +108,7 @@ class Reconciler:
         halts: Halts,
         clock: Clock,
         metrics: WorkerMetrics,
+        copies: Copies | None = None,
     ) -> None:
         """Args:
         accounts: Those that are compared.
@@ -113,12 +118,14 @@ class Reconciler:
         halts: For accounts that pause on drift.
         clock: When a venue was asked.
         metrics: The worker's.
+        copies: Replicas that must have a halt before it counts, with a stamp; None asks for none.
         """
         self._accounts = accounts
         self._store = store
         self._orders = orders
         self._published = published
         self._halts = halts
+        self._copies = copies
         self._asker = Asker(metrics)
         self._publisher = Publisher(store, published, clock, self._asker)
         self._metrics = metrics
@@ -315,10 +322,14 @@ class Reconciler:
 
     async def _halt(self, name: AccountName, reason: str) -> None:
         scope = Scope(account=name)
-        table = await self._halts.read()
+        held = next((one for one in (await self._halts.read()).halts if one.scope == scope), None)
         # One that an operator set may be stricter, and is his to lift.
-        if all(halt.scope != scope for halt in table.halts):
-            await self._halts.set(scope, HaltMode.PAUSE, by="reconciler", reason=reason)
+        if held is not None and (held.by, held.mode) != (_US, HaltMode.PAUSE):
+            return
+        # One of ours is set again as it is: whoever set it may not have heard that replicas have it.
+        kept = reason if held is None else held.reason
+        await self._halts.set(scope, HaltMode.PAUSE, by=_US, reason=kept, copies=self._copies)
+        if kept == reason:
             log.error("account_halted", account=name, reason=reason)
 
     async def _position(

@@ -111,6 +111,9 @@ class Unit:
             halts=halts,
             clock=clock,
             metrics=metrics,
+            copies=Copies.wanted(
+                redis.replicas, redis.durability, timeout_s=STORE_TIMEOUT_S, stamp=halts.stamp
+            ),
         )
         self._follower = Follower(
             followed_accounts(settings, brokers),

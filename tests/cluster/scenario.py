@@ -81,6 +81,7 @@ class Scenario:
         self.is_well(FEW)
         self.say("send one alert")
         alert = self.one_alert()
+        self.has_figures()
         if self.reads_traces:
             # Before the load, since a node keeps only so much of a log.
             self.say("read its trace from the collector")
@@ -98,6 +99,19 @@ class Scenario:
             return True
 
         eventually_sync(well, self.settled_s, 1.0, "the bridge is well")
+
+    def has_figures(self) -> None:
+        """Wait until the status shows what all services have counted, a post among it."""
+
+        def counted() -> bool:
+            figures = self.bascule("status", "--json")["figures"]
+            assert figures, "nobody was asked"
+            problems = [f"{one['process']} {one['problem']}" for one in figures["services"] if one["problem"]]
+            assert not problems, problems
+            return bool(figures["posts"] and figures["posts"].get("200", {}).get("admitted"))
+
+        # Names of a cluster may lead to pods that are gone for a while.
+        eventually_sync(counted, self.settled_s, 1.0, "what services have counted is shown")
 
     def one_alert(self) -> dict[str, Any]:
         """Send an alert, see it traded, and return it."""

@@ -65,6 +65,11 @@ class Processes:
             "WEBHOOK_SECRET": self.secret,
             "BASCULE_CONFIG": str(self.bridge.workers[0].config_path),
             "BASCULE_INGRESS_URL": self.url,
+            "BASCULE_OPS_URLS": " ".join(
+                f"http://127.0.0.1:{one.ops_port}"
+                for workload in ("ingress", "worker", "reaper")
+                for one in self._running(workload)
+            ),
         }
         return subprocess.Popen(
             [programs[command[0]], *command[1:]],
@@ -108,6 +113,24 @@ def walk(processes: Processes, cluster: Cluster) -> list[str]:
 def test_the_whole_way_is_walked(processes: Processes) -> None:
     said = walk(processes, processes)
     assert said[-1].strip() == "each was traded once"
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        None,
+        {"services": [], "posts": None},
+        {
+            "services": [{"process": "ingress", "problem": "does not answer"}],
+            "posts": {"200": {"admitted": 1}},
+        },
+        {"services": [{"process": "ingress", "problem": None}], "posts": {"200": {"admitted": 0}}},
+    ],
+)
+def test_a_status_without_what_services_have_counted_is_told(figures: dict[str, object] | None) -> None:
+    scenario = _answering({"figures": figures}, "1")
+    with pytest.raises(AssertionError, match="counted"):
+        scenario.has_figures()
 
 
 def test_an_alert_that_is_traded_twice_is_told() -> None:

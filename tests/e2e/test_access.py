@@ -232,8 +232,29 @@ async def people_read(bridge: GuardedBridge, _venue: Venue) -> None:
             assert outcome.code in {0, 3}, (user, command, outcome)
 
 
+async def people_look_where_a_worker_runs(bridge: GuardedBridge, _venue: Venue) -> None:
+    """What `bascule status` shows is the same there."""
+    await trade(bridge)
+    seen = {}
+    for user in ("operator", "worker"):
+        bridge.environment["REDIS_URL"] = bridge.guarded.urls[user]
+        outcome = await bascule(bridge, "status", "--json")
+        assert outcome.code in {0, 3}, outcome
+        seen[user] = {name for name, value in outcome.data.items() if value is not None}
+    assert "alarms" in seen["worker"]
+    assert seen["worker"] == seen["operator"]
+
+
 @pytest.mark.parametrize(
-    "work", [orders_trade, operators_intervene, paper_trades, failures_heal, people_read]
+    "work",
+    [
+        orders_trade,
+        operators_intervene,
+        paper_trades,
+        failures_heal,
+        people_read,
+        people_look_where_a_worker_runs,
+    ],
 )
 @pytest.mark.timeout(180)
 async def test_every_user_can_do_its_work_and_redis_denies_none_of_it(
@@ -335,7 +356,7 @@ BEYOND: dict[str, tuple[tuple[str, ...], ...]] = {
     "worker": (
         *(("GET", f"{PREFIX}seen:default:x"), ("XRANGE", f"{PREFIX}refused", "-", "+"), ("SCAN", "0")),
         *(("SET", f"{PREFIX}bucket:webhook:default", "0"), ("XTRIM", f"{PREFIX}journal", "MAXLEN", "0")),
-        *(("XGROUP", "DELCONSUMER", f"{PREFIX}ready", "workers", "me"), ("SET", f"{PREFIX}probe", "1")),
+        *(("XGROUP", "DELCONSUMER", f"{PREFIX}ready", "workers", "me"), ("SET", f"{PREFIX}refused", "1")),
         script("return redis.call('FLUSHALL')"),
         script(f"return redis.call('GET', '{PREFIX}' .. 'seen:x:y')"),
     ),

@@ -10,7 +10,7 @@ from tests.support.kustomize import K8S, render, render_together
 OVERLAYS = ("dev", "production")
 REDIS = ("redis-users", "redis-sentinel", "external-redis")
 """Components that say what Redis is; one at most."""
-OTHERS = ("hpa", "keda", "monitoring", "ingress-tls", "gateway-api", "network-policies")
+OTHERS = ("hpa", "keda", "monitoring", "ingress-tls", "gateway-api", "relay", "network-policies")
 
 
 PRODUCTION = (K8S / "overlays" / "production" / "kustomization.yaml").read_text(encoding="utf-8")

@@ -47,8 +47,14 @@ def render(directory: Path) -> list[Object]:
     return [document for document in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if document]
 
 
-def render_together(components: Sequence[str], namespace: str = "bascule") -> list[Object]:
-    """Return the objects of the base with components on it, and the images named last."""
+def render_together(
+    components: Sequence[str],
+    namespace: str = "bascule",
+    *,
+    base: Sequence[str] = ("base",),
+    patches: Sequence[Object] = (),
+) -> list[Object]:
+    """Return the objects of the base, or of what else is given, with components and patches on it, and the images."""
     with tempfile.TemporaryDirectory(prefix="bascule-k8s-") as name:
         directory = Path(name).resolve()
 
@@ -57,8 +63,9 @@ def render_together(components: Sequence[str], namespace: str = "bascule") -> li
 
         text = {
             "namespace": namespace,
-            "resources": [way("base")],
+            "resources": [way(one) for one in base],
             "components": [*(way(f"components/{one}") for one in components), way("images")],
+            "patches": list(patches),
         }
         (directory / "kustomization.yaml").write_text(yaml.safe_dump(text))
         return render(directory)

@@ -74,7 +74,8 @@ class Keys:
         self.habits: Final = f"{self.prefix}habits"
         """HASH strategy -> JSON: when it is usually heard; at most 500. Written by learn."""
         self.probe: Final = f"{self.prefix}probe"
-        """STRING, TTL 10 s: what the health check writes to see that Redis takes writes."""
+        """STRING, TTL 10 s: what the health check writes to see that Redis takes writes; and what is written where replicas
+        are waited for and nothing else may be to write, see `store/copies.py`."""
         self.fixed: Final = (
             self.prefix,
             self.ready,

@@ -3,7 +3,7 @@
 from typing import Final
 
 from libs.common.domain.errors import StoreUnavailable
-from libs.common.store.checks import Promise, ServerFacts
+from libs.common.store.checks import Promise, ServerFacts, broken_promises
 
 START_THEM: Final = "start them: until then alerts are answered 503 and no order leaves"
 
@@ -27,6 +27,12 @@ def replicas_promise(facts: ServerFacts, wanted: int) -> Promise:
     is_kept = facts.replicas >= wanted
     finding = f"{facts.replicas} replicas follow Redis, and redis.replicas is {wanted}"
     return Promise("replicas", is_kept, finding, "" if is_kept else START_THEM)
+
+
+def unkept_promises(facts: ServerFacts, durability: str, wanted: int) -> list[Promise]:
+    """Return what the bridge needs of the server and of those that follow it, and is not so."""
+    there = replicas_promise(facts, wanted)
+    return [*broken_promises(facts, durability), *(() if there.is_kept else (there,))]
 
 
 def guard_promise(facts: ServerFacts, wanted: int) -> Promise | None:

@@ -42,7 +42,7 @@ GAUGES: Final[Mapping[str, tuple[str, str]]] = {
     "redis_up": ("bascule_redis_up", "1 while all shards answer; 0 where one does not."),
     "redis_durable": (
         "bascule_redis_durable",
-        "1 while Redis keeps the promises of the configuration, on all servers that answer; 0 where one does not.",
+        "1 while all servers that answer keep the promises of the configuration and have its replicas; else 0.",
     ),
     "redis_memory_share": (
         "bascule_redis_memory_share",

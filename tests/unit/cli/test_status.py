@@ -128,6 +128,17 @@ def test_a_durability_that_became_weaker_than_configured_is_named() -> None:
     assert "appendfsync always" in reason
 
 
+@pytest.mark.parametrize(("following", "is_kept"), [(0, False), (1, False), (2, True), (3, True)])
+def test_too_few_replicas_for_what_is_configured_are_named(following: int, is_kept: bool) -> None:
+    server = dataclasses.replace(SERVER, replicas=following)
+
+    document = status_document(health(server=server), HEALTHY, "always", replicas=2)
+
+    assert document["redis"]["keeps_promises"] is is_kept
+    words = f"{following} replicas follow Redis, and redis.replicas is 2"
+    assert [reason.partition(":")[0] for reason in document["reasons"]] == ([] if is_kept else [words])
+
+
 def test_a_declared_durability_is_shown_as_such() -> None:
     unknown = dataclasses.replace(SERVER, durability="unknown")
 

@@ -73,6 +73,32 @@ def test_prometheus_reaches_the_ops_port_of_each_service(network: Network, servi
     assert not network.lets(STRANGER, service, OPS[service])
 
 
+def test_a_relay_takes_posts_from_the_gateway_and_reaches_the_ingress_alone(network: Network) -> None:
+    if not network.has("relay"):
+        return
+    assert network.lets(GATEWAY, "relay", 8090)
+    assert network.lets("relay", "ingress", 8080)
+    assert network.lets(PROMETHEUS, "relay", 9104)
+    assert not network.lets(GATEWAY, "relay", 9104)
+    others: list[Peer | str] = [STRANGER, PROMETHEUS, KEDA, EXCHANGE, *OPS, "collector"]
+    for other in others:
+        assert not network.lets(other, "relay", 8090)
+    for service, port in OPS.items():
+        assert not network.lets("relay", service, port)
+    for outside in (EXCHANGE, EXCHANGE_6, CLOUD_METADATA, PRIVATE):
+        assert not network.lets("relay", outside, 443)
+    if network.has("redis"):
+        assert not network.lets("relay", "redis", 6379)
+
+
+@pytest.mark.parametrize("service", OPS)
+def test_figures_are_read_by_people_where_they_run_commands_and_by_no_other_pod(
+    network: Network, service: str
+) -> None:
+    for name in network.bundle.workloads:
+        assert network.lets(name, service, OPS[service]) is (name in {"worker", "operator"}), name
+
+
 def test_keda_reaches_what_it_scales_by(network: Network) -> None:
     assert network.lets(KEDA, "reaper", OPS["reaper"])
     assert not network.lets(KEDA, "worker", OPS["worker"])

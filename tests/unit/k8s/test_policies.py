@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -12,11 +13,14 @@ from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.settings import Settings
 from services.ingress.__main__ import DRAIN_S
 from services.reaper.handshake import TIMEOUT_S
+from services.relay.__main__ import DRAIN_S as RELAY_DRAIN_S
+from services.relay.settings import relay_settings
+from tests.images.dockerfile import environment, read_dockerfile
 from tests.support.k8s_bundles import combination, overlay
 from tests.support.k8s_objects import Bundle, containers_of, labels_of, pod_of, ports_of
 
 SERVICES = ("ingress", "worker", "reaper")
-SECRETS = {"bascule-webhooks", "bascule-brokers", "bascule-alarms", "bascule-redis", "bascule-tls"}
+SECRETS = {f"bascule-{one}" for one in ("webhooks", "brokers", "alarms", "redis", "tls", "relay")}
 """That docs/kubernetes.md has people make."""
 OPTIONAL = {"bascule-brokers", "bascule-alarms"}
 SPANS_S = 2
@@ -186,13 +190,51 @@ def test_a_rollout_never_has_fewer_than_before(bundle: Bundle, service: str) -> 
     assert bundle.workloads[service]["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
-def test_an_ingress_leaves_only_after_nobody_sends_there_any_more(bundle: Bundle) -> None:
-    workload = bundle.workloads["ingress"]
+def test_what_takes_posts_leaves_only_after_nobody_sends_there_any_more(bundle: Bundle) -> None:
+    for name, drain_s in (("ingress", DRAIN_S + SPANS_S), ("relay", RELAY_DRAIN_S)):
+        if (workload := bundle.workloads.get(name)) is None:
+            continue
+        (container,) = containers_of(workload)
+        sleep_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert sleep_s >= 5
+        assert pod_of(workload)["terminationGracePeriodSeconds"] > sleep_s + drain_s, name
+        assert workload["spec"]["minReadySeconds"] > 0, name
+        strategy = workload["spec"]["strategy"]["rollingUpdate"]
+        assert strategy["maxUnavailable"] == 0, name
+
+
+def test_a_relay_is_told_all_that_it_needs_and_finds_the_ingress(bundle: Bundle, tmp_path: Path) -> None:
+    if (workload := bundle.workloads.get("relay")) is None:
+        return
     (container,) = containers_of(workload)
-    sleep_s = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert sleep_s >= 5
-    assert workload["spec"]["minReadySeconds"] > 0
-    assert pod_of(workload)["terminationGracePeriodSeconds"] > sleep_s + DRAIN_S + SPANS_S
+    variables = bundle.environment("relay")
+    files = {name: Path(path) for name, path in variables.items() if name.endswith("_FILE")}
+    assert {path.parent.as_posix() for path in files.values()} <= {
+        mount["mountPath"] for mount in container["volumeMounts"]
+    }
+    for name, path in files.items():
+        (tmp_path / path.name).write_text("0123456789abcdef")
+        variables[name] = str(tmp_path / path.name)
+    ops_port = environment(read_dockerfile(), "relay")["BASCULE_OPS_PORT"]
+
+    settings = relay_settings({**variables, "BASCULE_OPS_PORT": ops_port})
+
+    assert ports_of(workload) == {"http": settings.port, "ops": settings.ops_port}
+    assert settings.host == settings.ops_host == "0.0.0.0"
+    service = bundle.find("Service", "ingress")
+    assert service is not None
+    assert settings.upstream.reveal() == f"http://ingress:{service['spec']['ports'][0]['port']}/webhook"
+    annotations = workload["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == ops_port
+
+
+def test_a_relay_is_alive_and_ready_by_itself(bundle: Bundle) -> None:
+    if (workload := bundle.workloads.get("relay")) is None:
+        return
+    (container,) = containers_of(workload)
+    assert container["livenessProbe"]["httpGet"] == {"path": "/live", "port": "ops"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "ops"}
+    assert container["startupProbe"]["httpGet"] == {"path": "/live", "port": "ops"}
 
 
 def test_workers_get_longer_than_they_take_to_drain(bundle: Bundle, settings: Settings) -> None:
@@ -233,7 +275,7 @@ def test_every_secret_of_the_configuration_is_a_file_that_is_mounted(
 
 def test_commands_find_redis_and_the_configuration_where_services_do(bundle: Bundle) -> None:
     for name, workload in bundle.workloads.items():
-        if labels_of(workload)["app.kubernetes.io/name"] != "bascule":
+        if labels_of(workload)["app.kubernetes.io/name"] != "bascule" or name == "relay":
             continue
         variables = bundle.environment(name)
         assert len({"REDIS_URL", "REDIS_URL_FILE"} & variables.keys()) == 1, name
@@ -297,6 +339,23 @@ def test_commands_find_the_ingress(bundle: Bundle) -> None:
     (port,) = service["spec"]["ports"]
     for name in (*SERVICES, *({"operator"} & bundle.workloads.keys())):
         assert bundle.environment(name)["BASCULE_INGRESS_URL"] == f"http://ingress:{port['port']}"
+
+
+def test_commands_find_every_pod_that_shows_figures(bundle: Bundle) -> None:
+    for name in (*SERVICES, *({"operator"} & bundle.workloads.keys())):
+        found = {}
+        for url in bundle.environment(name)["BASCULE_OPS_URLS"].split():
+            parts = urlsplit(url)
+            service = bundle.find("Service", str(parts.hostname))
+            assert service is not None, url
+            (port,) = service["spec"]["ports"]
+            assert (port["port"], port["targetPort"]) == (parts.port, "ops")
+            # Its name stands for each pod, one that is not ready too, and not for any one of them.
+            assert service["spec"]["clusterIP"] == "None"
+            assert service["spec"]["publishNotReadyAddresses"] is True
+            (one,) = bundle.selected({"matchLabels": service["spec"]["selector"]})
+            found[one] = url
+        assert list(found) == list(SERVICES)
 
 
 def test_spans_go_to_the_collector(bundle: Bundle) -> None:
@@ -397,28 +456,40 @@ def test_keda_counts_lanes_that_a_worker_has_slots_for_and_stays_where_nobody_te
 def test_prometheus_finds_each_service_under_the_job_that_the_rules_go_by(bundle: Bundle) -> None:
     monitors = bundle.of("PodMonitor")
     for monitor in monitors:
-        (name,) = bundle.selected(monitor["spec"]["selector"])
+        name = monitor["metadata"]["name"]
+        if name == "relay" and name not in bundle.workloads:
+            assert bundle.selected(monitor["spec"]["selector"]) == []
+            continue
+        assert bundle.selected(monitor["spec"]["selector"]) == [name]
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
         assert endpoint["port"] in ports_of(bundle.workloads[name])
         assert endpoint["relabelings"] == [
             {"action": "replace", "targetLabel": "job", "replacement": f"bascule-{name}"}
         ]
-    assert not monitors or len(monitors) == len(SERVICES)
+    assert not monitors or {one["metadata"]["name"] for one in monitors} == {*SERVICES, "relay"}
 
 
 def test_only_what_the_internet_needs_is_let_in_from_it(bundle: Bundle) -> None:
-    wanted = {"/webhook", "/tv-webhook", "/hooks/", "/preview/", "/health", "/openapi.json"}
+    wanted = {
+        ("ingress", path)
+        for path in ("/webhook", "/tv-webhook", "/hooks/", "/preview/", "/health", "/openapi.json")
+    }
+    if "relay" in bundle.workloads:
+        wanted |= {("relay", "/relay/")}
     for one in bundle.of("Ingress"):
         (rule,) = one["spec"]["rules"]
         assert one["spec"]["tls"][0]["hosts"] == [rule["host"]]
-        assert {path["path"] for path in rule["http"]["paths"]} == wanted
-        for path in rule["http"]["paths"]:
-            assert path["backend"] == {"service": {"name": "ingress", "port": {"name": "http"}}}
+        paths = rule["http"]["paths"]
+        assert {(path["backend"]["service"]["name"], path["path"]) for path in paths} == wanted
+        assert {path["backend"]["service"]["port"]["name"] for path in paths} == {"http"}
     for one in bundle.of("HTTPRoute"):
-        (rule,) = one["spec"]["rules"]
-        assert {match["path"]["value"] for match in rule["matches"]} == wanted
-        assert "timeouts" not in rule, "a gateway would answer 504"
-        assert [(end["name"], end["port"]) for end in rule["backendRefs"]] == [("ingress", 8080)]
+        found = set()
+        for rule in one["spec"]["rules"]:
+            assert "timeouts" not in rule, "a gateway would answer 504"
+            (end,) = rule["backendRefs"]
+            assert end["port"] == {"ingress": 8080, "relay": 8090}[end["name"]]
+            found |= {(end["name"], match["path"]["value"]) for match in rule["matches"]}
+        assert found == wanted
 
 
 def test_redis_keeps_its_promises_and_has_memory_to_spare(bundle: Bundle) -> None:

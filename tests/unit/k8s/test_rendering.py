@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import textwrap
 import tomllib
 
 import pytest
@@ -16,8 +17,17 @@ from tests.support.k8s_bundles import (
     combination,
     overlay,
 )
-from tests.support.k8s_objects import CLUSTER_WIDE, CORE_GROUPS, Bundle, containers_of, group_of
-from tests.support.kustomize import K8S, ROOT, Object
+from tests.support.k8s_objects import (
+    CLUSTER_WIDE,
+    CORE_GROUPS,
+    Bundle,
+    Peer,
+    Policies,
+    containers_of,
+    group_of,
+    labels_of,
+)
+from tests.support.kustomize import K8S, ROOT, Object, render_together
 from tests.support.tools import missing_tool
 from tools.prometheus_rule import WRAPPED, wrapped
 
@@ -31,7 +41,7 @@ def test_all_overlays_and_components_fit_the_oldest_and_the_newest_kubernetes() 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1_200)
 def test_every_combination_of_components_fits_every_kubernetes_in_between() -> None:
     bundles = [combination(components) for components in EVERY_COMBINATION]
     _fits(bundles, tuple(f"1.{minor}" for minor in range(30, 38)))
@@ -76,6 +86,20 @@ def test_no_component_is_forgotten() -> None:
 def test_base_and_overlays_need_nothing_that_a_bare_cluster_lacks(name: str) -> None:
     bundle = combination(()) if name == "base" else overlay(name)
     assert {group_of(one) for one in bundle.objects} <= CORE_GROUPS
+
+
+def test_a_relay_may_stand_where_no_bridge_is_with_the_patches_that_the_document_names() -> None:
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    [block] = re.findall(r"      patches:\n(?: {8}.*\n)+", text)
+    patches = yaml.safe_load(textwrap.dedent(block))["patches"]
+    alone = Bundle("relay", render_together(("relay", "network-policies"), base=(), patches=patches))
+    relay = Peer(labels=labels_of(alone.workloads["relay"]))
+    bridge = Peer(address="93.184.216.34")
+
+    assert set(alone.workloads) == {"relay"}
+    assert alone.environment("relay")["RELAY_UPSTREAM"] == "https://bridge.example.com/webhook"
+    assert Policies(alone).lets(relay, bridge, 443, {})
+    _fits([alone], VERSIONS)
 
 
 def test_no_secret_is_rendered(bundle: Bundle) -> None:

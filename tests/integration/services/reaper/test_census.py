@@ -16,15 +16,17 @@ from libs.common.telemetry.census_metrics import GAUGES, LABELLED, CensusMetrics
 from services.reaper.census import INTERVAL_S, Census
 from tests.integration.services.reaper.rig import ReaperRig
 from tests.support.clock import ManualClock
+from tests.support.eventually import eventually
 from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 
 
 class CensusRig:
-    def __init__(self, shards: Shards, clock: ManualClock | None = None) -> None:
+    def __init__(self, shards: Shards, clock: ManualClock | None = None, *, replicas: int = 0) -> None:
         self.registry = CollectorRegistry()
         self.clock = ManualClock() if clock is None else clock
         metrics = CensusMetrics(self.registry, dead_letter_reasons=[reason.value for reason in Reason])
-        self.census = Census(shards, metrics, self.clock, durability="none")
+        self.census = Census(shards, metrics, self.clock, durability="none", replicas=replicas)
 
     def __getitem__(self, name: str) -> float | None:
         """Return a sample: its name without the prefix, and after a space the value of its label."""
@@ -148,6 +150,33 @@ async def test_halts_are_shown_by_mode_and_so_are_those_that_nobody_can_read(
     await census.census.run_once()
     assert [census[f"halts {mode}"] for mode in (*HaltMode, "unreadable")] == [1, 0, 0, 1]
     rig.redis.delete(rig.keys.halts)
+
+
+@pytest.mark.parametrize("redis_binary", ["newest"], indirect=True)
+async def test_too_few_replicas_keep_no_promise(rig: ReaperRig):
+    with RedisServer(rig.server.binary, tcp=True, options={"repl-diskless-sync-delay": "0"}) as primary:
+        shards = Shards.open(primary.url, 1, timeout_s=5, connections=1)
+        census = CensusRig(shards, replicas=1)
+        await census.census.run_once()
+        assert census["redis_durable"] == 0
+        with RedisServer(primary.binary) as replica:
+            with replica.client() as direct:
+                direct.replicaof("127.0.0.1", primary.port)
+
+            async def is_durable() -> bool:
+                await census.census.run_once()
+                return census["redis_durable"] == 1
+
+            await eventually(is_durable, 20)
+        await eventually(lambda: _is_followed_by_nobody(primary))
+        await census.census.run_once()
+        assert census["redis_durable"] == 0
+        await shards.aclose()
+
+
+def _is_followed_by_nobody(primary: RedisServer) -> bool:
+    with primary.client() as direct:
+        return int(direct.info("replication")["connected_slaves"]) == 0
 
 
 async def test_a_redis_that_is_away_shows_as_that_and_nothing_else(census: CensusRig, rig: ReaperRig):

@@ -13,6 +13,7 @@ from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderPlan, OrderReport, OrderType, Side
 from libs.common.policy.reconciliation import SETTLING_MS
 from libs.common.store.client import connect
+from libs.common.store.copies import Copies
 from libs.common.store.following import FollowedOrders
 from libs.common.store.halts import Halts
 from libs.common.store.keys import Keys
@@ -45,6 +46,7 @@ class Desk:
         time_limit_ms: int | None = None,
         counts_fills: bool = True,
         halts_on_drift: bool = False,
+        copies: Copies | None = None,
     ) -> None:
         self.rig = rig
         self.registry = CollectorRegistry()
@@ -63,6 +65,7 @@ class Desk:
             halts=Halts(rig.client, rig.keys),
             clock=rig.clock,
             metrics=self.metrics,
+            copies=copies,
         )
         self.follower = Follower(
             {

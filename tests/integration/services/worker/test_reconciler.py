@@ -4,14 +4,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from structlog.typing import EventDict
 
-from libs.common.domain.errors import LookUpUnavailable
+from libs.common.domain.errors import LookUpUnavailable, StoreUnavailable
 from libs.common.domain.ids import AccountName, ClientOrderId, Market
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import Side
 from libs.common.domain.venue import Balance, OpenOrder
 from libs.common.policy.halts import HaltMode, Scope
 from libs.common.policy.reconciliation import FORGOTTEN_MS, SETTLING_MS
+from libs.common.store.copies import Copies
 from libs.common.store.halts import Halts
 from libs.common.store.reconciliation import DAY_MS
 from services.worker import reconciler as module
@@ -19,7 +21,7 @@ from services.worker.brokers.log import LogBroker
 from tests.integration.services.worker.resting import BTC, DESK, EVERY_MS, Desk, RestingRig
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import Binary, RedisServer
 
 ETH = Market("ETH")
 FUND = AccountName("fund")
@@ -283,6 +285,49 @@ async def test_a_halt_that_an_operator_set_stays_as_it_is(rig: ReconciledRig):
     rig.holds("3")
     await desk.reconcile()
     assert (await halts.read()).halts == (before,)
+
+
+@pytest.mark.parametrize("redis_binary", ["newest"], indirect=True)
+async def test_a_drift_is_not_settled_before_replicas_have_its_halt(
+    redis_binary: Binary, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, events: list[EventDict]
+):
+    with (
+        RedisServer(redis_binary, tcp=True, options={"repl-diskless-sync-delay": "0"}) as primary,
+        RedisServer(redis_binary) as replica,
+        replica.client() as direct,
+    ):
+        rig = ReconciledRig(primary, clock)
+        monkeypatch.setattr(module, "wait_for_event", rig.wait)
+        direct.replicaof("127.0.0.1", primary.port)
+        await eventually(lambda: direct.info("replication")["master_link_status"] == "up")
+        desk = rig.desk(
+            halts_on_drift=True, copies=Copies(1, is_on_disk=True, timeout_s=0.4, stamp=rig.keys.probe)
+        )
+        await compared(rig, desk)
+        rig.holds("3")
+        replica.freeze()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="0 of 1 replicas had it"):
+                await desk.reconcile()
+            assert rig.redis.hlen(rig.keys.halts) == 1
+            assert rig.journal("DRIFT") == []
+            # The next one has not written the halt itself.
+            await rig.client.connection_pool.disconnect()
+        replica.thaw()
+
+        async def is_settled() -> bool:
+            try:
+                await desk.reconcile()
+            except StoreUnavailable:
+                return False
+            return True
+
+        await eventually(is_settled, 20)
+        assert direct.hlen(rig.keys.halts) == 1
+        assert len(rig.journal("HALT")) == len(rig.journal("DRIFT")) == 1
+        # Said once, and not before it was so.
+        assert [one["event"] for one in events if one["event"] == "account_halted"] == ["account_halted"]
+        await rig.stop()
 
 
 async def test_a_drift_halts_no_account_that_is_not_to_be(rig: ReconciledRig, desk: Desk):
