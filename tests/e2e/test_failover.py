@@ -181,9 +181,15 @@ def cluster(redis_binary: Binary) -> Iterator[RedisCluster]:
         yield cluster
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("fault", ["kill", "freeze", "replace"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "kill",
+        pytest.param("freeze", marks=pytest.mark.slow),
+        pytest.param("replace", marks=pytest.mark.slow),
+    ],
+)
 async def test_in_a_cluster_a_fail_over_loses_nothing_acknowledged_and_nothing_trades_twice(
     cluster: RedisCluster, venue: Venue, bridge_factory: BridgeFactory, fault: str
 ):

@@ -64,7 +64,7 @@ class Copies:
             return None
         return cls(replicas, is_on_disk=durability == "always", timeout_s=timeout_s, stamp=stamp)
 
-    def asked(self, electable: int) -> "Asked":
+    def asked(self, electable: int) -> Asked:
         """Return what is sent behind the script, on the same connection and so to the same server.
 
         Args:
@@ -80,7 +80,7 @@ class Copies:
             )
         return Asked(b"".join(map(packed, commands)), len(commands), needed)
 
-    def judge(self, asked: "Asked", replies: Sequence[Any]) -> None:
+    def judge(self, asked: Asked, replies: Sequence[Any]) -> None:
         """Make sure that enough replicas have it.
 
         Args:
@@ -91,10 +91,8 @@ class Copies:
             RedisError: One of them.
             StoreUnavailable: Too few have it.
         """
+        # An older Redis can only say what is in their memory. The next one, after a fail-over, may be newer: it is asked again.
         known = [reply for reply in replies if not _is_unknown(reply)]
-        if len(known) < len(replies):
-            # An older Redis: what is in their memory is all that it can say.
-            self._asks_for_disks = False
         for reply in known:
             if isinstance(reply, RedisError):
                 raise reply

@@ -512,6 +512,8 @@ def test_sentinels_look_for_one_another_where_they_are_and_agree_by_more_than_ha
     spec, scripts = bundle.workloads["redis"]["spec"], bundle.config("redis-scripts")
     peers = " ".join(f"redis-{number}.{spec['serviceName']}" for number in range(spec["replicas"]))
     assert f"PEERS=${{PEERS:-{peers}}}" in scripts["primary.sh"].splitlines()
+    # One that cannot start must not keep those behind it from being made.
+    assert spec["podManagementPolicy"] == "Parallel"
     quorum = spec["replicas"] // 2 + 1
     assert f"sentinel monitor bascule $primary $PORT {quorum}" in scripts["start-sentinel.sh"].splitlines()
 

@@ -42,10 +42,11 @@ def test_what_is_in_memory_alone_does_not_count(replies: Sequence[object]) -> No
         judge(copies(), replies)
 
 
-def test_a_server_that_knows_no_waitaof_is_believed_for_memory_and_asked_for_no_disk_again() -> None:
+def test_a_server_that_knows_no_waitaof_is_believed_for_memory_and_a_newer_one_after_it_is_not() -> None:
     one = copies()
     judge(one, (IN_MEMORY, UNKNOWN, UNKNOWN))
-    assert one.asked(0).count == 1
+    with pytest.raises(StoreUnavailable):
+        judge(one, (IN_MEMORY, [1, 0], [1, 0]))
     with pytest.raises(StoreUnavailable):
         judge(copies(), (0, UNKNOWN, UNKNOWN))
 
