@@ -47,7 +47,7 @@ def redis_server(directory: Path) -> Iterator[RedisServer]:
     secrets.chmod(0o755)
     fit_users(secrets / "redis" / "users.acl", made.binary.path)
     made.options["aclfile"] = str(secrets / "redis" / "users.acl")
-    made.identity.update(username="admin", password=(secrets / "redis" / "admin").read_text())
+    made.identity.update(username="admin", password=(secrets / "people" / "redis-admin").read_text())
     with made as server:
         yield server
 

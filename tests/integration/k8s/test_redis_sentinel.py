@@ -70,7 +70,7 @@ class Pod:
         self.data.mkdir()
 
     def client(self) -> "redis.Redis":
-        password = (self.directory / "secrets" / "redis" / "admin").read_text()
+        password = (self.directory / "secrets" / "people" / "redis-admin").read_text()
         return redis.Redis(
             self.address,
             self.port,

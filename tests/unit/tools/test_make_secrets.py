@@ -34,8 +34,9 @@ def test_each_user_has_an_address_whose_password_redis_knows_by_its_digest(tmp_p
         assert password is not None
         assert f"user {user} on #{hashlib.sha256(password.encode()).hexdigest()} " in users
         seen.add(password)
-    for user in ("replication", "admin"):
-        password = (tmp_path / "made" / "redis" / user).read_text()
+    # A cluster is given all of redis/: who may do anything is not among them.
+    for user, path in (("replication", "redis/replication"), ("admin", "people/redis-admin")):
+        password = (tmp_path / "made" / path).read_text()
         assert f"user {user} on #{hashlib.sha256(password.encode()).hexdigest()} " in users
     assert len(seen) == 5
     assert not re.search(r"#0{64}", users), "a user without a password of its own"
