@@ -58,6 +58,8 @@ class Word:
     """Servers beside the primary that it would let take over."""
     replicas: int = 0
     """Those of them that it knows to be replicas; what it knows may be ten seconds old."""
+    listed: int = 0
+    """All replicas that it ever met, those that it cannot reach too."""
 
 
 class Sentinels:
@@ -238,6 +240,9 @@ class Sentinels:
             self._followers.clear()
         same = [word for word in words if word.primary == found.primary]
         up, replicas = max(word.up for word in same), max(word.replicas for word in same)
+        if len(words) * 2 <= len(self._seeds):
+            # Those that do not answer may reach a replica that these take for down, and make it the primary.
+            replicas = max(replicas, *(word.listed for word in same))
         self._known = Word(found.primary, found.epoch, up, replicas)
         if self._count is not None and self._counting is None:
             self._counting = asyncio.create_task(self._count(found.primary))
@@ -305,7 +310,7 @@ class Asking:
         epoch = int(_by_name(facts).get(b"config-epoch", b"0"))
         up = [one for one in map(_by_name, replicas) if _is_up(one)]
         known = sum(one.get(b"role-reported") != b"master" for one in up)
-        return Word((address[0].decode(), int(address[1])), epoch, len(up), known)
+        return Word((address[0].decode(), int(address[1])), epoch, len(up), known, len(replicas))
 
     @asynccontextmanager
     async def _connected(

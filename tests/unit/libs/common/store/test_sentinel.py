@@ -204,6 +204,16 @@ async def test_every_server_that_may_take_over_counts(up: int, replicas: int, fo
     assert three.sentinels.electable(OLD) == expected
 
 
+@pytest.mark.parametrize(("answering", "expected"), [("a", 2), ("ab", 1), ("abc", 1)])
+async def test_a_replica_counts_as_down_only_by_the_word_of_most(answering: str, expected: int):
+    """Those that do not answer may reach it, and make it the primary."""
+    word = (OLD, 3, 1, 1, 2)
+    three = Three(**dict.fromkeys(answering, word))
+    three.following = 1
+    await three.look()
+    assert three.sentinels.electable(OLD) == expected
+
+
 async def test_one_that_followed_counts_as_long_as_what_sentinels_know_may_be_old():
     three = Three(a=(OLD, 3, 2, 1))
     three.following = 2
