@@ -371,12 +371,13 @@ def _by_name(words: Sequence[bytes]) -> dict[bytes, bytes]:
 
 
 def _is_up(server: Mapping[bytes, bytes]) -> bool:
-    """Tell whether a Sentinel would let it take over; the state of its link to the primary may be ten seconds old.
+    """Tell whether what is acknowledged waits for it; the state of its link to the primary may be ten seconds old.
 
-    Of one that it has not reached since the last fail-over it knows no `runid`.
+    Of one that was not reached since the last fail-over a Sentinel knows no `runid`. One of priority 0 never takes over,
+    but WAIT counts it, and must not take its word for that of one that does.
     """
     is_up = _DOWN.isdisjoint(server.get(b"flags", b"").split(b","))
-    return is_up and server.get(b"runid", b"") != b"" and server.get(b"slave-priority") != b"0"
+    return is_up and server.get(b"runid", b"") != b""
 
 
 async def _is_dead(connection: PlainConnection | TlsConnection) -> bool:

@@ -246,8 +246,8 @@ async def test_of_a_primary_that_was_replaced_nothing_counts_any_more():
         ({b"flags": b"slave,disconnected"}, True),  # cut off by its Sentinel, as it was just made the primary
         ({b"flags": b"slave,s_down,disconnected"}, False),
         ({b"runid": b""}, False),  # not reached since the last fail-over
-        ({b"slave-priority": b"0"}, False),
+        ({b"slave-priority": b"0"}, True),  # never, but WAIT counts it like those that may
     ],
 )
-def test_who_may_take_over_is_told_by_what_cannot_be_old(facts: dict[bytes, bytes], expected: bool):
+def test_who_is_waited_for_is_told_by_what_cannot_be_old(facts: dict[bytes, bytes], expected: bool):
     assert _is_up({b"flags": b"slave", b"runid": b"a", b"slave-priority": b"100", **facts}) == expected
