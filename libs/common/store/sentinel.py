@@ -48,6 +48,10 @@ FOLLOWER_LAG_S: Final = 2
 
 _FOLLOWER: Final = re.compile(rb"ip=([^,]*),port=(\d+),state=online,offset=\d+,lag=(\d+)")
 
+TOO_OLD_TIMES: Final = 10
+"""A Sentinel does not choose a replica that was cut off from its primary for so many times `down-after-milliseconds`, before that
+went down."""
+
 _DOWN: Final = frozenset({b"s_down", b"o_down"})
 """Flags of servers that a Sentinel neither chooses nor has just chosen. It is cut off for a moment from the one that it makes
 the primary, so `disconnected` says nothing."""
@@ -403,7 +407,12 @@ def _is_up(server: Mapping[bytes, bytes]) -> bool:
     but WAIT counts it, and must not take its word for that of one that does.
     """
     is_up = _DOWN.isdisjoint(server.get(b"flags", b"").split(b","))
-    return is_up and server.get(b"runid", b"") != b""
+    cut_off_ms, most_ms = (
+        int(server.get(b"master-link-down-time", 0)),
+        int(server.get(b"down-after-milliseconds", 0)),
+    )
+    is_too_old = most_ms > 0 and cut_off_ms > TOO_OLD_TIMES * most_ms
+    return is_up and not is_too_old and server.get(b"runid", b"") != b""
 
 
 async def _is_dead(connection: PlainConnection | TlsConnection) -> bool:

@@ -266,6 +266,12 @@ async def test_of_a_primary_that_was_replaced_nothing_counts_any_more():
         ({}, True),
         ({b"flags": b"slave,disconnected"}, True),  # cut off by its Sentinel, as it was just made the primary
         ({b"flags": b"slave,s_down,disconnected"}, False),
+        ({b"master-link-down-time": b"50000", b"down-after-milliseconds": b"5000"}, True),
+        (
+            {b"master-link-down-time": b"50001", b"down-after-milliseconds": b"5000"},
+            False,
+        ),  # no Sentinel chooses it
+        ({b"master-link-down-time": b"-1000", b"down-after-milliseconds": b"5000"}, True),  # never linked
         ({b"runid": b""}, False),  # not reached since the last fail-over
         ({b"slave-priority": b"0"}, True),  # never, but WAIT counts it like those that may
     ],
