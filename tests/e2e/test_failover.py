@@ -18,7 +18,7 @@ from tests.e2e.test_shards import ACCOUNTS, assert_whole, on_cluster, wait_ended
 from tests.support.eventually import eventually
 from tests.support.processes import ACCOUNT, Bridge
 from tests.support.redis_cluster import RedisCluster
-from tests.support.redis_sentinel import RedisSentinels
+from tests.support.redis_sentinel import SERVICE, RedisSentinels
 from tests.support.redis_server import Binary, RedisServer
 from tests.support.venue import Venue
 
@@ -148,6 +148,42 @@ async def test_a_fail_over_loses_nothing_acknowledged_and_nothing_trades_twice(
     assert outcome.code == ExitCode.DEGRADED, outcome
     assert "replicas follow Redis, and redis.replicas is 1" in outcome.stdout
     assert "min-replicas-to-write is 0" in outcome.stdout
+
+
+def priorities(servers: RedisSentinels, replica: RedisServer) -> set[str]:
+    """Return what the Sentinels know of how readily a replica takes over."""
+    found = set()
+    for sentinel in servers.sentinels:
+        with sentinel.client() as client:
+            for one in client.sentinel_slaves(SERVICE):
+                if one["port"] == replica.port:
+                    found.add(str(one["slave-priority"]))
+    return found
+
+
+@pytest.mark.slow
+async def test_a_replica_that_never_takes_over_does_not_stand_in_for_one_that_does(
+    servers: RedisSentinels, venue: Venue, bridge_factory: BridgeFactory
+):
+    first, heir, backup = servers.servers
+    with backup.client() as client:
+        client.config_set("replica-priority", "0")
+    await eventually(lambda: priorities(servers, backup) == {"0"}, 30, 0.2, "the Sentinels know")
+    bridge = bridge_factory(servers.url, server=first, venue=venue, workers=0, config=CONFIG)
+    # Their links are cut, and the backup alone comes back.
+    heir.freeze()
+    with first.client() as client:
+        client.execute_command("CLIENT", "KILL", "TYPE", "replica")
+        await eventually(
+            lambda: client.info("replication").get("slave0", {}).get("state") == "online", 5, 0.02
+        )
+    answer = await bridge.post(bridge.alert())
+    first.kill()
+    heir.thaw()
+    await asyncio.to_thread(servers.wait_replaced, first)
+    assert servers.primary is heir
+    bridge.read_from(heir)
+    assert (answer.status, len(bridge.instructions())) in {(200, 1), (503, 0)}
 
 
 @pytest.mark.slow

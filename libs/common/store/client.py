@@ -125,7 +125,9 @@ def _guide(address: Address, timeout_s: float) -> Guide:
         return Topology(address.seeds, asking(kind, options), timeout_s=timeout_s)
     own = {name: value for name, value in options.items() if name not in {"db", "username", "password"}}
     asked = Asking(address.service, kind, {**own, **address.identity}, options)
-    return Sentinels(address.seeds, asked.ask, timeout_s=timeout_s, count=asked.count, close=asked.aclose)
+    return Sentinels(
+        address.seeds, asked.ask, timeout_s=timeout_s, followers=asked.followers, close=asked.aclose
+    )
 
 
 def _options(address: Address, timeout_s: float) -> dict[str, Any]:

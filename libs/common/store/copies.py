@@ -27,6 +27,9 @@ ONCE_MORE_MS: Final = 50
 STAMP_MS: Final = 10_000
 """How long what is written for a repeated answer stays."""
 
+_STAMP: Final = "redis.pcall('XDEL', KEYS[1], '1-1') return redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])"
+"""At the memory limit Redis denies SET, but not in a script that has called what it does not deny: a halt is set then of all times."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -55,7 +58,7 @@ class Copies:
         self._replicas = replicas
         self._timeout_ms = int(timeout_s * SHARE * 1_000)
         self._asks_for_disks = is_on_disk
-        self._stamps: tuple[Command, ...] = (("SET", stamp, "1", "PX", STAMP_MS),) if stamp else ()
+        self._stamps: tuple[Command, ...] = (("EVAL", _STAMP, 1, stamp, STAMP_MS),) if stamp else ()
 
     @classmethod
     def wanted(cls, replicas: int, durability: str, *, timeout_s: float, stamp: str = "") -> "Copies | None":

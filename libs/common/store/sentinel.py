@@ -6,6 +6,7 @@ Sentinel gets round to make it a replica, which takes it ten seconds and more.
 """
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -42,6 +43,15 @@ OLD_NEWS_S: Final = 15.0
 made anew. What one of them decided, the others know within a few seconds."""
 
 
+FOLLOWER_LAG_S: Final = 2
+"""A replica that follows says so every second."""
+
+_FOLLOWER: Final = re.compile(rb"ip=([^,]*),port=(\d+),state=online,offset=\d+,lag=(\d+)")
+
+TOO_OLD_TIMES: Final = 10
+"""A Sentinel does not choose a replica that was cut off from its primary for so many times `down-after-milliseconds`, before that
+went down."""
+
 _DOWN: Final = frozenset({b"s_down", b"o_down"})
 """Flags of servers that a Sentinel neither chooses nor has just chosen. It is cut off for a moment from the one that it makes
 the primary, so `disconnected` says nothing."""
@@ -54,10 +64,12 @@ class Word:
     primary: Node
     epoch: int
     """Counts fail-overs: of two Sentinels that differ the higher is right."""
-    up: int = 0
-    """Servers beside the primary that it would let take over."""
+    up: frozenset[Node] = frozenset()
+    """Servers beside the primary that it would let take over, and those of priority 0."""
     replicas: int = 0
-    """Those of them that it knows to be replicas; what it knows may be ten seconds old."""
+    """How many of them it knows to be replicas; what it knows may be ten seconds old."""
+    listed: frozenset[Node] = frozenset()
+    """All replicas that it ever met, those that it cannot reach too."""
 
 
 class Sentinels:
@@ -69,7 +81,7 @@ class Sentinels:
         ask: Callable[[Node], Coroutine[Any, Any, Word]],
         *,
         timeout_s: float,
-        count: Callable[[Node], Coroutine[Any, Any, int]] | None = None,
+        followers: Callable[[Node], Coroutine[Any, Any, frozenset[Node]]] | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
         now_s: Callable[[], float] = monotonic,
     ) -> None:
@@ -77,17 +89,17 @@ class Sentinels:
         seeds: All Sentinels of the address.
         ask: Returns what one of them says.
         timeout_s: Bound on finding out, whatever Sentinels are away.
-        count: Returns how many replicas follow a primary, as that says itself.
-        close: Closes what `ask` and `count` keep open.
+        followers: Returns which replicas follow a primary, as that says itself.
+        close: Closes what `ask` and `followers` keep open.
         now_s: Monotonic.
         """
         self._seeds = tuple(dict.fromkeys(seeds))
         self._ask = ask
         self._timeout_s = timeout_s
-        self._count = count
-        self._counting: asyncio.Task[int] | None = None
-        self._followers: deque[tuple[float, int]] = deque()
-        """How many followed the primary, and when."""
+        self._ask_followers = followers
+        self._asking_followers: asyncio.Task[frozenset[Node]] | None = None
+        self._followers: deque[tuple[float, frozenset[Node]]] = deque()
+        """Who followed the primary, and when."""
         self._close = close
         self._now_s = now_s
         self._known: Word | None = None
@@ -103,7 +115,9 @@ class Sentinels:
         self._looking: asyncio.Task[None] | None = None
 
     def electable(self, node: Node) -> int:
-        """Return how many replicas some Sentinel would let take over from the primary.
+        """Return how many replicas must have something so that all have it that some Sentinel would let take over from the primary.
+
+        Those that follow the primary and never would are counted by WAIT too, which does not say who has it.
 
         Raises:
             ConnectionError: It is another one.
@@ -114,8 +128,13 @@ class Sentinels:
         oldest_s = self._now_s() - FOLLOWED_S
         while self._followers and self._followers[0][0] < oldest_s:
             self._followers.popleft()
-        followed = max((count for _, count in self._followers), default=0)
-        return max(known.replicas, min(known.up, followed))
+        followed = max((len(followers) for _, followers in self._followers), default=0)
+        following = self._followers[-1][1] if self._followers else frozenset()
+        if following <= known.listed:
+            others = len(following - known.up)
+        else:  # one that the Sentinels have not met yet, or know by another name
+            others = max(0, len(following) - len(known.up))
+        return max(known.replicas, min(len(known.up), followed)) + others
 
     async def primary(self, slot: int) -> Node:  # noqa: ARG002 - all slots lie on one
         """Return the primary; every slot lies there.
@@ -237,14 +256,19 @@ class Sentinels:
         if known is None or known.primary != found.primary:
             self._followers.clear()
         same = [word for word in words if word.primary == found.primary]
-        up, replicas = max(word.up for word in same), max(word.replicas for word in same)
-        self._known = Word(found.primary, found.epoch, up, replicas)
-        if self._count is not None and self._counting is None:
-            self._counting = asyncio.create_task(self._count(found.primary))
-            self._counting.add_done_callback(partial(self._was_counted, found.primary))
+        up = frozenset[Node]().union(*(word.up for word in same))
+        listed = frozenset[Node]().union(*(word.listed for word in same))
+        replicas = max(word.replicas for word in same)
+        if len(words) * 2 <= len(self._seeds):
+            # Those that do not answer may reach a replica that these take for down, and make it the primary.
+            up, replicas = up | listed, max(replicas, len(listed))
+        self._known = Word(found.primary, found.epoch, up, replicas, listed)
+        if self._ask_followers is not None and self._asking_followers is None:
+            self._asking_followers = asyncio.create_task(self._ask_followers(found.primary))
+            self._asking_followers.add_done_callback(partial(self._has_followers, found.primary))
 
-    def _was_counted(self, node: Node, task: "asyncio.Task[int]") -> None:
-        self._counting = None
+    def _has_followers(self, node: Node, task: "asyncio.Task[frozenset[Node]]") -> None:
+        self._asking_followers = None
         is_known = not task.cancelled() and task.exception() is None
         if is_known and self._known is not None and self._known.primary == node:
             self._followers.append((self._now_s(), task.result()))
@@ -277,8 +301,10 @@ class Asking:
             for words in (("GET-MASTER-ADDR-BY-NAME",), ("MASTER",), ("REPLICAS",))
         )
 
-    async def count(self, node: Node) -> int:
-        """Return how many replicas follow a primary and are in step, as that says itself.
+    async def followers(self, node: Node) -> frozenset[Node]:
+        """Return which replicas follow a primary and are in step, as that says itself.
+
+        Not those that said nothing for seconds: they have stopped, and WAIT counts them no more.
 
         Raises:
             RedisError, OSError: It does not answer.
@@ -286,7 +312,11 @@ class Asking:
         async with self._connected(node, self._server_options) as connection:
             await connection.send_command("INFO", "replication")
             text: bytes = await connection.read_response()
-        return text.count(b",state=online,")
+        return frozenset(
+            (host.decode(), int(port))
+            for host, port, lag in _FOLLOWER.findall(text)
+            if int(lag) <= FOLLOWER_LAG_S
+        )
 
     async def ask(self, node: Node) -> Word:
         """Return what a Sentinel says.
@@ -305,7 +335,8 @@ class Asking:
         epoch = int(_by_name(facts).get(b"config-epoch", b"0"))
         up = [one for one in map(_by_name, replicas) if _is_up(one)]
         known = sum(one.get(b"role-reported") != b"master" for one in up)
-        return Word((address[0].decode(), int(address[1])), epoch, len(up), known)
+        listed = frozenset(_node(one) for one in map(_by_name, replicas))
+        return Word((address[0].decode(), int(address[1])), epoch, frozenset(map(_node, up)), known, listed)
 
     @asynccontextmanager
     async def _connected(
@@ -365,13 +396,23 @@ def _by_name(words: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(words[::2], words[1::2], strict=False))
 
 
-def _is_up(server: Mapping[bytes, bytes]) -> bool:
-    """Tell whether a Sentinel would let it take over; the state of its link to the primary may be ten seconds old.
+def _node(server: Mapping[bytes, bytes]) -> Node:
+    return (server.get(b"ip", b"").decode(), int(server.get(b"port", b"0")))
 
-    Of one that it has not reached since the last fail-over it knows no `runid`.
+
+def _is_up(server: Mapping[bytes, bytes]) -> bool:
+    """Tell whether what is acknowledged waits for it; the state of its link to the primary may be ten seconds old.
+
+    Of one that was not reached since the last fail-over a Sentinel knows no `runid`. One of priority 0 never takes over,
+    but WAIT counts it, and must not take its word for that of one that does.
     """
     is_up = _DOWN.isdisjoint(server.get(b"flags", b"").split(b","))
-    return is_up and server.get(b"runid", b"") != b"" and server.get(b"slave-priority") != b"0"
+    cut_off_ms, most_ms = (
+        int(server.get(b"master-link-down-time", 0)),
+        int(server.get(b"down-after-milliseconds", 0)),
+    )
+    is_too_old = most_ms > 0 and cut_off_ms > TOO_OLD_TIMES * most_ms
+    return is_up and not is_too_old and server.get(b"runid", b"") != b""
 
 
 async def _is_dead(connection: PlainConnection | TlsConnection) -> bool:

@@ -48,7 +48,8 @@ local NOW_TEXT = text(NOW)
 -- finish what was begun, so their first write is one that is never denied.
 local function write_even_when_full() redis.call('DEL', PREFIX) end
 
--- Runs `item(i)` for i in 1..count; one that raises answers ERROR alone.
+-- Runs `item(i)` for i in 1..count; one that raises answers ERROR alone. But of a replica nobody's item is to blame: the
+-- whole call fails, so that its connection is not used again.
 local function answer_each(count, item)
   local answers = {}
   for i = 1, count do
@@ -56,7 +57,9 @@ local function answer_each(count, item)
     if ok then
       answers[i] = answer
     else
-      answers[i] = {'ERROR', type(answer) == 'table' and (answer.err or 'unknown error') or tostring(answer)}
+      local words = type(answer) == 'table' and (answer.err or 'unknown error') or tostring(answer)
+      if string.find(words, "READONLY You can't write", 1, true) then error(answer) end
+      answers[i] = {'ERROR', words}
     end
   end
   return answers

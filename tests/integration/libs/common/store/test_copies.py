@@ -23,6 +23,7 @@ from libs.common.store.scripts import Script
 from libs.common.store.sending import packed
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.filled_store import FilledStore
+from tests.support.fullness import use_memory
 from tests.support.redis_server import Binary, RedisServer
 
 TIMEOUT_S = 0.6
@@ -62,6 +63,19 @@ def wanted(*, is_stamped: bool = True) -> Copies:
 
 def intake(client: Redis) -> Intake:
     return Intake(client, KEYS, copies=wanted())
+
+
+async def test_a_halt_is_set_and_said_to_be_where_redis_is_full(
+    primary: RedisServer, replica: RedisServer, client: Redis
+):
+    halts = Halts(client, KEYS)
+    with primary.client() as direct:
+        use_memory(direct, 1.05)
+        assert direct.wait(1, 5_000) == 1
+    for _ in range(2):
+        await halts.set(Scope(), HaltMode.PAUSE, by="me", reason="now", copies=wanted())
+    with replica.client() as direct:
+        assert direct.hlen(KEYS.halts) == 1
 
 
 async def test_an_alert_is_admitted_once_a_replica_has_it_and_its_repeat_no_sooner(

@@ -4,10 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 
+from libs.common.domain.errors import StoreUnavailable
+from libs.common.domain.ids import EventId, WebhookName
 from libs.common.store.batch import WORTH_A_FLIGHT
 from libs.common.store.client import connect
-from libs.common.store.intake import Admitted, Intake
+from libs.common.store.intake import Admitted, Intake, Refusal
 from libs.common.store.keys import Keys
 from tests.integration.libs.common.store.lua.rig import Rig
 from tests.support.eventually import eventually
@@ -19,6 +22,32 @@ from tests.support.redis_server import RedisServer
 def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
     with Proxy(redis_server.url) as one:
         yield one
+
+
+@pytest.mark.leaves_keys("what was admitted is executed by nobody here")
+async def test_a_connection_to_what_became_a_replica_is_used_no_more(
+    private_redis: RedisServer,
+) -> None:
+    """Its address may have moved: the next connection leads to the new primary."""
+    rig, greeted = Rig(private_redis), 0
+
+    async def greet(_: AbstractConnection) -> None:
+        nonlocal greeted
+        greeted += 1
+
+    client = connect(private_redis.url, timeout_s=5, connections=1, greet=greet)
+    intake = Intake(client, Keys())
+    await intake.admissions.submit(rig.admission())
+    with private_redis.client() as direct:
+        direct.replicaof("127.0.0.1", "1")
+    refusal = Refusal(EventId("e"), WebhookName("default"), 422, "code", "field", "detail", "raw")
+    for number in range(2, 4):
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            await intake.admissions.submit(rig.admission())
+        with pytest.raises(StoreUnavailable, match="READONLY"):
+            await intake.refusals.submit(refusal)
+        assert greeted == 2 * number - 2
+    await client.aclose()
 
 
 @pytest.mark.leaves_keys("what was admitted is executed by nobody here")

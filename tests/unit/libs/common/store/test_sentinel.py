@@ -24,6 +24,10 @@ OLD, NEW = ("old", 1), ("new", 2)
 AWAY = RedisConnectionError("refused")
 
 
+def named(count: int) -> frozenset[Node]:
+    return frozenset((f"r{number}", 1) for number in range(count))
+
+
 class Three:
     """Sentinels a, b and c that answer what a test says; one of none does not answer."""
 
@@ -31,12 +35,12 @@ class Three:
         self.answers = answers
         self.asked: list[str] = []
         self.now_s = 100.0
-        self.following = 0
+        self.following: int | frozenset[Node] = 0
         self.sentinels = Sentinels(
             [("a", 1), ("b", 1), ("c", 1)],
             self.ask,
             timeout_s=0.4,
-            count=self.count,
+            followers=self.followers,
             now_s=lambda: self.now_s,
         )
 
@@ -48,10 +52,12 @@ class Three:
             await asyncio.Event().wait()
         if isinstance(answer, Exception):
             raise answer
-        return Word(*answer)
+        primary, epoch, *counts = answer
+        up, replicas, listed = (*counts, 0, 0, 0)[:3]
+        return Word(primary, epoch, named(up), replicas, named(listed))
 
-    async def count(self, _: Node) -> int:
-        return self.following
+    async def followers(self, _: Node) -> frozenset[Node]:
+        return self.following if isinstance(self.following, frozenset) else named(self.following)
 
     async def look(self, **answers: Any) -> None:
         self.answers.update(answers)
@@ -193,13 +199,38 @@ async def test_who_asks_after_a_doubt_is_not_told_what_was_asked_before_it():
         (2, 2, 1, 2),  # the primary was replaced by one of them, and does not know it
         (2, 1, 2, 2),  # a Sentinel has not heard yet that one follows
         (2, 1, 1, 1),  # one came back as the primary that it was
-        (1, 1, 2, 1),  # one is down
-        (0, 0, 2, 0),
+        (1, 1, 2, 2),  # one is down, as they think, and WAIT counts it
+        (0, 0, 2, 2),
     ],
 )
 async def test_every_server_that_may_take_over_counts(up: int, replicas: int, following: int, expected: int):
     three = Three(a=(OLD, 3, up, replicas))
     three.following = following
+    await three.look()
+    assert three.sentinels.electable(OLD) == expected
+
+
+@pytest.mark.parametrize(
+    ("following", "expected"),
+    [({"r0"}, 1), ({"r0", "r1"}, 2), ({"r1"}, 2), ({"other"}, 1), ({"other", "another"}, 2), (set(), 0)],
+)
+async def test_whoever_follows_and_cannot_take_over_does_not_stand_in_for_who_can(
+    following: set[str], expected: int
+):
+    """Of r0 and r1 the Sentinels reach r0; others they do not know, or by another name."""
+    three = Three(a=(OLD, 3, 1, 0, 2), b=(OLD, 3, 1, 0, 2))
+    three.following = frozenset((name, 1) for name in following)
+    await three.look()
+    await three.look()
+    assert three.sentinels.electable(OLD) == expected
+
+
+@pytest.mark.parametrize(("answering", "expected"), [("a", 2), ("ab", 1), ("abc", 1)])
+async def test_a_replica_counts_as_down_only_by_the_word_of_most(answering: str, expected: int):
+    """Those that do not answer may reach it, and make it the primary."""
+    word = (OLD, 3, 1, 1, 2)
+    three = Three(**dict.fromkeys(answering, word))
+    three.following = 1
     await three.look()
     assert three.sentinels.electable(OLD) == expected
 
@@ -235,9 +266,15 @@ async def test_of_a_primary_that_was_replaced_nothing_counts_any_more():
         ({}, True),
         ({b"flags": b"slave,disconnected"}, True),  # cut off by its Sentinel, as it was just made the primary
         ({b"flags": b"slave,s_down,disconnected"}, False),
+        ({b"master-link-down-time": b"50000", b"down-after-milliseconds": b"5000"}, True),
+        (
+            {b"master-link-down-time": b"50001", b"down-after-milliseconds": b"5000"},
+            False,
+        ),  # no Sentinel chooses it
+        ({b"master-link-down-time": b"-1000", b"down-after-milliseconds": b"5000"}, True),  # never linked
         ({b"runid": b""}, False),  # not reached since the last fail-over
-        ({b"slave-priority": b"0"}, False),
+        ({b"slave-priority": b"0"}, True),  # never, but WAIT counts it like those that may
     ],
 )
-def test_who_may_take_over_is_told_by_what_cannot_be_old(facts: dict[bytes, bytes], expected: bool):
+def test_who_is_waited_for_is_told_by_what_cannot_be_old(facts: dict[bytes, bytes], expected: bool):
     assert _is_up({b"flags": b"slave", b"runid": b"a", b"slave-priority": b"100", **facts}) == expected
