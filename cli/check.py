@@ -216,7 +216,7 @@ def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
         return [wrong("redis", str(error), CORRECT_ADDRESS)]
     found = [ok("redis", f"answers at {bridge.shown_url}"), *shards_away(bridge, away)]
     for name, facts in named_servers(servers, away):
-        found += [*_promises(name, facts, durability), *_replicas(name, facts, replicas)]
+        found += [*_promises(name, facts, durability), *replica_findings(name, facts, replicas)]
         if settings is not None:
             found += _memory(name, facts, settings.limits)
     return [*found, *shard_findings(settings, noted)]
@@ -274,12 +274,15 @@ def _promises(name: str, facts: "ServerFacts", durability: str) -> list[Finding]
     ]
 
 
-def _replicas(name: str, facts: "ServerFacts", wanted: int) -> list[Finding]:
+def replica_findings(name: str, facts: "ServerFacts", wanted: int) -> list[Finding]:
     """Return whether a server has the replicas that must have what is acknowledged, and refuses writes without them."""
     from libs.common.store.replicas import guard_promise, replicas_promise
 
     if not wanted:
-        return []
+        if not facts.replicas:
+            return []
+        detail = f"{facts.replicas} follow Redis, and redis.replicas is 0: a fail-over loses what none of them has yet"
+        return [warning(f"redis replicas{name}", detail, "set redis.replicas: 1, if one may take over")]
     there, guard = replicas_promise(facts, wanted), guard_promise(facts, wanted)
     found = [
         ok(f"redis {there.name}{name}", there.finding)

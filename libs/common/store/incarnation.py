@@ -27,6 +27,10 @@ from libs.common.store.client import translate
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
 
+GRANTED_BEHIND_MS: Final = 2_500
+"""For so long a primary that was replaced may grant requests all the same, where it runs on: until its caller hears of the other
+(0.5 s), and for as long as a call may take (2 s)."""
+
 _NEVER: Final = "0" * 40
 """What a server that was no replica since its start says of the primary that it followed."""
 
@@ -59,7 +63,8 @@ class Incarnations:
         """Args:
         keys: The shard's.
         durability: As configured; with `declared` CONFIG is not asked, and every new start makes what there is suspect.
-        window_ms: How long after it was granted a request may execute at most: the longest lease in use.
+        window_ms: How long after another took over a request may execute that was granted before or behind it: the longest lease in
+            use, and `GRANTED_BEHIND_MS`.
         shards: How many there are: its process found that to be so, or noted it, at its start.
         on_new: Told of each new start, by the first connection of any process that meets it.
         now_ms: A fixed time instead of Redis' own, for tests.
