@@ -37,7 +37,8 @@ from libs.common.store.connections import (
 )
 from libs.common.store.keys import Keys
 from libs.common.store.routing import Guide, RoutedPlainConnection, RoutedPool, RoutedTlsConnection
-from libs.common.store.sentinel import Asking, Sentinels
+from libs.common.store.sentinel import Sentinels
+from libs.common.store.sentinel_asking import Asking
 
 _PASSING: Final = (
     ConnectionError,

@@ -12,7 +12,8 @@ from libs.common.store.keys import Keys
 from libs.common.store.pipe import Pipe
 from libs.common.store.routing import Node
 from libs.common.store.scripts import Script
-from libs.common.store.sentinel import Sentinels, Word
+from libs.common.store.sentinel import Sentinels
+from libs.common.store.sentinel_asking import Word
 from tests.support.eventually import eventually
 from tests.support.redis_sentinel import SERVICE, RedisSentinels
 from tests.support.redis_server import Binary, RedisServer

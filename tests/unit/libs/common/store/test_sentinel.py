@@ -15,9 +15,8 @@ from libs.common.store.sentinel import (
     OLD_NEWS_S,
     STALE_S,
     Sentinels,
-    Word,
-    _is_up,
 )
+from libs.common.store.sentinel_asking import Word, _is_up
 from tests.support.eventually import eventually
 
 OLD, NEW = ("old", 1), ("new", 2)
