@@ -216,7 +216,11 @@ def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
         return [wrong("redis", str(error), CORRECT_ADDRESS)]
     found = [ok("redis", f"answers at {bridge.shown_url}"), *shards_away(bridge, away)]
     for name, facts in named_servers(servers, away):
-        found += [*_promises(name, facts, durability), *replica_findings(name, facts, replicas)]
+        found += [
+            *_role(name, facts),
+            *_promises(name, facts, durability),
+            *replica_findings(name, facts, replicas),
+        ]
         if settings is not None:
             found += _memory(name, facts, settings.limits)
     return [*found, *shard_findings(settings, noted)]
@@ -261,6 +265,14 @@ def shard_findings(settings: "Settings | None", noted: int | None) -> list[Findi
         detail = f"redis.shards is {configured}, and what Redis holds is spread over {noted}"
         return [wrong("redis shards", detail, f"set redis.shards: {noted}, or begin with an empty Redis")]
     return [ok("redis shards", f"accounts are spread over {noted}")] if noted > 1 else []
+
+
+def _role(name: str, facts: "ServerFacts") -> list[Finding]:
+    """Return what is wrong where a server takes no writes; one that was a primary a moment ago may be such a one, too."""
+    if not facts.is_replica:
+        return []
+    remedy = "name the primary in its address, or Sentinels, which know it: redis+sentinel://"
+    return [wrong(f"redis role{name}", "it is a replica, which takes no writes", remedy)]
 
 
 def _promises(name: str, facts: "ServerFacts", durability: str) -> list[Finding]:

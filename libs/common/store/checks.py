@@ -86,6 +86,8 @@ class ServerFacts:
     """Replicas that follow it and answered within the last seconds."""
     least_replicas: int | None = None
     """`min-replicas-to-write`: with fewer it takes no writes; None where it bars CONFIG or was not asked."""
+    is_replica: bool = False
+    """Whether it follows another: then it takes no writes."""
 
     @property
     def version_text(self) -> str:
@@ -149,6 +151,7 @@ async def read_server(client: Redis, durability: str, *, replicas: int = 0) -> S
         restores_all=await _restores_all(client) if durability in _KEPT_BY else None,
         replicas=_following(info),
         least_replicas=await _least_replicas(client) if replicas and durability != "declared" else None,
+        is_replica=info.get("role") == "slave",
     )
 
 

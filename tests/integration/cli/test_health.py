@@ -222,6 +222,21 @@ def test_a_check_refuses_a_server_that_promises_too_little(
     assert found["redis eviction"][0] == "wrong"
 
 
+def test_a_check_refuses_a_server_that_takes_no_writes(
+    bascule: CommandLine, config: Path, redis_server: RedisServer
+) -> None:
+    with redis_server.client() as client:
+        client.replicaof("127.0.0.1", 1)
+        try:
+            code, found = findings(bascule, "check")
+        finally:
+            client.replicaof("NO", "ONE")
+
+    assert code == 1
+    assert found["redis role"][0] == "wrong"
+    assert "replica, which takes no writes" in found["redis role"][1]
+
+
 @pytest.mark.parametrize(("share", "verdict", "code"), [(0.6, "ok", 0), (0.9, "wrong", 1)])
 def test_a_check_tells_whether_redis_has_room_for_alerts(
     bascule: CommandLine,

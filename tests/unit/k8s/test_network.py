@@ -67,6 +67,13 @@ def test_posts_come_from_the_gateway_and_from_commands_in_our_pods_alone(network
         assert not network.has(name) or network.lets(name, "ingress", 8080)
 
 
+def test_the_gateway_reaches_what_proves_to_cert_manager_that_the_name_is_ours(network: Network) -> None:
+    solver = Peer(labels={"acme.cert-manager.io/http01-solver": "true"})
+    assert network.lets(GATEWAY, solver, 8089)
+    for other in (STRANGER, EXCHANGE, "worker"):
+        assert not network.lets(other, solver, 8089)
+
+
 @pytest.mark.parametrize("service", OPS)
 def test_prometheus_reaches_the_ops_port_of_each_service(network: Network, service: str) -> None:
     assert network.lets(PROMETHEUS, service, OPS[service])
