@@ -400,7 +400,7 @@ BEYOND: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 """What one user may not, though another may."""
 
-BARRED = "no permissions|executing the script can't"
+BARRED = "(?i)no permissions|executing the script can't"
 
 
 def answer_to(client: "redis.Redis", command: tuple[str, ...]) -> str:
@@ -509,7 +509,7 @@ def test_a_service_without_a_user_ends_with_one_line(
 TAKEN: list[tuple[str, tuple[str, ...], str, str]] = [
     ("ingress", ("-evalsha", "-eval"), "+evalsha +eval", "'evalsha' command"),
     ("worker", ("-xreadgroup",), "+xreadgroup", "'xreadgroup' command"),
-    ("reaper", ("-xautoclaim",), "+xautoclaim", "executing the script can't run this command"),
+    ("reaper", ("-xautoclaim",), "+xautoclaim", BARRED),
 ]
 
 
@@ -529,7 +529,7 @@ async def test_a_service_whose_right_is_taken_says_so_and_goes_on_when_it_is_giv
 
     await eventually(lambda: service.ops("/ready")[0] == 503, 20)
     reason = service.ops("/ready")[1]
-    assert json.loads(reason)["reason"].count(words) >= 1, reason
+    assert re.search(words, json.loads(reason)["reason"]), reason
     assert f'user \\"{name}\\"' in reason
     status, _ = await bridge.post(bridge.alert())
     assert status == (503 if name == "ingress" else 200)

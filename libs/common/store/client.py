@@ -28,12 +28,12 @@ from libs.common.domain.errors import BridgeError, StoreBarred, StoreCorrupt, St
 from libs.common.store.address import Address, read_address
 from libs.common.store.cluster import Topology, asking, slot_of
 from libs.common.store.connections import (
-    SCRIPT_BARRED,
     PlainConnection,
     TlsConnection,
     TlsRefused,
     Unfit,
     UnixConnection,
+    is_script_barred,
 )
 from libs.common.store.keys import Keys
 from libs.common.store.routing import Guide, RoutedPlainConnection, RoutedPool, RoutedTlsConnection
@@ -200,7 +200,7 @@ def translate(error: RedisError | OSError) -> BridgeError:
 
 def translate_text(text: str) -> BridgeError:
     """Return our error for the text of an error reply, as scripts report it for one item."""
-    if SCRIPT_BARRED in text:
+    if is_script_barred(text):
         return StoreBarred(f"Redis does not allow it: the user of its address: {text}", GIVE_RIGHTS)
     if _PASSING_CODE.search(text) is not None:
         return StoreUnavailable(f"Redis did not take the call: {text}")

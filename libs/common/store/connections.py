@@ -21,8 +21,8 @@ from redis.exceptions import (
 from libs.common.domain.errors import ConfigError
 from libs.common.store.address import CA, CERTIFICATE, KEY, Tls
 
-SCRIPT_BARRED: Final = "The user executing the script can't"
-"""How Redis begins to say, inside of a script, that an ACL denies a command or a key. It does not say which."""
+_SCRIPT_BARRED: Final = ("The user executing the script can't", "ACL failure in script")
+"""How Redis begins to say, inside of a script, that an ACL denies a command or a key: before 7.2, and since."""
 
 _READ_ONLY: Final = "READONLY You can't write"
 """What Redis 6.2 says, somewhere in its words, of a script that a replica was asked to run."""
@@ -106,7 +106,7 @@ class Worded(AbstractConnection):
             if isinstance(error, ReadOnlyError) or _READ_ONLY in str(error):
                 # The primary no longer. Should it become that again, then with the data of another: to be met anew.
                 await self.disconnect()
-            if SCRIPT_BARRED in str(error):
+            if is_script_barred(str(error)):
                 raise NoPermissionError(self._named(error)) from error
             raise
         self._has_answered = True
@@ -174,6 +174,11 @@ class TlsConnection(Worded, Connection):
     @property
     def _suspicion(self) -> str:
         return f"where it asks for a client certificate, {_NAME_ONE}"
+
+
+def is_script_barred(text: str) -> bool:
+    """Return whether the text of an error says that an ACL denies a script something."""
+    return any(words in text for words in _SCRIPT_BARRED)
 
 
 def _tls_words(error: ssl.SSLError) -> tuple[str, str]:

@@ -36,6 +36,8 @@ def test_what_is_denied_keeps_its_words_and_says_what_to_do(error: RedisError, r
     "text",
     [
         "ERR The user executing the script can't run this command or subcommand",
+        "ERR ACL failure in script: User worker has no permissions to run the 'xack' command",
+        "ERR ACL failure in script: No permissions to access a key script: 12ab, on @user_script:7.",
         "@user_script: 12: The user executing the script can't access at least one of the keys mentioned",
     ],
 )
