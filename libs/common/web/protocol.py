@@ -345,7 +345,7 @@ class Connection(HttpToolsProtocol):
         scope["path"], scope["raw_path"] = head.path, head.url
         scope["state"] = self.app_state.copy()
         self.scope = scope  # type: ignore[assignment]  # uvicorn's type of it
-        request = WholeRequest(self, scope, body, keep_alive=head.keep_alive)
+        request = WholeRequest(self, scope, body, head.keep_alive)
         self.cycle = request  # type: ignore[assignment]  # it has what is asked of one
         take = self._shared.take_whole
         if take is None or not take(request):
