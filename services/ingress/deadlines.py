@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from libs.common.domain.clock import Clock
 from libs.common.telemetry.spans import NO_SPAN, Span
 from libs.common.telemetry.subject import ELAPSED_MS, STRATEGY, SYMBOL, TRACE_ID
@@ -17,45 +19,29 @@ _SLACK_MS: Final = 1
 """Timers may fire a hair early."""
 
 
-class Post:
-    """A request under way."""
+class Post(msgspec.Struct, eq=False):
+    """A request under way; made for each, so a `Struct`, and one like no other."""
 
-    __slots__ = (
-        "_waiting",
-        "alert_id",
-        "body",
-        "content",
-        "dialect",
-        "expires_at_ms",
-        "has_expired",
-        "has_proved_itself",
-        "secrets",
-        "span",
-        "started_s",
-        "token",
-    )
-
-    def __init__(self, token: str = "") -> None:
-        self.started_s = perf_counter()
-        self._waiting: asyncio.Future[Any] | None = None
-        self.expires_at_ms = 0
-        self.has_expired = False
-        self.body: bytes | None = None
-        """None until all of it has come."""
-        self.secrets: tuple[str, ...] = ()
-        """What it presents at places for a credential, once it could be read."""
-        self.dialect = ""
-        """Of the body, once it was recognised."""
-        self.token = token
-        """The token of its URL."""
-        self.content: AlertContent | None = None
-        """What it says, once that was read and found to show no credential."""
-        self.alert_id: AlertId | None = None
-        """Of the alert that it becomes where it is admitted."""
-        self.has_proved_itself = False
-        """Whether it met every demand of its webhook."""
-        self.span: Span = NO_SPAN
-        """Kept where it proved itself: a flood of strangers must not push out what is traced of alerts."""
+    token: str = ""
+    """The token of its URL."""
+    started_s: float = msgspec.field(default_factory=perf_counter)
+    expires_at_ms: int = 0
+    has_expired: bool = False
+    body: bytes | None = None
+    """None until all of it has come."""
+    secrets: tuple[str, ...] = ()
+    """What it presents at places for a credential, once it could be read."""
+    dialect: str = ""
+    """Of the body, once it was recognised."""
+    content: "AlertContent | None" = None
+    """What it says, once that was read and found to show no credential."""
+    alert_id: "AlertId | None" = None
+    """Of the alert that it becomes where it is admitted."""
+    has_proved_itself: bool = False
+    """Whether it met every demand of its webhook."""
+    span: Span = NO_SPAN
+    """Kept where it proved itself: a flood of strangers must not push out what is traced of alerts."""
+    _waiting: "asyncio.Future[Any] | None" = None
 
     def log_fields(self) -> Mapping[str, object]:
         """Return the fields of lines about it, as far as it was understood."""

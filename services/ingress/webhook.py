@@ -158,7 +158,8 @@ class WebhookEndpoint:
         admission = hook.admission(alert_id, content, masked, now_ms, span.context)
         if span.is_kept:
             note_alert(span, alert_id, content.symbol, content.strategy)
-            note_declined(span, [(to.account, to.reason) for to in admission.routed if to.state])
+            if declined := [(to.account, to.reason) for to in admission.routed if to.state]:
+                note_declined(span, declined)
             if self._links_traceparent:
                 note_sender(span, header(scope, b"traceparent"))
         if hook.is_spread:

@@ -32,6 +32,10 @@ class Action(StrEnum):
 CLOSES: Final = frozenset({Action.CLOSE_LONG, Action.CLOSE_SHORT, Action.CLOSE_ALL})
 """The actions that only ever end a position."""
 
+# Looked up once: a member of an enumeration costs as much each time as a call. They are asked for every alert.
+_NEVER_OPEN: Final = CLOSES | {Action.CANCEL}
+_GOALS: Final = frozenset({Action.TARGET, Action.FLIP})
+
 
 class MarketPosition(StrEnum):
     """Which way a position goes, in TradingView's words."""
@@ -135,11 +139,9 @@ class AlertContent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 def is_exit(content: AlertContent) -> bool:
     """Tell whether an alert can only ever lessen a position or take orders back, by its own words."""
-    if content.action in CLOSES or content.action is Action.CANCEL or content.reduce_only:
+    if content.action in _NEVER_OPEN or content.reduce_only:
         return True
-    if content.action is Action.TARGET or content.action is Action.FLIP:
-        return content.position is MarketPosition.FLAT
-    return False
+    return content.action in _GOALS and content.position is MarketPosition.FLAT
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):

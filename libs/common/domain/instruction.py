@@ -23,6 +23,11 @@ fields, but refuse whatever is beyond plain."""
 PLAIN_VERSION: Final = 1
 """A market order of so many units: all that the first workers knew. They would misread anything else."""
 
+# Looked up once: a member of an enumeration costs as much each time as a call. They are asked for every alert.
+_PLAIN_ACTIONS: Final = frozenset({Action.BUY, Action.SELL})
+_PLAIN_UNIT: Final = QuantityUnit.UNITS
+_PLAIN_TYPE: Final = OrderType.MARKET
+
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a worker needs to execute an alert for one account; see `AlertContent` for what the fields mean."""
@@ -64,11 +69,11 @@ def beyond_plain(asked: AlertContent | Instruction) -> list[str]:
     What is not in this list every version of a worker reads the same.
     """
     words = []
-    if asked.action is not Action.BUY and asked.action is not Action.SELL:
+    if asked.action not in _PLAIN_ACTIONS:
         words.append(f'action "{asked.action}"')
-    if asked.unit is not QuantityUnit.UNITS:
+    if asked.unit is not _PLAIN_UNIT:
         words.append(f'a quantity in "{asked.unit}"')
-    if asked.order_type is not OrderType.MARKET:
+    if asked.order_type is not _PLAIN_TYPE:
         words.append(f'order type "{asked.order_type}"')
     if asked.take_profit is not None:
         words.append("a take-profit")

@@ -50,16 +50,35 @@ class Credentials:
 
     def __init__(self, secrets: Iterable[HashedSecret]) -> None:
         self._secrets = tuple((one.salt, bytes.fromhex(one.digest), one.expires_at_ms) for one in secrets)
+        # Secrets that were presented and accepted, until when they are. To hash them each time costs five times as much.
+        self._proved: dict[bytes, int | None] = {}
 
     def accept(self, presented: str, now_ms: int) -> bool:
-        """Tell whether `presented` is one of the secrets now, in a time that depends on its length alone."""
+        """Tell whether `presented` is one of the secrets now, in a time that depends on its length, and on whether it is one
+        that was presented before: which its answer says anyway.
+        """
+        shown = presented.encode("utf-8", "surrogatepass")
         is_accepted = False
-        # No early exit: which of the secrets matched must not show either.
+        # No early exit, here and below: which of the secrets matched must not show either.
+        for proved, expires_at_ms in self._proved.items():
+            # Its time is that of its second text, so it does not reveal the length of the first.
+            is_own = hmac.compare_digest(proved, shown)
+            is_accepted |= is_own and _holds(expires_at_ms, now_ms)
+        return is_accepted or self._prove(presented, shown, now_ms)
+
+    def _prove(self, presented: str, shown: bytes, now_ms: int) -> bool:
+        is_accepted = False
         for salt, own, expires_at_ms in self._secrets:
             # Digests have equal length, so the comparison does not reveal the secret's.
             is_own = hmac.compare_digest(own, _digest(salt, presented))
-            is_accepted |= is_own and (expires_at_ms is None or now_ms < expires_at_ms)
+            if is_own and _holds(expires_at_ms, now_ms):
+                is_accepted = True
+                self._proved[shown] = expires_at_ms
         return is_accepted
+
+
+def _holds(expires_at_ms: int | None, now_ms: int) -> bool:
+    return expires_at_ms is None or now_ms < expires_at_ms
 
 
 def is_token(token: str, own: HashedToken, now_ms: int) -> bool:

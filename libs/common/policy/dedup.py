@@ -12,6 +12,9 @@ from libs.common.policy.webhook import DedupWindows
 
 FIRST_DIALECT: Final = "factorqx"
 
+# A copy of it costs half of what a new one does.
+_EMPTY: Final = hashlib.blake2b(digest_size=16)
+
 
 class DedupKind(StrEnum):
     """What an alert is recognised by."""
@@ -37,7 +40,9 @@ def body_digest(masked: str) -> str:
 
     The credential must not enter: after a change of secret a resend would be another alert.
     """
-    return hashlib.blake2b(masked.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    digest = _EMPTY.copy()
+    digest.update(masked.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def dedup_key(

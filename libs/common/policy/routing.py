@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final
+
+import msgspec
 
 from libs.common.domain.alert import Action, AlertContent
 from libs.common.domain.errors import AdmissionError
@@ -16,6 +19,25 @@ from libs.common.policy.symbols import Mapped, SymbolMap, SymbolMode, SymbolRule
 
 MAX_KNOWN: Final = 4_096
 """Decisions that a router remembers."""
+
+_MORE: Final = (
+    "unit",
+    "order_type",
+    "limit_price",
+    "stop_price",
+    "take_profit",
+    "stop_loss",
+    "reduce_only",
+    "time_in_force",
+    "position",
+    "position_size",
+    "previous_position",
+    "previous_position_size",
+)
+"""What an alert may say besides, and its instructions say after it."""
+
+_more: Final = attrgetter(*_MORE)
+_NO_MORE: Final = _more(AlertContent(dialect="", action=Action.BUY, symbol=""))
 
 
 class LaneBy(StrEnum):
@@ -147,7 +169,7 @@ def instruction_of(
     """Return what an alert asks of one account; of one that declines, what it would have been."""
     market = share.market if isinstance(share, Destination) else Market(content.symbol)
     is_as_sent = isinstance(share, Destination) and market == content.symbol
-    return Instruction(
+    plain = Instruction(
         alert_id=alert_id,
         account=share.account,
         market=market,
@@ -155,22 +177,15 @@ def instruction_of(
         quantity=content.quantity,
         price=content.price,
         strategy=content.strategy,
-        unit=content.unit,
-        order_type=content.order_type,
-        limit_price=content.limit_price,
-        stop_price=content.stop_price,
-        take_profit=content.take_profit,
-        stop_loss=content.stop_loss,
-        reduce_only=content.reduce_only,
-        time_in_force=content.time_in_force,
-        position=content.position,
-        position_size=content.position_size,
-        previous_position=content.previous_position,
-        previous_position_size=content.previous_position_size,
         # A replay of what was declined is mapped again too.
         symbol=None if is_as_sent else content.symbol,
         exchange=content.exchange,
         traceparent=traceparent,
+    )
+    # Most say no more, and each field costs where it is named.
+    more = _more(content)
+    return (
+        plain if more == _NO_MORE else msgspec.structs.replace(plain, **dict(zip(_MORE, more, strict=True)))
     )
 
 

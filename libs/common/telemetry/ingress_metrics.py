@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from libs.common.telemetry.labelled import labelled_counter
+from libs.common.telemetry.unlocked import Histogram, LabelledCounter
 
 BUCKETS_S: Final = (
     0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5,
@@ -29,7 +29,7 @@ class IngressMetrics:
     """What became of posts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._posts = labelled_counter(
+        self._posts = LabelledCounter(
             registry,
             "bascule_posts_total",
             "Posts answered, by HTTP status and reason code.",
@@ -37,14 +37,14 @@ class IngressMetrics:
             "reason",
         )
         for status, reason in WATCHED:
-            self._posts(status, reason)
-        self._admitted = self._posts("200", "admitted")
-        self._duplicates = self._posts("200", "duplicate")
+            self._posts.of(status, reason)
+        self._admitted = self._posts.of("200", "admitted")
+        self._duplicates = self._posts.of("200", "duplicate")
         self._seconds = Histogram(
+            registry,
             "bascule_post_seconds",
             "From the start of a post to its answer being handed to the network.",
-            buckets=BUCKETS_S,
-            registry=registry,
+            BUCKETS_S,
         )
         self._abandoned = Counter(
             "bascule_posts_abandoned_total",
@@ -82,7 +82,7 @@ class IngressMetrics:
 
     def refused(self, status: int, code: str) -> None:
         """Count a post that is not taken; codes are a fixed set."""
-        self._posts(str(status), code).inc()
+        self._posts.of(str(status), code).inc()
 
     def answered(self, took_s: float) -> None:
         """Note how long a post took, whatever its answer."""

@@ -14,7 +14,7 @@ from typing import Final
 from libs.common.telemetry.span_record import AttributeValue, SpanRecord
 
 MAX_KEPT: Final = 4_096
-"""Attributes whose bytes are kept; identifiers come and go."""
+"""Attributes of texts of one length, and of numbers, whose bytes are kept."""
 
 _TIMES: Final = struct.Struct("<BQBQ").pack
 _TIMES_TAGS: Final = (0x39, 0x41)
@@ -72,7 +72,8 @@ class Encoder:
             0x0A, b"".join(_attribute(0x0A, key, value) for key, value in resource.items())
         )
         self._scope = _nested(0x0A, _text(0x0A, scope) + _text(0x12, version))
-        self._attributes: dict[tuple[str, AttributeValue, type], bytes] = {}
+        self._starts: dict[tuple[str, int], bytes] = {}
+        self._numbers: dict[tuple[str, AttributeValue, type], bytes] = {}
         self._heads: dict[tuple[str, int], bytes] = {}
 
     def encode(self, records: Sequence[SpanRecord]) -> bytes:
@@ -89,20 +90,35 @@ class Encoder:
             parts += (b"\x22\x08", bytes.fromhex(record.parent_id))
         parts.append(self._head(record.name, record.kind))
         parts.append(_TIMES(_TIMES_TAGS[0], record.started_at_ns, _TIMES_TAGS[1], record.ended_at_ns))
-        kept = self._attributes
+        starts = self._starts
         for key, value in record.attributes.items():
-            # 1, 1.0 and True are the same key, and not the same bytes.
-            known = (key, value, value.__class__)
-            found = kept.get(known)
-            if found is None:
-                if len(kept) >= MAX_KEPT:
-                    kept.clear()
-                found = kept[known] = _attribute(0x4A, key, value)
-            parts.append(found)
+            if isinstance(value, str):
+                text = value.encode("utf-8", "replace")
+                parts += (starts.get((key, len(text))) or self._start(key, len(text)), text)
+            else:
+                parts.append(self._number(key, value))
         parts += [_link(trace, span) for trace, span in record.links]
         parts.append(_FAILED if record.has_failed else _WELL)
         parts.append(_REMOTE if record.has_remote_parent else _LOCAL)
         return b"".join(parts)
+
+    def _start(self, key: str, length: int) -> bytes:
+        """Return all of a text's attribute but the text: identifiers come and go, their lengths do not."""
+        if len(self._starts) >= MAX_KEPT:
+            self._starts.clear()
+        whole = _attribute(0x4A, key, "x" * length)
+        found = self._starts[key, length] = whole[: len(whole) - length]
+        return found
+
+    def _number(self, key: str, value: bool | int | float) -> bytes:
+        # 1, 1.0 and True are the same key, and not the same bytes.
+        known = (key, value, value.__class__)
+        found = self._numbers.get(known)
+        if found is None:
+            if len(self._numbers) >= MAX_KEPT:
+                self._numbers.clear()
+            found = self._numbers[known] = _attribute(0x4A, key, value)
+        return found
 
     def _head(self, name: str, kind: int) -> bytes:
         found = self._heads.get((name, kind))

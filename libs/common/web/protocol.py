@@ -21,6 +21,7 @@ from libs.common.domain import ids
 from libs.common.domain.errors import AdmissionError
 from libs.common.domain.ids import EventId
 from libs.common.web.connections import Connections
+from libs.common.web.known_heads import Head, KnownHeads
 from libs.common.web.problems import CLOSE, JSON, problem_body
 from libs.common.web.whole_request import WholeRequest
 
@@ -59,6 +60,7 @@ class Connecting:
         """
         self.connections = connections
         self.take_whole = take_whole
+        self.heads = KnownHeads()
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._lines = b""
 
@@ -107,6 +109,13 @@ class Connection(HttpToolsProtocol):
         self._is_parsing = False
         # The body so far of a request that may come whole; None where it is the app's.
         self._body: bytes | None = None
+        # Requests begun, and ended: where they are as many, the next byte begins another.
+        self._begun = 0
+        self._ended = 0
+        # Of the newest that was parsed and came whole; None where the newest did not come whole.
+        self._head: Head | None = None
+        # What all requests say, and room for what each says.
+        self._blank: dict[str, Any] = {}
         self.headers = []
         self._owed: tuple[str, object] | None = ("late", None)
         self._owed_since_s = 0.0
@@ -116,6 +125,21 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport, self.pipeline)
         self._owed_since_s = time.monotonic()
+        self._blank = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": (),
+            "state": {},
+            "method": "POST",
+            "path": "",
+            "raw_path": b"",
+            "query_string": b"",
+        }
         self._all.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -127,10 +151,17 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read what came, in pieces."""
         if len(data) <= _PIECE_BYTES and not self._held:
-            self._read(data)
+            if not self._take_known(data):
+                self._read(data)
             return
         self._held += data
         self._read_held()
+
+    def on_message_begin(self) -> None:
+        """Take the beginning of a request."""
+        super().on_message_begin()
+        self._begun += 1
+        self._head = None
 
     def on_headers_complete(self) -> None:
         """Start the request, if its head is within bounds."""
@@ -160,12 +191,11 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Take the end of a request."""
         self._unplaced = 0
-        if not self._has_proved:
-            self._has_proved = True
-            self._all.proved(self)
+        self._ended += 1
         if self._body is not None:
-            self._take_whole(self._body)
+            self._take_parsed(self._body)
             return
+        self._prove()
         cycle = self.cycle
         if not cycle.response_complete:
             cycle.more_body = False
@@ -247,10 +277,13 @@ class Connection(HttpToolsProtocol):
         self.idle_since = 0
         self._unplaced += len(data)
         self._is_parsing = True
+        begins = self._begun == self._ended
         try:
             self.parser.feed_data(data)
             if self._body is not None:
                 self._leave_to_app(self._body)
+            elif begins and self._head is not None:
+                self._shared.heads.learn(data, self._head)
         except httptools.HttpParserUpgrade:
             # Nothing here is upgraded. What follows is not to be taken for another request.
             self._is_over = True
@@ -263,16 +296,19 @@ class Connection(HttpToolsProtocol):
         if self._unplaced and (self._unplaced > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS):
             self._refuse(_too_large())
 
+    def _may_answer(self) -> bool:
+        """Tell whether nothing stands in the way of the answer to another request."""
+        cycle = self._newest()
+        return (cycle is None or cycle.response_complete) and not self.flow.write_paused
+
     def _may_come_whole(self) -> bool:
         """Tell whether what is left to come of a request is a body, and nothing stands in the way of its answer."""
-        cycle = self._newest()
         parser = self.parser
         return (
             self._shared.take_whole is not None
             and parser.get_method() == b"POST"
-            and (cycle is None or cycle.response_complete)
+            and self._may_answer()
             and not self.expect_100_continue
-            and not self.flow.write_paused
             and not parser.should_upgrade()
             # As the path of an app it would read otherwise.
             and self.url.startswith(b"/")
@@ -282,21 +318,43 @@ class Connection(HttpToolsProtocol):
             and self.url.isascii()
         )
 
-    def _take_whole(self, body: bytes) -> None:
+    def _take_known(self, data: bytes) -> bool:
+        """Take a post whose head was read before, and tell whether it was one."""
+        if self._begun != self._ended or self._is_over or not self._may_answer():
+            return False
+        found = self._shared.heads.find(data)
+        if found is None:
+            return False
+        self.idle_since = self._unplaced = 0
+        self._take(*found)
+        return True
+
+    def _take_parsed(self, body: bytes) -> None:
         self._body = None
-        scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # uvicorn's type of it
-        scope["method"] = "POST"
-        scope["path"] = self.url.decode()
-        scope["raw_path"], scope["query_string"] = self.url, b""
         version = self.parser.get_http_version()
-        if version != "1.1":
-            scope["http_version"] = version
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        request = WholeRequest(self, scope, body, keep_alive=keep_alive)
+        headers = tuple(self.scope["headers"])
+        self._head = Head(self.url, self.url.decode(), version, headers, keep_alive, len(body))
+        self._take(self._head, body)
+
+    def _take(self, head: Head, body: bytes) -> None:
+        """Take a post that came whole."""
+        self._prove()
+        scope = self._blank.copy()
+        scope["http_version"], scope["headers"] = head.http_version, head.headers
+        scope["path"], scope["raw_path"] = head.path, head.url
+        scope["state"] = self.app_state.copy()
+        self.scope = scope  # type: ignore[assignment]  # uvicorn's type of it
+        request = WholeRequest(self, scope, body, head.keep_alive)
         self.cycle = request  # type: ignore[assignment]  # it has what is asked of one
         take = self._shared.take_whole
         if take is None or not take(request):
             self.run_app(request)
+
+    def _prove(self) -> None:
+        if not self._has_proved:
+            self._has_proved = True
+            self._all.proved(self)
 
     def _leave_to_app(self, body: bytes) -> None:
         """Let the app read a request whose body has not come whole."""

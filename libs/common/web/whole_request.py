@@ -3,8 +3,9 @@
 A task, ASGI's messages and uvicorn's checks of them cost as much as all that an alert means.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 if TYPE_CHECKING:
@@ -14,32 +15,25 @@ _OK: Final = STATUS_LINE[200]
 _CLOSE: Final = b"connection: close\r\n"
 
 
-class WholeRequest:
-    """A POST, to be answered at once, later by a callback, or by the app.
+class WholeRequest(msgspec.Struct, eq=False):
+    """A POST, to be answered at once, later by a callback, or by the app; made for each, so a `Struct`.
 
     It stands where uvicorn keeps the request under way, and has what uvicorn asks of that.
     """
 
-    __slots__ = ("_connection", "body", "disconnected", "keep_alive", "response_complete", "scope")
+    more_body: ClassVar = False
+    response_started: ClassVar = False
 
-    more_body: Final = False
-    response_started: Final = False
-
-    def __init__(
-        self, connection: "Connection", scope: dict[str, Any], body: bytes, *, keep_alive: bool
-    ) -> None:
-        """Args:
-        connection: That it came on.
-        scope: As ASGI has it.
-        body: All of it.
-        keep_alive: Whether the connection stays open after the answer.
-        """
-        self._connection = connection
-        self.scope = scope
-        self.body = body
-        self.keep_alive = keep_alive
-        self.disconnected = False
-        self.response_complete = False
+    connection: "Connection"
+    """That it came on."""
+    scope: dict[str, Any]
+    """As ASGI has it."""
+    body: bytes
+    """All of it."""
+    keep_alive: bool
+    """Whether the connection stays open after the answer."""
+    disconnected: bool = False
+    response_complete: bool = False
 
     @property
     def message_event(self) -> "WholeRequest":
@@ -59,7 +53,7 @@ class WholeRequest:
         self.response_complete = True
         if self.disconnected:
             return
-        connection = self._connection
+        connection = self.connection
         close = b"" if self.keep_alive else _CLOSE
         connection.transport.write(b"".join((_OK, connection.default_lines(), lines, close, b"\r\n", body)))
         if close:
@@ -69,4 +63,4 @@ class WholeRequest:
     def hand_over(self) -> None:
         """Leave it to the app, in a task of its own, as if it had not been taken; nothing once it is answered."""
         if not self.response_complete:
-            self._connection.run_app(self)
+            self.connection.run_app(self)

@@ -10,16 +10,13 @@ from typing import Final
 import msgspec
 
 from libs.common.domain.alert import AlertContent
-from libs.common.domain.errors import AdmissionError
 from libs.common.wire.dialects.dialect import Dialect, FieldsDocument
 from libs.common.wire.dialects.fields import MAX_SYMBOL_LENGTH, MAX_TEXT_LENGTH, Fields
-from libs.common.wire.dialects.json_body import kind_of, text_of
-from libs.common.wire.dialects.values import number_from
 from libs.common.wire.dialects.words import SIDES
 
 NAME: Final = "factorqx"
 
-_ABSENT: Final = msgspec.Raw(b"null")
+_ABSENT: Final = msgspec.Raw(b"")
 _OF_BASCULE: Final = (
     "unit",
     "order_type",
@@ -33,6 +30,11 @@ _OF_BASCULE: Final = (
 )
 """What changes an order in our own dialect, and is easily taken for a field of this one."""
 _SYMBOL: Final = re.compile(r"[!-z|~]+")
+_plain_number: Final = re.compile(rb'(?:"?((?=[\d.]*[1-9])\d{1,20}(?:\.\d{1,20})?)"?)?').fullmatch
+"""Finds a number above 0 as nearly all are written, bare or quoted, within every bound; or nothing."""
+_QUOTES: Final = 16
+"""Of the four texts and their names."""
+_BACKSLASH: Final = ord("\\")
 
 
 def _recognises(fields: Fields) -> bool:
@@ -109,14 +111,20 @@ class PlainDocument:
         """
         fields = self._fields
         sender_id, symbol, action = fields.id, fields.symbol, SIDES.get(fields.action)
+        quantity, price = _plain_number(fields.quantity), _plain_number(fields.price)
         if (
             action is None
+            or quantity is None
+            or price is None
             or not 0 < len(sender_id) <= MAX_TEXT_LENGTH
             or "{{" in sender_id
             or sender_id != sender_id.strip()
             or len(symbol) > MAX_SYMBOL_LENGTH
             or not _SYMBOL.fullmatch(symbol)
-            or self._may_repeat(fields)
+            # More quotes belong to a repeated field.
+            or self._body.count(b'"') != _QUOTES + _quotes_of(quantity) + _quotes_of(price)
+            # An escaped name may be a repeated one that looks different.
+            or _BACKSLASH in self._body
         ):
             # The long way finds what is wrong, or that nothing is.
             return FieldsDocument(DIALECT, Fields.of_json(self._body)).read()
@@ -124,35 +132,20 @@ class PlainDocument:
             dialect=NAME,
             action=action,
             symbol=symbol,
-            quantity=None if fields.quantity is _ABSENT else _number(fields.quantity, "quantity"),
-            price=None if fields.price is _ABSENT else _number(fields.price, "price"),
+            quantity=_value(quantity),
+            price=_value(price),
             sender_id=sender_id,
         )
 
-    def _may_repeat(self, fields: _Body) -> bool:
-        # Four texts with their names, and two numbers, quoted or not: more quotes than that belong to a repeated field.
-        quotes = 16 if fields.secret else 12
-        for number in (fields.quantity, fields.price):
-            if number is not _ABSENT:
-                quotes += 4 if bytes(number)[:1] == b'"' else 2
-        # An escaped name may be a repeated one that looks different.
-        return self._body.count(b'"') != quotes or b"\\" in self._body
+
+def _quotes_of(number: re.Match[bytes]) -> int:
+    """Return how many quotes a number has, with its name: none where it is absent, which starts at -1."""
+    return 2 + 2 * number.start(1)
 
 
-def _number(raw: msgspec.Raw, field: str) -> Decimal | None:
-    """Return a number above 0, bare or quoted, exactly as written; None where it is null."""
-    written = bytes(raw)
-    start = written[:1]
-    if start == b'"':
-        text = text_of(raw, field)
-    elif start in b"-0123456789":
-        text = written.decode("ascii")
-    elif written == b"null":
-        return None
-    else:
-        detail = f'"{field}" is {kind_of(written)}, expected a number or a string that holds one'
-        raise AdmissionError(422, "wrong_type", detail, field=field)
-    return number_from(text, field)
+def _value(number: re.Match[bytes]) -> Decimal | None:
+    written = number[1]
+    return None if written is None else Decimal(written.decode())
 
 
 def parse_plain(body: bytes) -> PlainDocument | None:

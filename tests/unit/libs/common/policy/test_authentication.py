@@ -97,6 +97,46 @@ def test_every_comparison_takes_digests_of_one_length_and_all_are_made(presented
     assert compared == [(32, 32)] * (number + 1)
 
 
+def test_a_secret_that_was_accepted_is_not_hashed_again_but_compared_with_all_that_were() -> None:
+    secrets = [f"secret {number}" for number in range(3)]
+    many = credentials(*secrets)
+    for secret in secrets:
+        assert many.accept(secret, NOW_MS)
+    compared: list[tuple[bytes, bytes]] = []
+
+    def spy(own: bytes, other: bytes) -> bool:
+        compared.append((own, other))
+        return hmac.compare_digest(own, other)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(authentication, "hmac", type("Spied", (), {"compare_digest": staticmethod(spy)}))
+        for secret in secrets:
+            assert many.accept(secret, NOW_MS)
+
+    # What was presented comes second: the time of a comparison is the second text's.
+    known = [secret.encode() for secret in secrets]
+    assert compared == [(one, shown) for shown in known for one in known]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 3)), max_size=4),
+    st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 3)), max_size=12),
+)
+def test_what_was_presented_before_changes_no_answer(
+    secrets: list[tuple[str, int | None]], presented: list[tuple[str, int]]
+) -> None:
+    def fresh() -> Credentials:
+        return Credentials(
+            hash_secret(secret, str(salt), expires_at_ms)
+            for salt, (secret, expires_at_ms) in enumerate(secrets)
+        )
+
+    known = fresh()
+    for text, now_ms in presented:
+        assert known.accept(text, now_ms) is fresh().accept(text, now_ms)
+        assert len(known._proved) <= len(secrets)
+
+
 def test_a_digest_that_is_none_is_an_error_at_once() -> None:
     with pytest.raises(ValueError, match="hexadecimal"):
         Credentials([HashedSecret("salt", "no digest")])

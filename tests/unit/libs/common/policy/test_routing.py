@@ -3,11 +3,19 @@ from typing import Any
 
 import pytest
 
-from libs.common.domain.alert import Action, AlertContent, ExitLevel, MarketPosition, QuantityUnit
+from libs.common.domain.alert import (
+    Action,
+    AlertContent,
+    ExitLevel,
+    MarketPosition,
+    QuantityUnit,
+    TimeInForce,
+)
 from libs.common.domain.errors import AdmissionError
 from libs.common.domain.ids import AccountName, AlertId, Market
 from libs.common.domain.instruction import Instruction
 from libs.common.domain.lifecycle import InstructionState
+from libs.common.domain.order import OrderType
 from libs.common.domain.reasons import Reason
 from libs.common.policy.allowance import Only
 from libs.common.policy.routing import Declined, Destination, LaneBy, Route, Router, instruction_of
@@ -50,6 +58,42 @@ def test_everything_the_alert_says_reaches_the_instruction() -> None:
     share = destination(Router([Route(DESK)], NO_SYMBOLS), **said)
     instruction = instruction_of(ALERT, content(**said), share)
     assert {name: getattr(instruction, name) for name in said} == said
+
+
+SAID: dict[str, Any] = {
+    "action": Action.BUY,
+    "symbol": "BTCUSDT",
+    "exchange": "BYBIT",
+    "quantity": Decimal(7),
+    "unit": QuantityUnit.QUOTE,
+    "order_type": OrderType.STOP_LIMIT,
+    "limit_price": Decimal(2),
+    "stop_price": Decimal(3),
+    "take_profit": ExitLevel(Decimal(60)),
+    "stop_loss": ExitLevel(Decimal(50)),
+    "reduce_only": True,
+    "time_in_force": TimeInForce.GTC,
+    "price": Decimal(4),
+    "strategy": "trend",
+    "position": MarketPosition.LONG,
+    "position_size": Decimal(5),
+    "previous_position": MarketPosition.SHORT,
+    "previous_position_size": Decimal(6),
+}
+
+
+def test_these_are_all_the_words_that_an_alert_shares_with_its_instructions() -> None:
+    shared = set(AlertContent.__struct_fields__) & set(Instruction.__struct_fields__)
+    assert set(SAID) == shared
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_each_word_of_an_alert_reaches_the_instruction_alone_and_with_all_others(name: str) -> None:
+    table = SymbolMap([SymbolEntry(one, Market("A/B")) for one in ("ETHUSDT", "BTCUSDT")])
+    for said in ({name: SAID[name]}, SAID):
+        share = destination(Router([Route(DESK)], table), **said)
+        instruction = instruction_of(ALERT, content(**said), share)
+        assert getattr(instruction, name) == SAID[name]
 
 
 def test_the_lane_is_that_of_the_market_so_aliases_share_it() -> None:

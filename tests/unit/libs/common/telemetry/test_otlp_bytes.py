@@ -6,7 +6,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from libs.common.telemetry.otlp_bytes import MAX_KEPT, Encoder
 from libs.common.telemetry.span_exporter import readable, resource_of
-from libs.common.telemetry.span_record import Hello, SpanRecord
+from libs.common.telemetry.span_record import AttributeValue, Hello, SpanRecord
 
 RESOURCE = resource_of(Hello("bascule-test", "1", "one"))
 ATTRIBUTES = {key: str(value) for key, value in RESOURCE.attributes.items()}
@@ -53,5 +53,7 @@ def test_a_request_says_what_the_sdk_would_say(some: list[SpanRecord]):
 def test_what_is_kept_of_attributes_is_bounded():
     encoder = Encoder({}, "bascule", "1")
     for number in range(MAX_KEPT * 2 + 10):
-        encoder.encode([SpanRecord("a", 1, "a" * 32, "b" * 16, "", False, 1, 2, {"id": number}, (), False)])
-    assert 0 < len(encoder._attributes) <= MAX_KEPT
+        said: dict[str, AttributeValue] = {"count": number, "id": "x" * number}
+        encoder.encode([SpanRecord("a", 1, "a" * 32, "b" * 16, "", False, 1, 2, said, (), False)])
+    assert 0 < len(encoder._numbers) <= MAX_KEPT
+    assert 0 < len(encoder._starts) <= MAX_KEPT
