@@ -1,40 +1,40 @@
 """What is lent to whom; no connection is ever opened."""
 
 import asyncio
-import ssl
 
-import httpcore
 import pytest
 
 from services.worker.brokers.connections import Connections
+from services.worker.brokers.http_connection import HttpConnection
 from tests.support.eventually import eventually
 
-ORIGIN = httpcore.Origin(b"https", b"venue.example", 443)
-TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+def make() -> HttpConnection:
+    return HttpConnection("venue.example", 443, None)
 
 
 async def test_the_connection_used_last_is_lent_first() -> None:
-    connections = Connections(8, ORIGIN, TLS)
+    connections = Connections(8, make)
     async with connections.lend() as first, connections.lend() as second:
         assert first is not second
     for _ in range(3):
         async with connections.lend() as again:
             assert again is first, "it came back last"
-    await connections.aclose()
+    connections.close()
 
 
 async def test_a_connection_of_a_failed_call_is_not_lent_again() -> None:
-    connections = Connections(1, ORIGIN, TLS)
+    connections = Connections(1, make)
     with pytest.raises(ValueError, match="the call failed"):
         async with connections.lend() as failed:
             raise ValueError("the call failed")
     async with connections.lend() as other:
         assert other is not failed
-    await connections.aclose()
+    connections.close()
 
 
 async def test_a_cancelled_call_makes_room_for_the_next() -> None:
-    connections = Connections(1, ORIGIN, TLS)
+    connections = Connections(1, make)
 
     async def hold() -> None:
         async with connections.lend():
@@ -51,11 +51,11 @@ async def test_a_cancelled_call_makes_room_for_the_next() -> None:
     await asyncio.wait([waiting])
     async with connections.lend():
         pass
-    await connections.aclose()
+    connections.close()
 
 
 async def test_no_more_are_lent_at_once_than_allowed() -> None:
-    connections = Connections(3, ORIGIN, TLS)
+    connections = Connections(3, make)
     lent, most = 0, 0
 
     async def call() -> None:
@@ -68,5 +68,5 @@ async def test_no_more_are_lent_at_once_than_allowed() -> None:
 
     await asyncio.gather(*(call() for _ in range(20)))
     assert most == 3
-    await connections.aclose()
-    await connections.aclose()
+    connections.close()
+    connections.close()
