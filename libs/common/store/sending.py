@@ -46,7 +46,7 @@ async def exchange(client: Redis, words: bytes) -> Any:
     try:
         # Each closes the connection when it fails or is cancelled, so that no reply is left for the next caller.
         await send(connection, words, is_idle=True)
-        return await connection.read_response()
+        return await connection.read_in_time()
     finally:
         await pool.release(connection)
 
