@@ -1,8 +1,7 @@
 """Connections to one venue, each for one call at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from services.worker.brokers.http_connection import HttpConnection
 
@@ -19,27 +18,58 @@ class Connections:
         self._permits = asyncio.Semaphore(most)
         self._idle: list[HttpConnection] = []
 
-    @asynccontextmanager
-    async def lend(self) -> AsyncIterator[HttpConnection]:
-        """Lend one for a call. After a failed call it is closed: what it still carries belongs to nobody."""
-        async with self._permits:
-            connection = self._take() or self._make()
-            try:
-                yield connection
-            except BaseException:
-                connection.close()
-                raise
+    def lend(self, until_s: float) -> "_Loan":
+        """Lend one for a call. After a failed call it is closed: what it still carries belongs to nobody.
+
+        Args:
+            until_s: When to give up waiting for one, by the loop's clock.
+        """
+        return _Loan(self, until_s)
+
+    async def take(self, until_s: float) -> HttpConnection:
+        """Return one; whoever has it gives it back.
+
+        Raises:
+            TimeoutError: None became free in time.
+        """
+        if self._permits.locked():
+            async with asyncio.timeout_at(until_s):
+                await self._permits.acquire()
+        else:
+            await self._permits.acquire()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_fresh():
+                return connection
+            connection.close()
+        return self._make()
+
+    def give_back(self, connection: HttpConnection, *, has_failed: bool) -> None:
+        """Have the next call use it, unless this one failed."""
+        if has_failed:
+            connection.close()
+        else:
             self._idle.append(connection)
+        self._permits.release()
 
     def close(self) -> None:
         """Close those that are not lent; again is harmless."""
         while self._idle:
             self._idle.pop().close()
 
-    def _take(self) -> HttpConnection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_fresh():
-                return connection
-            connection.close()
-        return None
+
+class _Loan:
+    """A connection in the hands of one call."""
+
+    __slots__ = ("_connection", "_of", "_until_s")
+
+    def __init__(self, of: Connections, until_s: float) -> None:
+        self._of = of
+        self._until_s = until_s
+
+    async def __aenter__(self) -> HttpConnection:
+        self._connection = await self._of.take(self._until_s)
+        return self._connection
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._of.give_back(self._connection, has_failed=kind is not None)

@@ -196,8 +196,9 @@ class HttpBroker:
         self, words: bytes, leave: Callable[[], None], longest: int = LONGEST_ANSWER
     ) -> Answer:
         # One deadline over all, so that a venue that drips bytes meets it too.
-        async with asyncio.timeout(self._timeout_s), self._connections.lend() as connection:
-            received = await connection.exchange(words, leave, longest=longest)
+        until_s = asyncio.get_running_loop().time() + self._timeout_s
+        async with self._connections.lend(until_s) as connection:
+            received = await connection.exchange(words, leave, longest=longest, until_s=until_s)
         status, headers, body = received.status, received.headers, received.body
         is_trusted = not self._verify_answers or is_signed(self._key, body, headers.get("x-signature", ""))
         return Answer(status, headers, self._without_key(body), is_trusted)

@@ -1,6 +1,6 @@
 """One connection to a venue over HTTP/1.1: a request leaves in one piece, and its answer is read whole.
 
-llhttp reads it, the parser of Node.js, as it does at our own door. Deadlines are the caller's: one over the whole call.
+llhttp reads it, the parser of Node.js, as it does at our own door.
 """
 
 import asyncio
@@ -58,31 +58,38 @@ class HttpConnection(asyncio.Protocol):
         """Whether no further call may use it."""
         self._idle_since_s = 0.0
 
-    async def exchange(self, request: bytes, leave: Callable[[], None], *, longest: int) -> Received:
+    async def exchange(
+        self, request: bytes, leave: Callable[[], None], *, longest: int, until_s: float
+    ) -> Received:
         """Send a request and return its answer.
 
         Args:
             request: All of it.
             leave: Called right before the first byte leaves; where it raises, none does.
             longest: Bytes of the answer's body; a longer one counts as broken.
+            until_s: When to give up, by the loop's clock.
 
         Raises:
-            BrokenError, OSError: There is no answer.
+            BrokenError, OSError: There is no answer; TimeoutError where none came in time.
         """
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: self, self._host, self._port, ssl=self._tls)
+            async with asyncio.timeout_at(until_s):
+                await loop.create_connection(lambda: self, self._host, self._port, ssl=self._tls)
         transport = self._transport
         if transport is None or self._is_over or transport.is_closing():
             raise BrokenError("the venue has closed the connection")
         self._longest, self._came = longest, 0
         waiting = self._waiting = loop.create_future()
+        # Costs a third of a time-out that cancels this task.
+        late = loop.call_at(until_s, self._fail, TimeoutError())
         try:
             leave()
             transport.write(request)
             received: Received = await waiting
         finally:
+            late.cancel()
             self._waiting = None
         self._idle_since_s = loop.time()
         return received
@@ -117,10 +124,10 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(f"what came is no answer: {error}")
+            self._fail(BrokenError(f"what came is no answer: {error}"))
         # Twice: its head, and what stands around each piece of a body.
         if self._came > 2 * self._longest or len(self._body) > self._longest:
-            self._fail(f"the answer is longer than {self._longest} bytes")
+            self._fail(BrokenError(f"the answer is longer than {self._longest} bytes"))
 
     def eof_received(self) -> bool:
         """Take note that nothing more comes."""
@@ -130,7 +137,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that it is gone."""
         if exc is not None:
-            self._fail(str(exc) or repr(exc))
+            self._fail(BrokenError(str(exc) or repr(exc)))
         self._end("the connection is gone")
 
     def on_message_begin(self) -> None:
@@ -171,12 +178,12 @@ class HttpConnection(asyncio.Protocol):
         self._is_over = True
         if self._ends_with_connection:
             self._hand_over()
-        self._fail(words)
+        self._fail(BrokenError(words))
 
-    def _fail(self, words: str) -> None:
+    def _fail(self, error: Exception) -> None:
         self._is_over = True
         if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(BrokenError(words))
+            self._waiting.set_exception(error)
 
 
 def _has_news(transport: asyncio.Transport) -> bool:
