@@ -5,13 +5,14 @@ goes on: so the moments lie between its beliefs and its deeds. They are laid aro
 the product knows nothing of them.
 """
 
+import asyncio
 import functools
 import importlib
 import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -144,8 +145,8 @@ def _around_reads(failpoints: Failpoints) -> None:
 def _around_orders(failpoints: Failpoints) -> None:
     # By its name: only here are the insides of the adapter anybody's business.
     module = importlib.import_module("services.worker.brokers.http")
-    broker, body = module.HttpBroker, module._Body
-    place, chunks = broker.place, body.__aiter__
+    broker = module.HttpBroker
+    place = broker.place
 
     async def placed(self: Any, request: Any, still_ours: Callable[[], bool]) -> Any:
         asked = 0
@@ -154,21 +155,17 @@ def _around_orders(failpoints: Failpoints) -> None:
             nonlocal asked
             asked += 1
             is_ours = still_ours()
-            if is_ours and asked == 2:  # the last word before the first byte of the body
+            if is_ours and asked == 2:  # the last word before the first byte
                 failpoints.reached("before-send")
+                # In the next turn of the loop, when the transport has sent what it is given now.
+                asyncio.get_running_loop().call_soon(failpoints.reached, "after-send")
             return is_ours
 
         report = await place(self, request, asks)
         failpoints.reached("after-answer")
         return report
 
-    async def watched(self: Any) -> AsyncIterator[bytes]:
-        async for chunk in chunks(self):
-            yield chunk
-            failpoints.reached("after-send")  # asked for more, the transport has sent what it was given
-
     _replace(broker, "place", placed)
-    _replace(body, "__aiter__", watched)
 
 
 def _shift_clock(failpoints: Failpoints) -> None:

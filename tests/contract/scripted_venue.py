@@ -1,6 +1,7 @@
 """A venue that answers bytes as told, to show what the `http` adapter makes of each."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -17,15 +18,20 @@ class ScriptedVenue:
         heads: Every request head.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
+        """Args:
+        script: What it does at first.
+        tls: Its certificate; None has it speak plainly.
+        """
         self.script = script
+        self._tls = tls
         self.heads: list[bytes] = []
         self.bodies: list[bytes] = []
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         return self
 
     async def __aexit__(
@@ -46,7 +52,7 @@ class ScriptedVenue:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'' if self._tls is None else 's'}://127.0.0.1:{self.port}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -36,6 +36,7 @@ from libs.common.store.connections import (
     is_script_barred,
 )
 from libs.common.store.keys import Keys
+from libs.common.store.pool import Pool
 from libs.common.store.routing import Guide, RoutedPlainConnection, RoutedPool, RoutedTlsConnection
 from libs.common.store.sentinel import Sentinels
 from libs.common.store.sentinel_asking import Asking
@@ -96,7 +97,7 @@ def connect(
     options = _options(address, timeout_s)
     options["redis_connect_func"] = None if greet is None else _greeting(greet)
     kind: type[AbstractConnection] = UnixConnection if "path" in options else PlainConnection
-    pool = BlockingConnectionPool
+    pool = Pool
     if address.tls is not None:
         kind = TlsConnection
     if address.seeds:

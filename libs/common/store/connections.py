@@ -3,6 +3,8 @@
 redis-py passes on what it met: the text of OpenSSL, a user without a name, a reset connection.
 """
 
+import asyncio
+import math
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final
@@ -17,6 +19,7 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import TimeoutError as LateError
 
 from libs.common.domain.errors import ConfigError
 from libs.common.store.address import CA, CERTIFICATE, KEY, Tls
@@ -74,9 +77,12 @@ class Worded(AbstractConnection):
 
     _has_answered = False
     """Whether anything came since it was made."""
+    _loop: asyncio.AbstractEventLoop
 
     async def _connect(self) -> None:
         self._has_answered = False
+        # Asked for once: Python 3.11 asks the system for the process's id each time.
+        self._loop = asyncio.get_running_loop()
         await super()._connect()  # type: ignore[safe-super,no-untyped-call]  # a kind of connection comes next
 
     async def send_packed_command(
@@ -111,6 +117,26 @@ class Worded(AbstractConnection):
             raise
         self._has_answered = True
         return answer
+
+    async def read_in_time(self) -> Any:
+        """Return one answer within the time-out, as `read_response` does.
+
+        redis-py's own time-out cancels its task, and costs a quarter of a small call: here the time has the reading fail.
+        The connection is closed either way.
+        """
+        stream = self._reader
+        if stream is None or self.socket_timeout is None:
+            return await self.read_response()
+        late = self._loop.call_later(self.socket_timeout, self._fail_late, stream)
+        try:
+            return await self.read_response(timeout=math.inf)
+        finally:
+            late.cancel()
+            if stream.exception() is not None:  # perhaps just as the answer came
+                await self.disconnect(nowait=True)
+
+    def _fail_late(self, stream: asyncio.StreamReader) -> None:
+        stream.set_exception(LateError(f"Timeout reading from {self._host_error()}"))
 
     def _redirected(self, error: AskError) -> RedisError:
         return Unfit(

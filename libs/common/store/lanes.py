@@ -15,6 +15,7 @@ from libs.common.store.client import call, translate
 from libs.common.store.head import Closed, HandedOut, Held, Stale, failure, handed_out
 from libs.common.store.keys import GROUP, Keys
 from libs.common.store.scripts import Script, read_each
+from libs.common.store.sending import exchange, packed
 
 READ_AT_MOST: Final = 16
 """Tokens in one read: more would let one worker take what another has free slots for."""
@@ -182,28 +183,20 @@ class Reader:
         command: list[str | int] = ["XREADGROUP", "GROUP", GROUP, self._holder, "COUNT", count]
         if block_ms is not None:
             command += ["BLOCK", block_ms]
+        words = packed((*command, "STREAMS", self._ready, after))
         try:
-            # The command as it is: redis-py's own parsing builds dictionaries that we would take apart again.
-            reply: Any = await call(self._client, *command, "STREAMS", self._ready, after)
+            reply: Any = await exchange(self._client, words)
         except (RedisError, OSError) as error:
             raise translate(error) from error
-        return [_token(entry) for _, entries in _streams(reply) for entry in entries]
-
-
-def _streams(reply: Any) -> list[Any]:
-    if not reply:
-        return []
-    return list(reply.items()) if isinstance(reply, dict) else list(reply)
+        # Nothing where nothing came in time.
+        return [_token(entry) for _, entries in reply or () for entry in entries]
 
 
 def _token(entry: Any) -> tuple[Token, LaneName | None]:
     token, fields = entry
     # An own pending entry that was deleted from the stream has no fields.
-    if isinstance(fields, dict):
-        lane = fields.get(b"lane")
-    else:
-        pairs = list(fields or ())
-        lane = dict(zip(pairs[::2], pairs[1::2], strict=False)).get(b"lane")
+    pairs = fields or []
+    lane = dict(zip(pairs[::2], pairs[1::2], strict=True)).get(b"lane")
     return Token(token.decode()), None if lane is None else LaneName(lane.decode("utf-8", "replace"))
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
 
-from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AskError,
@@ -19,6 +18,7 @@ from redis.exceptions import (
 )
 
 from libs.common.store.connections import PlainConnection, TlsConnection, Unfit, Worded
+from libs.common.store.pool import Pool
 
 Node = tuple[str, int]
 """Host and port."""
@@ -122,7 +122,7 @@ class RoutedTlsConnection(Routed, TlsConnection):
     """Over TLS."""
 
 
-class RoutedPool(BlockingConnectionPool):
+class RoutedPool(Pool):
     """Gives out no connection to a server that its slot has left."""
 
     @property

@@ -14,7 +14,7 @@ from libs.common.store.client import translate
 from libs.common.store.copies import Copies
 from libs.common.store.pipe import Pipe
 from libs.common.store.routing import electable_of
-from libs.common.store.sending import packed, send
+from libs.common.store.sending import exchange, packed, send
 
 Answer = TypeVar("Answer")
 
@@ -92,13 +92,11 @@ async def _call(client: Redis | Pipe, copies: Copies | None, *command: str | byt
 
 
 async def _exchange(client: Redis, words: bytes, copies: Copies | None) -> Any:
+    if copies is None:
+        return await exchange(client, words)
     pool = client.connection_pool
     connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it so
     try:
-        # Each closes the connection when it fails or is cancelled, so that no reply is left for the next caller.
-        if copies is None:
-            await send(connection, words)
-            return await connection.read_response()
         electable = electable_of(connection)
         asked = copies.asked(electable())
         await send(connection, words + asked.words)

@@ -1,12 +1,16 @@
-"""How commands leave: packed in C, and at once."""
+"""How commands leave, packed in C and at once, and how the reply to one comes back."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
 import hiredis
+from redis.asyncio import Redis
 
 Command = tuple[str | bytes | int, ...]
+
+_AT_ONCE: Final = 32_768
+"""Bytes that an idle connection takes without waiting: transports hold callers back from 64 KiB on."""
 
 # Its stub wants a tuple of one.
 _PACK: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
@@ -25,14 +29,44 @@ def packed(command: Command) -> bytes:
         return _PACK(tuple(int(word) if isinstance(word, int) else word for word in command))
 
 
-async def send(connection: Any, command: bytes) -> None:
+async def exchange(client: Redis, words: bytes) -> Any:
+    """Send a packed command on a connection of its own and return the reply as it came.
+
+    redis-py's own way packs in Python, and prepares for retries and metrics that nobody wants: it takes twice as long.
+
+    Args:
+        client: Its time-out bounds the sending, and then the wait for the reply.
+        words: The command.
+
+    Raises:
+        RedisError, OSError: As redis-py raises them; see `translate`.
+    """
+    pool = client.connection_pool
+    connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it so
+    try:
+        # Each closes the connection when it fails or is cancelled, so that no reply is left for the next caller.
+        await send(connection, words, is_idle=True)
+        return await connection.read_in_time()
+    finally:
+        await pool.release(connection)
+
+
+async def send(connection: Any, command: bytes, *, is_idle: bool = False) -> None:
     """Send a packed command within the connection's time-out, at once.
 
     redis-py's own time-out would send from a task of its own on Python 3.11: after everything else that is ready to
     run, while Redis has nothing to do.
+
+    Args:
+        connection: Where.
+        command: One, or several.
+        is_idle: Whether all that was ever sent on it was answered.
     """
     timeout_s, connection.socket_timeout = connection.socket_timeout, None
     try:
+        if is_idle and len(command) <= _AT_ONCE:
+            await connection.send_packed_command(command)
+            return
         async with asyncio.timeout(timeout_s):
             await connection.send_packed_command(command)
     finally:

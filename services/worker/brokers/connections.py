@@ -1,68 +1,75 @@
 """Connections to one venue, each for one call at a time."""
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Callable
 
-import httpcore
-
-from services.worker.brokers.network import Network
-
-KEEP_ALIVE_S: Final = 4.0
-"""Below the 5 s after which common servers close an idle connection: an order sent down a dying one is unknown."""
+from services.worker.brokers.http_connection import HttpConnection
 
 
 class Connections:
-    """Lends connections, the one used last first, so that few stay open when little is to be done.
+    """Lends connections, the one used last first, so that few stay open when little is to be done."""
 
-    httpcore's own pool looks at every connection it has for every call, which at 64 of them takes twice as long as the
-    call itself.
-    """
-
-    def __init__(self, most: int, origin: httpcore.Origin, tls: ssl.SSLContext) -> None:
+    def __init__(self, most: int, make: Callable[[], HttpConnection]) -> None:
         """Args:
         most: How many may be open at once; further callers wait for one.
-        origin: The venue.
-        tls: Shared by all: making one takes tens of milliseconds.
+        make: Returns a new one, still to be opened.
         """
-        self._origin = origin
-        self._tls = tls
-        self._network = Network()
+        self._make = make
         self._permits = asyncio.Semaphore(most)
-        self._idle: list[httpcore.AsyncHTTPConnection] = []
+        self._idle: list[HttpConnection] = []
 
-    @asynccontextmanager
-    async def lend(self) -> AsyncIterator[httpcore.AsyncHTTPConnection]:
-        """Lend one for a call. After a failed call it is closed: what it still carries belongs to nobody."""
-        async with self._permits:
-            connection = await self._take() or self._make()
-            try:
-                yield connection
-            except BaseException:
-                await connection.aclose()
-                raise
-            self._idle.append(connection)
+    def lend(self, until_s: float) -> "_Loan":
+        """Lend one for a call. After a failed call it is closed: what it still carries belongs to nobody.
 
-    async def aclose(self) -> None:
-        """Close those that are not lent; again is harmless."""
-        while self._idle:
-            await self._idle.pop().aclose()
+        Args:
+            until_s: When to give up waiting for one, by the loop's clock.
+        """
+        return _Loan(self, until_s)
 
-    async def _take(self) -> httpcore.AsyncHTTPConnection | None:
+    async def take(self, until_s: float) -> HttpConnection:
+        """Return one; whoever has it gives it back.
+
+        Raises:
+            TimeoutError: None became free in time.
+        """
+        if self._permits.locked():
+            async with asyncio.timeout_at(until_s):
+                await self._permits.acquire()
+        else:
+            await self._permits.acquire()
         while self._idle:
             connection = self._idle.pop()
-            # Closed by the venue, or unused for longer than a venue may keep it.
-            if not connection.is_closed() and not connection.has_expired():
+            if connection.is_fresh():
                 return connection
-            await connection.aclose()
-        return None
+            connection.close()
+        return self._make()
 
-    def _make(self) -> httpcore.AsyncHTTPConnection:
-        return httpcore.AsyncHTTPConnection(
-            self._origin,
-            ssl_context=self._tls,
-            keepalive_expiry=KEEP_ALIVE_S,
-            network_backend=self._network,
-        )
+    def give_back(self, connection: HttpConnection, *, has_failed: bool) -> None:
+        """Have the next call use it, unless this one failed."""
+        if has_failed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+        self._permits.release()
+
+    def close(self) -> None:
+        """Close those that are not lent; again is harmless."""
+        while self._idle:
+            self._idle.pop().close()
+
+
+class _Loan:
+    """A connection in the hands of one call."""
+
+    __slots__ = ("_connection", "_of", "_until_s")
+
+    def __init__(self, of: Connections, until_s: float) -> None:
+        self._of = of
+        self._until_s = until_s
+
+    async def __aenter__(self) -> HttpConnection:
+        self._connection = await self._of.take(self._until_s)
+        return self._connection
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._of.give_back(self._connection, has_failed=kind is not None)

@@ -1,17 +1,16 @@
 """Orders to an execution layer of the user's own, over signed HTTP.
 
-Whether a failed call may have traded is told by one fact and not by the kind of exception: whether the body had been
-handed to the network, and for a request without one, whether its head had been. The head of an order trades nothing.
+Whether a failed call may have traded is told by one fact and not by the kind of exception: whether the request had been
+handed to the network. It is handed over in one piece, right after it was asked whether the lane is still ours.
 """
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Final, NoReturn
+from functools import partial
+from typing import Final, NoReturn
 from urllib.parse import quote, urlencode
 
-import httpcore
 import httpx
 
 from libs.common.domain.clock import Clock
@@ -25,6 +24,7 @@ from libs.common.wire.signing import is_signed, sign_body, sign_request
 from services.worker.brokers import http_facts, http_orders
 from services.worker.brokers.connections import Connections
 from services.worker.brokers.http_answers import Answer
+from services.worker.brokers.http_connection import BrokenError, HttpConnection
 from services.worker.brokers.port import NOT_OURS, Capabilities, Deduplication, LookUp, StillOurs
 
 LONGEST_ANSWER: Final = 65_536
@@ -36,23 +36,18 @@ LONGEST_LIST: Final = 1_048_576
 CANCELLED_AT_ONCE: Final = 50
 """Ids in one request: with 50 of 36 characters its address stays within every common server's 8 KiB."""
 
-_FAILURES: Final = (
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.TimeoutException,
-    httpcore.ConnectionNotAvailable,
-    httpx.InvalidURL,
-    OSError,
-)
+_HEADERS: Final = b"Accept: application/json\r\nAccept-Encoding: identity\r\nUser-Agent: bascule\r\n"
+_JSON: Final = b"Content-Type: application/json\r\n"
 
-_Headers = list[tuple[bytes, bytes]]
+_FAILURES: Final = (BrokenError, httpx.InvalidURL, OSError)
+"""A time-out is an OSError, too."""
 
 
 class HttpBroker:
     """One account behind the HTTP interface for execution layers.
 
-    It talks to httpcore directly: a client would add cookies, redirections, environment proxies and half of the cost of
-    a call, none of which an order may have.
+    It speaks HTTP itself: a client would add cookies, redirections, environment proxies and most of the cost of a call,
+    none of which an order may have.
     """
 
     def __init__(
@@ -83,42 +78,32 @@ class HttpBroker:
             look_up_lag_ms=look_up_lag_ms,
         )
         self._base = httpx.URL(url.rstrip("/"))
-        self._orders = _url(httpx.URL(f"{self._base}/orders"))
         self._key = secret.reveal()
         # A shorter one is a placeholder, and may stand in an answer by chance.
         self._masker = Masker([self._key] if len(self._key) >= MIN_WORD_LENGTH else [])
         self._clock = clock
         self._timeout_s = timeout_ms / 1_000
         self._verify_answers = verify_answers
-        self._connections = Connections(connections, self._orders.origin, _tls(self._base))
-        self._headers: _Headers = [
-            (b"Host", self._base.netloc),
-            (b"Accept", b"application/json"),
-            (b"Accept-Encoding", b"identity"),
-            (b"User-Agent", b"bascule"),
-        ]
+        self._connections = Connections(connections, _making(self._base))
+        self._order_head = self._head("POST", httpx.URL(f"{self._base}/orders")) + _JSON
 
     async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
         """Post one order."""
         if not still_ours():
             raise BrokerUnavailable(NOT_OURS)
         encoded = http_orders.encode(request)
-        body = _Body(encoded, still_ours)
-        headers = [
-            *self._headers,
-            (b"Content-Type", b"application/json"),
-            (b"Content-Length", b"%d" % len(encoded)),
-            (b"Idempotency-Key", request.client_order_id.encode()),
-            (b"X-Signature", sign_body(self._key, encoded).encode()),
-        ]
+        words = b"%bContent-Length: %d\r\nIdempotency-Key: %b\r\nX-Signature: %b\r\n\r\n%b" % (
+            self._order_head,
+            len(encoded),
+            request.client_order_id.encode(),
+            sign_body(self._key, encoded).encode(),
+            encoded,
+        )
+        departure = _Departure(still_ours)
         try:
-            answer = await self._exchange(
-                httpcore.Request("POST", self._orders, headers=headers, content=body)
-            )
-        except (*_FAILURES, TimeoutError, _TooLongError) as error:
-            _fail(body.has_left, _words(error), error)
-        if not body.has_left:
-            _fail(False, f"answered before the order was sent: {answer}", None)
+            answer = await self._exchange(words, departure)
+        except _FAILURES as error:
+            _fail(departure.has_left, error)
         if not answer.is_trusted:
             raise OrderOutcomeUnknown(f"the answer's signature does not fit: {answer}")
         return http_orders.placed(
@@ -166,12 +151,12 @@ class HttpBroker:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._connections.aclose()
+        self._connections.close()
 
     async def _get(self, path: str, *, longest: int = LONGEST_ANSWER) -> Answer:
         try:
-            answer = await self._exchange(self._without_body("GET", path), longest)
-        except (*_FAILURES, TimeoutError, _TooLongError) as error:
+            answer = await self._exchange(self._without_body("GET", path), _at_once, longest)
+        except _FAILURES as error:
             raise LookUpUnavailable(f"no answer from the venue: {_words(error)}") from error
         if not answer.is_trusted:
             raise LookUpUnavailable(f"the answer's signature does not fit: {answer}")
@@ -183,44 +168,40 @@ class HttpBroker:
         query = urlencode(
             [("symbol", symbol), *(("order_id", each) for each in order_ids)], quote_via=quote, safe=""
         )
-        head = _Head(still_ours)
-        request = self._without_body("DELETE", f"/orders?{query}", {"trace": head.watch})
+        departure = _Departure(still_ours)
         try:
-            answer = await self._exchange(request)
-        except (*_FAILURES, TimeoutError, _TooLongError) as error:
-            _fail(head.has_left, _words(error), error)
+            answer = await self._exchange(self._without_body("DELETE", f"/orders?{query}"), departure)
+        except _FAILURES as error:
+            _fail(departure.has_left, error)
         if not answer.is_trusted:
             raise OrderOutcomeUnknown(f"the answer's signature does not fit: {answer}")
         http_orders.check_cancelled(answer, now_ms=self._clock.now_ms())
 
-    def _without_body(
-        self, method: str, path: str, extensions: Mapping[str, Any] | None = None
-    ) -> httpcore.Request:
-        url = _url(httpx.URL(f"{self._base}{path}"))
+    def _without_body(self, method: str, path: str) -> bytes:
+        url = httpx.URL(f"{self._base}{path}")
         at_ms = self._clock.now_ms()
-        signature = sign_request(self._key, method, url.target.decode(), at_ms)
-        headers = [
-            *self._headers,
-            (b"X-Timestamp", b"%d" % at_ms),
-            (b"X-Signature", signature.encode()),
-        ]
-        return httpcore.Request(method, url, headers=headers, extensions=dict(extensions or {}))
+        signature = sign_request(self._key, method, url.raw_path.decode(), at_ms)
+        head = self._head(method, url)
+        return b"%bX-Timestamp: %d\r\nX-Signature: %b\r\n\r\n" % (head, at_ms, signature.encode())
 
-    async def _exchange(self, request: httpcore.Request, longest: int = LONGEST_ANSWER) -> Answer:
-        # One deadline over all: httpcore's own run per step, so a venue that drips bytes would never meet one.
-        async with asyncio.timeout(self._timeout_s), self._connections.lend() as connection:
-            response = await connection.handle_async_request(request)
-            received = bytearray()
-            try:
-                async for chunk in response.aiter_stream():
-                    received += chunk
-                    if len(received) > longest:
-                        raise _TooLongError(longest)
-            finally:
-                await response.aclose()
-        body, headers = bytes(received), _fields(response.headers)
+    def _head(self, method: str, url: httpx.URL) -> bytes:
+        return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b" % (
+            method.encode(),
+            url.raw_path,
+            self._base.netloc,
+            _HEADERS,
+        )
+
+    async def _exchange(
+        self, words: bytes, leave: Callable[[], None], longest: int = LONGEST_ANSWER
+    ) -> Answer:
+        # One deadline over all, so that a venue that drips bytes meets it too.
+        until_s = asyncio.get_running_loop().time() + self._timeout_s
+        async with self._connections.lend(until_s) as connection:
+            received = await connection.exchange(words, leave, longest=longest, until_s=until_s)
+        status, headers, body = received.status, received.headers, received.body
         is_trusted = not self._verify_answers or is_signed(self._key, body, headers.get("x-signature", ""))
-        return Answer(response.status, headers, self._without_key(body), is_trusted)
+        return Answer(status, headers, self._without_key(body), is_trusted)
 
     def _without_key(self, body: bytes) -> bytes:
         """Return a body as it may be shown and kept: whatever a venue says, it does not repeat our key."""
@@ -229,68 +210,44 @@ class HttpBroker:
         return body if shown == text else shown.encode("utf-8", "replace")
 
 
-class _TooLongError(Exception):
-    def __init__(self, longest: int) -> None:
-        super().__init__(f"the answer is longer than {longest} bytes")
-
-
-class _Body:
-    """The body of one order. The transport asks for it with the connection made and the headers sent."""
-
-    def __init__(self, encoded: bytes, still_ours: StillOurs) -> None:
-        self._encoded = encoded
-        self._still_ours = still_ours
-        self.has_left = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        # Making a connection may have taken longer than the lease.
-        if not self._still_ours():
-            raise BrokerUnavailable(NOT_OURS)
-        self.has_left = True
-        yield self._encoded
-
-
-class _Head:
-    """The head of a request that is all of it. The transport tells when it is about to send it."""
+class _Departure:
+    """Lets a request that may trade leave, or not; asked once its connection is made."""
 
     def __init__(self, still_ours: StillOurs) -> None:
         self._still_ours = still_ours
         self.has_left = False
 
-    async def watch(self, event: str, _: Mapping[str, Any]) -> None:
-        if event == "http11.send_request_headers.started":
-            # Making a connection may have taken longer than the lease.
-            if not self._still_ours():
-                raise BrokerUnavailable(NOT_OURS)
-            self.has_left = True
+    def __call__(self) -> None:
+        # Making a connection may have taken longer than the lease.
+        if not self._still_ours():
+            raise BrokerUnavailable(NOT_OURS)
+        self.has_left = True
 
 
-def _fail(has_left: bool, words: str, cause: BaseException | None) -> NoReturn:
+def _at_once() -> None:
+    """Let a question leave: nothing is traded by it."""
+
+
+def _fail(has_left: bool, error: BaseException) -> NoReturn:
     """Raise what a call without an answer means."""
     if has_left:
-        raise OrderOutcomeUnknown(f"no answer from the venue: {words}") from cause
-    raise BrokerUnavailable(f"nothing was sent: {words}") from cause
-
-
-def _url(url: httpx.URL) -> httpcore.URL:
-    return httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-
-
-def _fields(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("ascii").lower(), raw_value.decode("latin-1")
-        fields[name] = f"{fields[name]}, {value}" if name in fields else value
-    return fields
+        raise OrderOutcomeUnknown(f"no answer from the venue: {_words(error)}") from error
+    raise BrokerUnavailable(f"nothing was sent: {_words(error)}") from error
 
 
 def _quoted(symbol: Market) -> str:
     return quote(symbol, safe="")
 
 
-def _tls(url: httpx.URL) -> ssl.SSLContext:
-    # Loading the certificate authorities takes tens of milliseconds and megabytes: not for plain HTTP.
-    return httpx.create_ssl_context() if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def _making(url: httpx.URL) -> Callable[[], HttpConnection]:
+    """Return what makes connections to a server."""
+    tls = None
+    if url.scheme == "https":
+        # One for all: loading the certificate authorities takes tens of milliseconds and megabytes.
+        tls = httpx.create_ssl_context()
+        tls.set_alpn_protocols(["http/1.1"])
+    port = url.port or (80 if tls is None else 443)
+    return partial(HttpConnection, url.raw_host.decode("ascii"), port, tls)
 
 
 def _words(error: BaseException) -> str:

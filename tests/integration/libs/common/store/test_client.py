@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -217,3 +218,17 @@ async def test_a_busy_server_is_an_outage(redis_server: RedisServer):
         finally:
             killer.script_kill()
             await client.aclose()
+
+
+async def test_an_answer_that_comes_as_its_time_ends_leaves_the_connection_to_nobody(client: Redis):
+    pool: Any = client.connection_pool
+    connection = await pool.get_connection()
+    stream = connection._reader
+    reading = asyncio.create_task(connection.read_in_time())
+    await asyncio.sleep(0)
+    stream.feed_data(b"+LAST\r\n")
+    connection._fail_late(stream)
+    assert await reading == b"LAST"
+    assert not connection.is_connected
+    await pool.release(connection)
+    assert await call(client, "PING")
