@@ -26,8 +26,14 @@ TESTS_OF = {
     "layout": ("../test_layout",),
     "settle": ("test_settle", "test_doubt"),
     "paper_fill": ("../test_paper_books",),
+    "report": ("test_report", "test_halts"),
+    "resolve": ("test_resolve", "test_legs"),
+    "prelude: if type(info) ~= 'string' then return 0, 0 end": ("test_room",),
+    "prelude: if limit > 0 then return used - figure('mem_not_counted_for_evict'), limit end": ("test_room",),
+    "prelude: if not newer then": ("test_refuse",),
+    "prelude: if not HAS_HALTS then return nil end": ("test_halts",),
 }
-"""Where it is not the module of the script's own name; all of them for the prelude."""
+"""By script, or by check: where it is not the module of the script's own name, or of the prelude not all of them."""
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -51,8 +57,13 @@ def test_a_rule_taken_out_of_a_script_fails_its_tests(name: str):
 @pytest.mark.parametrize("name", find_guards())
 def test_a_check_taken_out_of_a_script_fails_its_tests(name: str):
     script = find_guards()[name].script
-    modules = [f"{SCRIPT_TESTS}/{module}.py" for module in TESTS_OF.get(script, (f"test_{script}",))]
-    assert_noticed(name, modules if script != "prelude" else [SCRIPT_TESTS])
+    modules = TESTS_OF.get(name) or TESTS_OF.get(script, (f"test_{script}",))
+    is_anywhere = script == "prelude" and name not in TESTS_OF
+    assert_noticed(name, [SCRIPT_TESTS] if is_anywhere else [f"{SCRIPT_TESTS}/{one}.py" for one in modules])
+
+
+def test_every_check_that_has_tests_of_its_own_is_there():
+    assert {name for name in TESTS_OF if ": " in name} <= set(find_guards())
 
 
 def assert_noticed(name: str, tests: list[str]) -> None:

@@ -168,9 +168,10 @@ local function keep_post(stream, max_bytes, fields)
   redis.call('XADD', stream, '*', unpack(fields))
   local total = redis.call('HINCRBY', META, 'refused_bytes', size)
   while total > max_bytes do
-    local oldest = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
-    if not oldest then
-      redis.call('HSET', META, 'refused_bytes', '0')
+    local oldest, newer = unpack(redis.call('XRANGE', stream, '-', '+', 'COUNT', 2))
+    -- What else was counted somebody took out by hand.
+    if not newer then
+      redis.call('HSET', META, 'refused_bytes', text(size))
       return
     end
     local held = 0

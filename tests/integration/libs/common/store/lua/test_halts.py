@@ -42,6 +42,22 @@ async def test_a_halt_of_another_scope_lets_it_go(rig: Rig, scope: dict[str, str
     await rig.go(hold, strategy="trend")
 
 
+async def test_where_nothing_is_halted_orders_that_begin_together_ask_for_halts_once(rig: Rig):
+    holds = [await rig.hold(market) for market in ("A", "B", "C")]
+    with rig.server.client() as watcher, watcher.monitor() as monitor:
+        await rig.do(*[rig.orders().begin.submit(rig.intent(hold)) for hold in holds])
+        rig.redis.ping()
+        asked = []
+        for command in monitor.listen():
+            words = command["command"].split(" ")
+            if words[0] == "PING":
+                break
+            if command["client_type"] == "lua" and words[1].endswith(":halts"):
+                asked.append(words[0])
+    # Each order's own scopes take Redis several microseconds, at every order.
+    assert asked == ["EXISTS"]
+
+
 async def test_a_pause_has_it_ask_again_until_it_is_too_old(rig: Rig):
     hold = await rig.hold(max_age_ms=3_000)
     name = halt(rig, "pause")

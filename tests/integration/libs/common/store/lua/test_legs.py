@@ -72,6 +72,16 @@ async def test_an_order_that_rested_for_a_while_moves_on_to_its_end(rig: Rig, st
     assert isinstance(await note(rig, hold, OrderState.PARTIAL), Moved)
 
 
+@pytest.mark.parametrize("state", [OrderState.ACCEPTED, OrderState.REJECTED])
+async def test_what_was_filled_in_part_is_not_made_an_order_without_fills_again(rig: Rig, state: OrderState):
+    hold = await rig.hold()
+    await rig.go(hold)
+    await note(rig, hold, OrderState.PARTIAL, filled="1")
+    # A venue's look-up may lag behind what it said before.
+    with rig.nothing_written():
+        assert isinstance(await note(rig, hold, state), Moved)
+
+
 async def test_each_order_has_its_own_slot_under_a_rate_limit(rig: Rig):
     limit = (1_000_000, 1)
     await rig.go(await rig.hold("ETH"), account=limit)

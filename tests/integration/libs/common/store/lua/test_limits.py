@@ -230,6 +230,20 @@ async def test_a_second_attempt_is_counted_too(rig: Rig):
     await rig.go(hold, attempt=2, nonce="n2", account=(1_000_000, 1))
 
 
+async def test_what_would_wait_long_at_the_gate_has_no_intent_on_disk_meanwhile(rig: Rig):
+    first, second = await hold_lanes(rig, "A", "B")
+    limit = (5_000_000, 1)
+    await rig.go(first, account=limit)
+    # Nothing is reserved, but what left fills the gate for five seconds.
+    bucket = rig.keys.account_bucket("desk")
+    _, gate, late, seen = rig.redis.get(bucket).split("|")
+    rig.redis.set(bucket, f"0|{gate}|{late}|{seen}", ex=60)
+    assert await rig.begin(second, account=limit) == Wait(START_MS + 5_000, Reason.RATE_LIMIT, START_MS)
+    assert not rig.order(second.order_id)
+    rig.now_ms += 5_000
+    assert (await rig.go(second, account=limit)).wait_ms == 0
+
+
 # Deadlines.
 
 

@@ -1,8 +1,9 @@
 import pytest
 
 from libs.common.domain.ids import Market
+from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.reasons import Reason
-from libs.common.store.head import Moved, Stale
+from libs.common.store.head import Head, Moved, Stale
 from libs.common.store.orders import Expired, Halted, Planned, Planning, Wait
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
@@ -40,6 +41,15 @@ async def test_who_lost_the_lane_plans_nothing(rig: Rig):
     late = Hold(hold.held, hold.head, "b")
     with rig.nothing_written():
         assert isinstance(await fix(rig, late), Stale)
+
+
+async def test_a_plan_that_comes_after_its_instruction_ended_is_not_given_to_the_next(rig: Rig):
+    hold = await rig.hold(alerts=2)
+    following = await rig.settle(hold, InstructionState.REJECTED, reason=Reason.VENUE_REJECTED, order=None)
+    assert isinstance(following, Head)
+    with rig.nothing_written():
+        assert isinstance(await fix(rig, hold), Moved)
+    assert "plan" not in rig.instruction(following.alert_id)
 
 
 async def test_what_is_too_old_is_not_planned(rig: Rig):

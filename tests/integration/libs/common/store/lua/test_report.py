@@ -197,3 +197,20 @@ async def test_a_freed_probe_goes_to_the_next_order_and_moves_nothing_else(rig: 
     await rig.lose_reply("report", lambda: rig.breakers.report(freed))
     again = await rig.go(second, probe_ms=PROBE_MS)
     assert again.account_breaker == go.account_breaker
+
+
+async def test_a_probe_of_an_opening_that_redis_lost_opens_nothing_when_it_is_freed(rig: Rig):
+    await report(rig, 0, opens=True)
+    known_to_the_replica = breaker(rig)
+    rig.now_ms += RESET_MS
+    await report(rig, 1, opens=True)
+    rig.now_ms += RESET_MS
+    _, lost = await begin_elsewhere(rig, "A", "a")
+    # The replica that takes over has not heard of the second opening.
+    rig.redis.hset(rig.keys.breakers, SCOPE, known_to_the_replica)
+    _, probe = await begin_elsewhere(rig, "B", "b")
+    await report(rig, probe.account_breaker.generation, opens=False)
+    assert lost.account_breaker.generation == 2
+    with rig.nothing_written():
+        await rig.do(rig.breakers.report(BreakerReport(SCOPE, 2, opens=True, reset_ms=0, frees_probe=True)))
+    assert breaker(rig) == "closed|2|0|0"
