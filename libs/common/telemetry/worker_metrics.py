@@ -5,7 +5,9 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from libs.common.telemetry import unlocked
 from libs.common.telemetry.labelled import labelled_counter
+from libs.common.telemetry.unlocked import LabelledCounter
 
 BUCKETS_S: Final = (
     0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -35,7 +37,7 @@ class WorkerMetrics:
         self._failures = Counter(
             "bascule_lane_failures_total", "Unexpected errors in a lane.", registry=registry
         )
-        self._ended = labelled_counter(
+        self._ended = LabelledCounter(
             registry, "bascule_instructions_ended_total", "Instructions that ended.", "state", "reason"
         )
         self._waits = labelled_counter(
@@ -54,19 +56,16 @@ class WorkerMetrics:
         self._calls = cache(calls.labels)
         for outcome in ("answered", "rejected", "unavailable", "unknown"):
             self._calls(outcome)
-        self._age = Histogram(
-            "bascule_alert_to_sent_seconds",
-            "From admission to the broker call.",
-            buckets=WAIT_BUCKETS_S,
-            registry=registry,
+        self._age = unlocked.Histogram(
+            registry, "bascule_alert_to_sent_seconds", "From admission to the broker call.", WAIT_BUCKETS_S
         )
-        self._queue_wait = Histogram(
+        self._queue_wait = unlocked.Histogram(
+            registry,
             "bascule_queue_wait_seconds",
             "From when an instruction was admitted, or replayed, until a worker first came to it.",
-            buckets=WAIT_BUCKETS_S,
-            registry=registry,
+            WAIT_BUCKETS_S,
         )
-        self._orders = labelled_counter(
+        self._orders = LabelledCounter(
             registry,
             "bascule_orders_total",
             "Orders by what became of them, counted at each turn: one that is accepted and filled later is both. `unknown` is "
@@ -74,7 +73,7 @@ class WorkerMetrics:
             "outcome",
         )
         for outcome in ORDER_OUTCOMES:
-            self._orders(outcome)
+            self._orders.of(outcome)
         self._followed = Gauge(
             "bascule_orders_followed",
             "Resting orders that are followed, by all workers together: the same number at each.",
@@ -138,7 +137,7 @@ class WorkerMetrics:
 
     def settled(self, state: str, reason: str) -> None:
         """Count an instruction that ended."""
-        self._ended(state, reason).inc()
+        self._ended.of(state, reason).inc()
 
     def waited(self, reason: str) -> None:
         """Count a wait that `begin` answered."""
@@ -158,7 +157,7 @@ class WorkerMetrics:
 
     def order_became(self, outcome: str) -> None:
         """Count what became of an order, one of `ORDER_OUTCOMES`."""
-        self._orders(outcome).inc()
+        self._orders.of(outcome).inc()
 
     def orders_followed(self, orders: int, shard: int = 0) -> None:
         """Note how many resting orders are followed now, by all workers."""
