@@ -94,6 +94,8 @@ kustomize: .venv/.stamp-dev ## see that k8s/ can be rendered: kubectl 1.27 or ne
 
 images: $(IMAGES:%=image-%) ## make the container images (REGISTRY=registry.example.com/you PUSH=1 sends them there)
 
+# Podman's own format has no place for the health check.
+image-%: export BUILDAH_FORMAT = docker
 image-%:
 	@$(CONTAINERS) build --target $* --label org.opencontainers.image.version=$(VERSION) \
 		--tag $(if $(REGISTRY),$(REGISTRY)/)bascule-$*:$(VERSION) .

@@ -1,8 +1,10 @@
 """What the Dockerfile says, read without making anything."""
 
 import re
+import subprocess
 import tomllib
 from fnmatch import fnmatch
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,15 @@ def test_every_image_runs_as_user_10001_by_its_number(image: str) -> None:
 @pytest.mark.parametrize("image", IMAGES)
 def test_every_image_runs_its_service_without_a_shell(image: str) -> None:
     assert last(STAGES, image, "CMD").command == ["python", "-m", f"services.{image}"]
+
+
+def test_podman_keeps_the_health_checks(tmp_path: Path) -> None:
+    podman = tmp_path / "podman"
+    podman.write_text('#!/bin/sh\necho "$BUILDAH_FORMAT $1"\n')
+    podman.chmod(0o755)
+    command = ["make", "--no-print-directory", "image-ingress", f"CONTAINERS={podman}"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said == "docker build\n"
 
 
 @pytest.mark.parametrize("image", IMAGES)

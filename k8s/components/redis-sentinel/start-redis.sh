@@ -42,6 +42,9 @@ masterauth $(cat "$SECRETS/replication")
 # What no replica has must not be promised: it could be lost with this server.
 min-replicas-to-write 1
 min-replicas-max-lag 10
+# A pod that comes back has another address: who still calls the old one gives up soon, and looks its name up again.
+repl-ping-replica-period 2
+repl-timeout 10
 END
 [ "$primary" = "$SELF" ] || echo "replicaof $primary $PORT" >> "$DATA/role.conf"
 echo "start-redis: the primary is $primary"

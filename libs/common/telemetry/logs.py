@@ -25,6 +25,8 @@ LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # Libraries that say at `info` what our own events say better.
 _QUIET: Final = ("uvicorn", "uvicorn.error", "httpx", "httpcore", "asyncio")
 
+_NEVER_TAKEN: Final = "Future exception was never retrieved"
+
 
 def configure_logs(
     service: str,
@@ -89,6 +91,18 @@ def _configure_standard(shared: list[Processor], renderer: Processor, level: int
         logger.setLevel(max(level, logging.WARNING))
         logger.handlers = []
         logger.propagate = True
+    # Set anew, since a process may configure its logs twice.
+    logging.getLogger("asyncio").filters = [_is_news]
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return False for a failed connection whose caller gave up before: it has told of that itself.
+
+    A name that is being looked up cannot be called back, so a connection that times out there leaves an error that nobody
+    takes, at every attempt while the other side is away.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, OSError) and record.getMessage().startswith(_NEVER_TAKEN))
 
 
 def _add(key: str, value: str) -> Processor:

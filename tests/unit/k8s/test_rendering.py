@@ -151,5 +151,11 @@ def test_the_collector_is_the_one_that_the_tests_run() -> None:
     assert collector["newTag"] == manifest["dist"]["version"]
 
 
+def test_spans_are_read_in_the_log_of_the_collector_of_dev() -> None:
+    dev = overlay("dev")
+    assert dev.environment("collector")["COLLECTOR_VERBOSITY"] == "detailed"
+    assert "${env:COLLECTOR_VERBOSITY:-" in dev.config("collector-config")["collector.yaml"]
+
+
 def test_the_rules_of_the_operator_are_the_rules() -> None:
     assert WRAPPED.read_text() == wrapped(), "make rules"

@@ -1,6 +1,9 @@
+import asyncio
+import gc
 import io
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,6 +67,23 @@ def test_libraries_are_quiet_below_warnings(stream: io.StringIO) -> None:
     logging.getLogger("uvicorn.error").info("Started server process")
     logging.getLogger("httpx").info("HTTP Request")
     assert lines(stream) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"),
+    [(socket.gaierror(-2, "unknown"), False), (OSError(111, "refused"), False), (KeyError("x"), True)],
+)
+def test_a_connection_that_fails_after_it_was_given_up_is_not_told_again(
+    stream: io.StringIO, error: Exception, is_told: bool
+) -> None:
+    async def nobody_takes_it() -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_exception(error)
+        del future
+        gc.collect()
+
+    asyncio.run(nobody_takes_it())
+    assert len(lines(stream)) == is_told
 
 
 def test_what_json_cannot_hold_is_written_as_text(stream: io.StringIO) -> None:
