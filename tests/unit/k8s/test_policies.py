@@ -382,8 +382,7 @@ def test_the_collector_is_started_with_files_that_are_mounted(bundle: Bundle) ->
 
 
 def test_traces_are_read_in_the_log_of_the_collector_where_one_tries() -> None:
-    (container,) = containers_of(overlay("dev").workloads["collector"])
-    assert container["args"][-1] == "--config=yaml:exporters::debug::verbosity: detailed"
+    assert overlay("dev").environment("collector")["COLLECTOR_VERBOSITY"] == "detailed"
 
 
 def test_the_collector_collects_its_garbage_before_it_meets_its_limit(bundle: Bundle) -> None:
