@@ -16,7 +16,7 @@ from services.reaper.handshake import TIMEOUT_S
 from services.relay.__main__ import DRAIN_S as RELAY_DRAIN_S
 from services.relay.settings import relay_settings
 from tests.images.dockerfile import environment, read_dockerfile
-from tests.support.k8s_bundles import combination, overlay
+from tests.support.k8s_bundles import combination
 from tests.support.k8s_objects import Bundle, containers_of, labels_of, pod_of, ports_of
 
 SERVICES = ("ingress", "worker", "reaper")
@@ -379,10 +379,6 @@ def test_the_collector_is_started_with_files_that_are_mounted(bundle: Bundle) ->
         assert document["extensions"]["health_check"]["endpoint"].endswith(
             f":{ports_of(bundle.workloads['collector'])['health']}"
         )
-
-
-def test_traces_are_read_in_the_log_of_the_collector_where_one_tries() -> None:
-    assert overlay("dev").environment("collector")["COLLECTOR_VERBOSITY"] == "detailed"
 
 
 def test_the_collector_collects_its_garbage_before_it_meets_its_limit(bundle: Bundle) -> None:
