@@ -43,6 +43,9 @@ class Post(msgspec.Struct, eq=False):
     """Kept where it proved itself: a flood of strangers must not push out what is traced of alerts."""
     _waiting: "asyncio.Future[Any] | None" = None
 
+    # It holds credentials, and loops log the arguments of a callback that failed.
+    __repr__ = object.__repr__
+
     def log_fields(self) -> Mapping[str, object]:
         """Return the fields of lines about it, as far as it was understood."""
         fields: dict[str, object] = {ELAPSED_MS: round((perf_counter() - self.started_s) * 1_000)}

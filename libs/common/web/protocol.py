@@ -277,12 +277,13 @@ class Connection(HttpToolsProtocol):
         self.idle_since = 0
         self._unplaced += len(data)
         self._is_parsing = True
-        begins = self._begun == self._ended
+        begun, begins = self._begun, self._begun == self._ended
         try:
             self.parser.feed_data(data)
             if self._body is not None:
                 self._leave_to_app(self._body)
-            elif begins and self._head is not None:
+            # What comes behind a last request begins none, and uvicorn has the parser pass over it: not that one's head.
+            elif begins and self._begun == begun + 1 and self._head is not None:
                 self._shared.heads.learn(data, self._head)
         except httptools.HttpParserUpgrade:
             # Nothing here is upgraded. What follows is not to be taken for another request.

@@ -35,6 +35,9 @@ class WholeRequest(msgspec.Struct, eq=False):
     disconnected: bool = False
     response_complete: bool = False
 
+    # It holds credentials, and loops log the arguments of a callback that failed.
+    __repr__ = object.__repr__
+
     @property
     def message_event(self) -> "WholeRequest":
         """Return what uvicorn wakes when the sender has left: nobody waits."""

@@ -1,5 +1,8 @@
 import asyncio
+from functools import partial
+from typing import Any
 
+from libs.common.web.whole_request import WholeRequest
 from services.ingress.deadlines import Deadlines, Post
 from tests.support.clock import ManualClock
 from tests.support.eventually import eventually
@@ -91,3 +94,9 @@ async def test_what_a_post_waits_for_is_cancelled_at_its_time(clock: ManualClock
     assert late.has_expired
     assert awaited[0].cancelled()
     assert not awaited[1].done()
+
+
+def test_what_a_post_presents_shows_in_no_log_of_a_failed_callback() -> None:
+    post = Post("its-token", body=b"its-body", secrets=("its-secret",))
+    request: Any = WholeRequest(None, {"headers": ((b"x", b"its-secret"),)}, b"its-body", keep_alive=True)  # type: ignore[arg-type]
+    assert "its-" not in repr(partial(print, request, post))

@@ -26,6 +26,7 @@ CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n
 CLOSE = post(b"abc", headers=b"Connection: close\r\n")
 ABC = post(b"abc")
 SLOW = post(b"abc", "/slow")
+SLOW_CLOSE = post(b"abc", "/slow", headers=b"Connection: close\r\n")
 QUICK = post(b"abc", "/quick")
 POST_OF_ABC = post(ABC, "/quick")
 OLD = post(b"abc").replace(b"HTTP/1.1", b"HTTP/1.0")
@@ -189,6 +190,7 @@ WHOLE = st.sampled_from(
         POST_OF_ABC,
         CHUNKED,
         CLOSE,
+        SLOW_CLOSE,
         OLD,
         GET,
         b"\r\n",
@@ -224,6 +226,8 @@ def steps_of(drawn: list[tuple[int, list[bytes]]]) -> Iterator[tuple[int, bytes]
 # Nothing follows the last answer.
 @example([(0, ABC), (0, CLOSE), (0, ABC)])
 @example([(1, CLOSE), (0, CLOSE), (0, ABC)])
+# What comes behind a last request that still waits for its answer has not its head.
+@example([(0, SLOW_CLOSE), (0, ABC), (1, ABC)])
 # What is left to the app, once and again.
 @example([(0, ABC), (0, post(b"abc", "/echo?x")), (0, post(b"abc", "/echo?x"))])
 @example([(0, ABC), (0, b"no request\r\n\r\n"), (0, ABC)])
