@@ -14,7 +14,7 @@ from libs.common.runtime.secrets import Secret
 from libs.common.runtime.system_clock import SystemClock
 from libs.common.wire.signing import sign_body
 from services.worker.brokers.http import LONGEST_ANSWER, LONGEST_LIST, HttpBroker
-from services.worker.brokers.http_connection import MOST_HEADERS
+from services.worker.brokers.http_connection import MOST_HEADERS, HttpConnection
 from tests.contract.orders import MARKET, order, ours
 from tests.contract.scripted_venue import Script, ScriptedVenue, answers, drops, sends
 from tests.support.certificates import Authority
@@ -203,3 +203,22 @@ async def test_what_stands_behind_a_body_is_none_of_its_headers() -> None:
         with pytest.raises(OrderOutcomeUnknown, match="signature does not fit"):
             await broker.place(order(), ours)
         await broker.aclose()
+
+
+async def test_nothing_leaves_once_its_time_is_over() -> None:
+    loop = asyncio.get_running_loop()
+    left: list[bytes] = []
+    async with ScriptedVenue(sends(WHOLE)) as venue:
+        connection = HttpConnection("127.0.0.1", venue.port, None)
+        for until_s in (loop.time() + 5, loop.time()):
+            request = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
+            calling = connection.exchange(
+                request, lambda: left.append(b"one"), longest=LONGEST_ANSWER, until_s=until_s
+            )
+            if until_s > loop.time():
+                await calling
+            else:
+                with pytest.raises(TimeoutError):
+                    await calling
+        connection.close()
+    assert left == [b"one"]

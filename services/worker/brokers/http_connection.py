@@ -87,6 +87,9 @@ class HttpConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._is_over or transport.is_closing():
             raise BrokenError("the venue has closed the connection")
+        if loop.time() >= until_s:
+            # The process stood still since it began: nobody would wait for the answer.
+            raise TimeoutError
         self._longest, self._came = longest, 0
         waiting = self._waiting = loop.create_future()
         # Costs a third of a time-out that cancels this task.
