@@ -12,7 +12,9 @@ from libs.common.domain.errors import BrokerUnavailable, LookUpUnavailable, Orde
 from libs.common.domain.lifecycle import OrderState
 from libs.common.runtime.secrets import Secret
 from libs.common.runtime.system_clock import SystemClock
-from services.worker.brokers.http import LONGEST_ANSWER, HttpBroker
+from libs.common.wire.signing import sign_body
+from services.worker.brokers.http import LONGEST_ANSWER, LONGEST_LIST, HttpBroker
+from services.worker.brokers.http_connection import MOST_HEADERS, HttpConnection
 from tests.contract.orders import MARKET, order, ours
 from tests.contract.scripted_venue import Script, ScriptedVenue, answers, drops, sends
 from tests.support.certificates import Authority
@@ -181,3 +183,42 @@ async def test_over_tls_a_venue_is_asked_who_it_is(tmp_path: Path, monkeypatch: 
                 with pytest.raises(BrokerUnavailable, match="nothing was sent: SSLCertVerificationError"):
                     await broker.place(order(), ours)
             assert len(venue.bodies) == (3 if is_trusted else 0)
+
+
+async def test_no_answer_of_headers_alone_keeps_the_loop_from_all_else() -> None:
+    flood = OK + b"a:\r\n" * (LONGEST_LIST // 2)
+    async with ScriptedVenue(sends(flood)) as venue, broker_at(venue.url) as broker:
+        with pytest.raises(LookUpUnavailable, match=f"more than {MOST_HEADERS} headers"):
+            await broker.open_orders()
+
+
+async def test_what_stands_behind_a_body_is_none_of_its_headers() -> None:
+    answer = chunked(GOOD).removesuffix(b"\r\n") + b"X-Signature: %b\r\n\r\n"
+    signature = sign_body("secret", GOOD).encode()
+    script = sends(answer % signature)
+    async with ScriptedVenue(script) as venue:
+        broker = HttpBroker(
+            venue.url, Secret("secret"), SystemClock(), timeout_ms=5_000, connections=1, verify_answers=True
+        )
+        with pytest.raises(OrderOutcomeUnknown, match="signature does not fit"):
+            await broker.place(order(), ours)
+        await broker.aclose()
+
+
+async def test_nothing_leaves_once_its_time_is_over() -> None:
+    loop = asyncio.get_running_loop()
+    left: list[bytes] = []
+    async with ScriptedVenue(sends(WHOLE)) as venue:
+        connection = HttpConnection("127.0.0.1", venue.port, None)
+        for until_s in (loop.time() + 5, loop.time()):
+            request = b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
+            calling = connection.exchange(
+                request, lambda: left.append(b"one"), longest=LONGEST_ANSWER, until_s=until_s
+            )
+            if until_s > loop.time():
+                await calling
+            else:
+                with pytest.raises(TimeoutError):
+                    await calling
+        connection.close()
+    assert left == [b"one"]

@@ -16,6 +16,10 @@ KEEP_ALIVE_S: Final = 4.0
 """Below the 5 s after which common servers close an idle connection: an order sent down a dying one is unknown."""
 
 
+MOST_HEADERS: Final = 256
+"""Of one answer. Those of a name are joined anew with each more of them: half a million take seconds."""
+
+
 class BrokenError(Exception):
     """There is no answer that can be used; the text says why."""
 
@@ -52,6 +56,9 @@ class HttpConnection(asyncio.Protocol):
         """Bytes since the request left."""
         self._status = 0
         self._headers: dict[str, str] = {}
+        self._header_count = 0
+        self._is_head = False
+        """Whether what comes is an answer's head."""
         self._body = bytearray()
         self._ends_with_connection = False
         self._is_over = False
@@ -80,6 +87,9 @@ class HttpConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._is_over or transport.is_closing():
             raise BrokenError("the venue has closed the connection")
+        if loop.time() >= until_s:
+            # The process stood still since it began: nobody would wait for the answer.
+            raise TimeoutError
         self._longest, self._came = longest, 0
         waiting = self._waiting = loop.create_future()
         # Costs a third of a time-out that cancels this task.
@@ -124,7 +134,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(BrokenError(f"what came is no answer: {error}"))
+            self._fail(BrokenError(f"what came is no answer: {error.__context__ or error}"))
         # Twice: its head, and what stands around each piece of a body.
         if self._came > 2 * self._longest or len(self._body) > self._longest:
             self._fail(BrokenError(f"the answer is longer than {self._longest} bytes"))
@@ -145,15 +155,22 @@ class HttpConnection(asyncio.Protocol):
         if self._waiting is None or self._waiting.done():
             self._is_over = True  # another answer, to nothing
         self._headers, self._ends_with_connection = {}, False
+        self._header_count, self._is_head = 0, True
         self._body.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep one header; several of a name count as one."""
+        """Keep one header; several of a name count as one, and those behind a body for nothing."""
+        if not self._is_head:
+            return
+        self._header_count += 1
+        if self._header_count > MOST_HEADERS:
+            raise BrokenError(f"more than {MOST_HEADERS} headers")
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
         """Keep the status."""
+        self._is_head = False
         self._status = self._parser.get_status_code()
         headers = self._headers
         self._ends_with_connection = "content-length" not in headers and "transfer-encoding" not in headers
