@@ -60,6 +60,9 @@ class KnownHeads:
         is_announced = (b"content-length", b"%d" % len(body)) in head.headers
         if not body or not is_announced or len(written) > MAX_HEAD_BYTES:
             return
+        # Whatever else went wrong, no head stands for a request to another address.
+        if not written.startswith(b"POST %b HTTP/" % head.url):
+            return
         if len(self._heads) >= MAX_HEADS:
             self._heads.clear()
         self._heads[written] = head
