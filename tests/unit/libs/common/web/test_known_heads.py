@@ -65,6 +65,7 @@ def test_what_differs_in_any_byte_is_not_known(data: bytes) -> None:
     [
         pytest.param(post(b"abc"), msgspec.structs.replace(HEAD, headers=HEADERS[:1]), id="no length"),
         pytest.param(post(b"abcd"), HEAD, id="another length"),
+        pytest.param(post(b"abc", "/echoes"), HEAD, id="another address"),
         pytest.param(
             post(b"abc", headers=b"X: " + b"y" * known_heads.MAX_HEAD_BYTES + b"\r\n"), HEAD, id="a long head"
         ),
@@ -77,7 +78,8 @@ def test_what_a_head_alone_does_not_tell_or_is_too_long_is_not_remembered(data: 
 def test_no_more_heads_are_remembered_than_may_be() -> None:
     heads = KnownHeads()
     for number in range(10 * known_heads.MAX_HEADS):
-        heads.learn(post(b"abc", f"/{number}"), HEAD)
+        head = msgspec.structs.replace(HEAD, url=f"/{number}".encode())
+        heads.learn(post(b"abc", f"/{number}"), head)
         assert heads.find(post(b"abc", f"/{number}")) is not None
         assert len(heads._heads) <= known_heads.MAX_HEADS
 
