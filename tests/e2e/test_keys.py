@@ -38,7 +38,8 @@ async def test_every_key_left_after_a_run_expires_or_is_declared_permanent(
         [*alerts, *alerts, nameless, nameless, {**nameless, "action": "hold"}], 8
     )
     bridge.client.xadd(f"{PREFIX}lane:{ACCOUNT}:GOOD", {"by": "hand"})
-    await eventually(lambda: bridge.state_counts()["EXECUTED"] >= 10)
+    # Few may be: the venue's 429 pauses the whole account, and an alert is too old after 3 s.
+    await eventually(lambda: bridge.state_counts()["EXECUTED"] >= 1)
     bridge.workers[0].kill()
     count = len(set(accepted_ids(answers)))
     states = await bridge.wait_ended(count, 30)
