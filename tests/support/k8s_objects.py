@@ -12,6 +12,9 @@ CLUSTER_WIDE: Final = frozenset({"Namespace"})
 CORE_GROUPS: Final = frozenset({"", "apps", "autoscaling", "networking.k8s.io", "policy"})
 """API groups that every cluster has, of those used here."""
 
+_MIB: Final = 2**20
+_UNITS: Final = {"Mi": _MIB, "Gi": 1_024 * _MIB, "mb": _MIB, "gb": 1_024 * _MIB}
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -177,3 +180,13 @@ class Policies:
             if found and matches(peer.get("podSelector", {}), other.labels):
                 return True
         return False
+
+
+def bytes_of(text: str) -> int:
+    """Return a size as Kubernetes or Redis writes it, in bytes."""
+    return int(text[:-2]) * _UNITS[text[-2:]]
+
+
+def patience_s(probe: Mapping[str, Any]) -> int:
+    """Return for how long a probe may fail before something follows from it."""
+    return int(probe.get("periodSeconds", 10)) * int(probe.get("failureThreshold", 3))

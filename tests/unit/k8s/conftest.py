@@ -1,7 +1,11 @@
 """Each test of a bundle runs on all overlays and many combinations of components."""
 
+from pathlib import Path
+
 import pytest
 
+from libs.common.runtime.load_settings import load_settings
+from libs.common.runtime.settings import Settings
 from tests.support.k8s_bundles import COMBINATIONS, OVERLAYS, combination, name_of, overlay
 from tests.support.k8s_objects import Bundle
 from tests.support.kustomize import find_kustomize
@@ -41,3 +45,11 @@ def guarded(request: pytest.FixtureRequest) -> Bundle:
 
 def _bundle(wanted: str | tuple[str, ...]) -> Bundle:
     return overlay(wanted) if isinstance(wanted, str) else combination(wanted)
+
+
+@pytest.fixture
+def settings(bundle: Bundle, tmp_path: Path) -> Settings:
+    """The configuration that the pods are given, read as they read it."""
+    path = tmp_path / "bascule.yaml"
+    path.write_text(bundle.config("bascule-config")["bascule.yaml"])
+    return load_settings(path)

@@ -1,8 +1,6 @@
 """What must hold in every overlay and combination of components, read from what is rendered."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,10 +12,7 @@ from libs.common.runtime.settings import Settings
 from services.ingress.__main__ import DRAIN_S
 from services.reaper.handshake import TIMEOUT_S
 from services.relay.__main__ import DRAIN_S as RELAY_DRAIN_S
-from services.relay.settings import relay_settings
-from tests.images.dockerfile import environment, read_dockerfile
-from tests.support.k8s_bundles import combination
-from tests.support.k8s_objects import Bundle, containers_of, labels_of, pod_of, ports_of
+from tests.support.k8s_objects import Bundle, bytes_of, containers_of, labels_of, patience_s, pod_of, ports_of
 
 SERVICES = ("ingress", "worker", "reaper")
 SECRETS = {f"bascule-{one}" for one in ("webhooks", "brokers", "alarms", "redis", "tls", "relay")}
@@ -25,17 +20,6 @@ SECRETS = {f"bascule-{one}" for one in ("webhooks", "brokers", "alarms", "redis"
 OPTIONAL = {"bascule-brokers", "bascule-alarms"}
 SPANS_S = 2
 """For the last spans at the end of a drain."""
-
-MIB = 2**20
-UNITS = {"Mi": MIB, "Gi": 1_024 * MIB, "mb": MIB, "gb": 1_024 * MIB}
-
-
-@pytest.fixture
-def settings(bundle: Bundle, tmp_path: Path) -> Settings:
-    """The configuration that the pods are given, read as they read it."""
-    path = tmp_path / "bascule.yaml"
-    path.write_text(bundle.config("bascule-config")["bascule.yaml"])
-    return load_settings(path)
 
 
 def test_selectors_find_the_pods_of_their_own_workload_alone(bundle: Bundle) -> None:
@@ -131,30 +115,14 @@ def test_memory_is_bounded_by_what_is_asked_for_and_processor_time_is_not(bundle
             assert "cpu" in resources["requests"], name
 
 
-def test_pods_of_a_workload_are_on_different_nodes_and_zones_where_there_are_any(bundle: Bundle) -> None:
-    for name, workload in bundle.workloads.items():
-        constraints = pod_of(workload).get("topologySpreadConstraints", [])
-        if _fewest(bundle, name) > 1:
-            keys = {one["topologyKey"] for one in constraints}
-            assert keys == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}, name
-        for one in constraints:
-            assert (one["maxSkew"], one["whenUnsatisfiable"]) == (1, "ScheduleAnyway"), name
-
-
 def test_whatever_stands_still_is_started_anew_once_it_had_its_time_to_start(bundle: Bundle) -> None:
     for name, workload in bundle.workloads.items():
         if name == "operator":
             continue  # it sleeps
         for container in containers_of(workload):
-            assert _patience_s(container["startupProbe"]) >= 30, name
-            assert _patience_s(container["livenessProbe"]) >= 30, name
+            assert patience_s(container["startupProbe"]) >= 30, name
+            assert patience_s(container["livenessProbe"]) >= 30, name
             assert "readinessProbe" in container or container["name"] == "sentinel", name
-
-
-def test_a_redis_that_reads_its_file_is_given_half_an_hour(bundle: Bundle) -> None:
-    if "redis" in bundle.workloads:
-        container = next(one for one in containers_of(bundle.workloads["redis"]) if one["name"] == "redis")
-        assert _patience_s(container["startupProbe"]) >= 1_800
 
 
 def test_probes_ask_ports_that_are_there(bundle: Bundle) -> None:
@@ -201,40 +169,6 @@ def test_what_takes_posts_leaves_only_after_nobody_sends_there_any_more(bundle: 
         assert workload["spec"]["minReadySeconds"] > 0, name
         strategy = workload["spec"]["strategy"]["rollingUpdate"]
         assert strategy["maxUnavailable"] == 0, name
-
-
-def test_a_relay_is_told_all_that_it_needs_and_finds_the_ingress(bundle: Bundle, tmp_path: Path) -> None:
-    if (workload := bundle.workloads.get("relay")) is None:
-        return
-    (container,) = containers_of(workload)
-    variables = bundle.environment("relay")
-    files = {name: Path(path) for name, path in variables.items() if name.endswith("_FILE")}
-    assert {path.parent.as_posix() for path in files.values()} <= {
-        mount["mountPath"] for mount in container["volumeMounts"]
-    }
-    for name, path in files.items():
-        (tmp_path / path.name).write_text("0123456789abcdef")
-        variables[name] = str(tmp_path / path.name)
-    ops_port = environment(read_dockerfile(), "relay")["BASCULE_OPS_PORT"]
-
-    settings = relay_settings({**variables, "BASCULE_OPS_PORT": ops_port})
-
-    assert ports_of(workload) == {"http": settings.port, "ops": settings.ops_port}
-    assert settings.host == settings.ops_host == "0.0.0.0"
-    service = bundle.find("Service", "ingress")
-    assert service is not None
-    assert settings.upstream.reveal() == f"http://ingress:{service['spec']['ports'][0]['port']}/webhook"
-    annotations = workload["spec"]["template"]["metadata"]["annotations"]
-    assert annotations["prometheus.io/port"] == ops_port
-
-
-def test_a_relay_is_alive_and_ready_by_itself(bundle: Bundle) -> None:
-    if (workload := bundle.workloads.get("relay")) is None:
-        return
-    (container,) = containers_of(workload)
-    assert container["livenessProbe"]["httpGet"] == {"path": "/live", "port": "ops"}
-    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "ops"}
-    assert container["startupProbe"]["httpGet"] == {"path": "/live", "port": "ops"}
 
 
 def test_workers_get_longer_than_they_take_to_drain(bundle: Bundle, settings: Settings) -> None:
@@ -284,44 +218,6 @@ def test_commands_find_redis_and_the_configuration_where_services_do(bundle: Bun
         assert "/etc/bascule" in mounts
         if "REDIS_URL_FILE" in variables:
             assert Path(variables["REDIS_URL_FILE"]).parent.as_posix() in mounts
-
-
-def test_the_address_of_redis_is_that_of_its_service(bundle: Bundle) -> None:
-    url = bundle.environment("worker").get("REDIS_URL")
-    if url is not None:
-        service = bundle.find("Service", "redis")
-        assert service is not None
-        assert url == f"redis://redis:{service['spec']['ports'][0]['port']}/0"
-
-
-def test_redis_is_found_while_it_loads_and_by_the_name_of_each(bundle: Bundle) -> None:
-    service = bundle.find("Service", "redis")
-    if service is not None:
-        assert service["spec"]["publishNotReadyAddresses"] is True
-        assert service["spec"]["clusterIP"] == "None"
-
-
-def test_each_is_shown_its_own_address_of_redis_and_nobody_elses(bundle: Bundle) -> None:
-    for name, workload in bundle.workloads.items():
-        for volume in pod_of(workload)["volumes"]:
-            secret = volume.get("secret", {})
-            if secret.get("secretName") != "bascule-redis":
-                continue
-            shown = {one["key"] for one in secret["items"]}
-            if name == "redis":
-                assert "users.acl" in shown
-                assert shown <= {"users.acl", "replication"}
-            else:
-                assert shown == {name}
-
-
-def test_a_redis_with_users_is_started_with_them(bundle: Bundle) -> None:
-    workload = bundle.workloads.get("redis")
-    if workload is None or "REDIS_URL" in bundle.environment("worker"):
-        return
-    container = next(one for one in containers_of(workload) if one["name"] == "redis")
-    (path,) = (one["mountPath"] for one in container["volumeMounts"] if one["name"] == "users")
-    assert container["args"][-2:] == ["--aclfile", f"{path}/users.acl"]
 
 
 def test_secrets_are_read_by_the_user_of_their_pods_alone(bundle: Bundle) -> None:
@@ -383,71 +279,9 @@ def test_the_collector_is_started_with_files_that_are_mounted(bundle: Bundle) ->
 
 def test_the_collector_collects_its_garbage_before_it_meets_its_limit(bundle: Bundle) -> None:
     (container,) = containers_of(bundle.workloads["collector"])
-    limit = _bytes(container["resources"]["limits"]["memory"])
-    soft = _bytes(bundle.environment("collector")["GOMEMLIMIT"].removesuffix("B"))
+    limit = bytes_of(container["resources"]["limits"]["memory"])
+    soft = bytes_of(bundle.environment("collector")["GOMEMLIMIT"].removesuffix("B"))
     assert soft / limit == pytest.approx(0.8, abs=0.01)
-
-
-def test_disruption_budgets_let_one_pod_go(bundle: Bundle) -> None:
-    for budget in bundle.of("PodDisruptionBudget"):
-        (name,) = bundle.selected(budget["spec"]["selector"])
-        fewest = _fewest(bundle, name)
-        assert fewest >= 2, f"{name}: a budget on one pod keeps its node from being drained"
-        assert budget["spec"].get("minAvailable", fewest - 1) == fewest - 1
-        assert budget["spec"].get("maxUnavailable", 1) == 1
-        assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
-
-
-def test_whatever_has_several_pods_has_a_budget_or_does_without_one_of_them(bundle: Bundle) -> None:
-    budgets = {
-        name for one in bundle.of("PodDisruptionBudget") for name in bundle.selected(one["spec"]["selector"])
-    }
-    several = {name for name in bundle.workloads if _fewest(bundle, name) > 1}
-    # All reapers may be away for a while: nothing is lost, and the next one goes on.
-    assert several - budgets <= {"reaper"}
-
-
-def test_whoever_scales_a_workload_owns_its_number(bundle: Bundle) -> None:
-    for scaler in bundle.of("HorizontalPodAutoscaler", "ScaledObject"):
-        target = scaler["spec"]["scaleTargetRef"]["name"]
-        assert "replicas" not in bundle.workloads[target]["spec"], "each apply would set it back"
-        least = scaler["spec"].get("minReplicas", scaler["spec"].get("minReplicaCount"))
-        assert 2 <= least < scaler["spec"].get("maxReplicas", scaler["spec"].get("maxReplicaCount"))
-    owned = {
-        one["spec"]["scaleTargetRef"]["name"] for one in bundle.of("HorizontalPodAutoscaler", "ScaledObject")
-    }
-    for name in bundle.workloads.keys() - owned:
-        assert "replicas" in bundle.workloads[name]["spec"]
-
-
-def test_keda_asks_a_service_for_figures_that_reapers_show(bundle: Bundle) -> None:
-    for scaled in bundle.of("ScaledObject"):
-        names = {trigger["name"] for trigger in scaled["spec"]["triggers"]}
-        assert names == set(scaled["spec"]["advanced"]["scalingModifiers"]["formula"].split(" + "))
-        for trigger in scaled["spec"]["triggers"]:
-            metadata = trigger["metadata"]
-            host, port = metadata["url"].removeprefix("http://").removesuffix("/metrics").split(":")
-            name, namespace, _ = host.split(".")
-            assert namespace == scaled["metadata"]["namespace"]
-            service = bundle.find("Service", name)
-            assert service is not None
-            assert int(port) in {one["port"] for one in service["spec"]["ports"]}
-            assert bundle.selected({"matchLabels": service["spec"]["selector"]}) == ["reaper"]
-            assert metadata["valueLocation"] == f'bascule_lanes{{state="{trigger["name"]}"}}'
-            assert metadata["format"] == "prometheus"
-
-
-def test_keda_counts_lanes_that_a_worker_has_slots_for_and_stays_where_nobody_tells(
-    bundle: Bundle, settings: Settings
-) -> None:
-    for scaled in bundle.of("ScaledObject"):
-        spec = scaled["spec"]
-        modifiers, fallback = spec["advanced"]["scalingModifiers"], spec["fallback"]
-        assert modifiers["metricType"] == "AverageValue"
-        assert 0 < int(modifiers["target"]) <= settings.worker.concurrency
-        assert {trigger["metadata"]["targetValue"] for trigger in spec["triggers"]} == {modifiers["target"]}
-        assert fallback["behavior"] == "currentReplicasIfHigher"
-        assert spec["minReplicaCount"] < fallback["replicas"] <= spec["maxReplicaCount"]
 
 
 def test_prometheus_finds_each_service_under_the_job_that_the_rules_go_by(bundle: Bundle) -> None:
@@ -489,83 +323,8 @@ def test_only_what_the_internet_needs_is_let_in_from_it(bundle: Bundle) -> None:
         assert found == wanted
 
 
-def test_redis_keeps_its_promises_and_has_memory_to_spare(bundle: Bundle) -> None:
-    workload = bundle.workloads.get("redis")
-    if workload is None:
-        return
-    lines = bundle.config("redis-config")["redis.conf"].splitlines()
-    said = dict(line.split(None, 1) for line in lines if line and not line.startswith("#"))
-    assert said["appendonly"] == "yes"
-    assert said["appendfsync"] == "always"
-    assert said["no-appendfsync-on-rewrite"] == "no"
-    assert said["maxmemory-policy"] == "noeviction"
-    container = next(one for one in containers_of(workload) if one["name"] == "redis")
-    assert _bytes(said["maxmemory"]) * 3 <= _bytes(container["resources"]["limits"]["memory"]) * 2
-    assert pod_of(workload)["terminationGracePeriodSeconds"] >= 60
-
-
-def test_sentinels_look_for_one_another_where_they_are_and_agree_by_more_than_half() -> None:
-    bundle = combination(("redis-sentinel",))
-    spec, scripts = bundle.workloads["redis"]["spec"], bundle.config("redis-scripts")
-    peers = " ".join(f"redis-{number}.{spec['serviceName']}" for number in range(spec["replicas"]))
-    assert f"PEERS=${{PEERS:-{peers}}}" in scripts["primary.sh"].splitlines()
-    # One that cannot start must not keep those behind it from being made.
-    assert spec["podManagementPolicy"] == "Parallel"
-    quorum = spec["replicas"] // 2 + 1
-    assert f"sentinel monitor bascule $primary $PORT {quorum}" in scripts["start-sentinel.sh"].splitlines()
-
-
-def test_the_volume_of_redis_has_room_for_its_file_and_a_new_one(bundle: Bundle) -> None:
-    workload = bundle.workloads.get("redis")
-    if workload is None or bundle.name == "overlays/dev":
-        return
-    (claim,) = workload["spec"]["volumeClaimTemplates"]
-    lines = bundle.config("redis-config")["redis.conf"].splitlines()
-    (most,) = (line.split()[1] for line in lines if line.startswith("maxmemory "))
-    assert _bytes(claim["spec"]["resources"]["requests"]["storage"]) >= 3 * 2 * _bytes(most)
-
-
-def test_redis_forgets_nothing_but_in_the_overlay_for_trying(bundle: Bundle) -> None:
-    workload = bundle.workloads.get("redis")
-    if workload is None or bundle.name == "overlays/dev":
-        return
-    (claim,) = workload["spec"]["volumeClaimTemplates"]
-    assert claim["metadata"]["name"] == "data"
-    assert set(workload["spec"]["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
-
-
-def test_without_a_server_of_its_own_nothing_of_redis_is_left(bundle: Bundle) -> None:
-    if "external-redis" in bundle.name:
-        left = {
-            (one["kind"], one["metadata"]["name"].rpartition("-")[0] or one["metadata"]["name"])
-            for one in bundle.objects
-        }
-        assert (
-            left & {(kind, "redis") for kind in ("StatefulSet", "Service", "ServiceAccount", "NetworkPolicy")}
-            == set()
-        )
-        assert not any(kind == "ConfigMap" and name == "redis-config" for kind, name in left)
-
-
 def test_a_configuration_that_does_not_fit_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "bascule.yaml"
     path.write_text("worker: {drian: 20s}\n")
     with pytest.raises(ConfigError):
         load_settings(path)
-
-
-def _fewest(bundle: Bundle, name: str) -> int:
-    """Return how few pods a workload may have."""
-    for scaler in bundle.of("HorizontalPodAutoscaler", "ScaledObject"):
-        if scaler["spec"]["scaleTargetRef"]["name"] == name:
-            return int(scaler["spec"].get("minReplicas", scaler["spec"].get("minReplicaCount")))
-    return int(bundle.workloads[name]["spec"]["replicas"])
-
-
-def _patience_s(probe: Mapping[str, Any]) -> int:
-    """Return for how long a probe may fail before something follows from it."""
-    return int(probe.get("periodSeconds", 10)) * int(probe.get("failureThreshold", 3))
-
-
-def _bytes(text: str) -> int:
-    return int(text[:-2]) * UNITS[text[-2:]]

@@ -138,6 +138,7 @@ async def test_a_command_that_ends_badly_says_why() -> None:
 async def test_what_a_command_left_behind_in_a_session_of_its_own_is_not_waited_for() -> None:
     script = (
         "import subprocess, sys\n"
+        # What is left behind is meant to hang, for longer than anybody waits; it ends by itself.
         "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(5)'], start_new_session=True)\n"
     )
     held = len(list(Path("/dev/fd").iterdir()))

@@ -43,6 +43,11 @@ class Three:
             now_s=lambda: self.now_s,
         )
 
+    async def until_asked(self) -> None:
+        """Return once one of them was asked: a look is under way then."""
+        while not self.asked:
+            await asyncio.sleep(0)
+
     async def ask(self, node: Node) -> Word:
         self.asked.append(node[0])
         await asyncio.sleep(0)
@@ -170,8 +175,7 @@ async def test_one_that_bars_us_is_told_of_where_none_answers(barred: Exception)
 async def test_a_doubt_that_comes_while_they_are_asked_has_them_asked_again():
     three = Three(a=(OLD, 3), b=(OLD, 3), c=(OLD, 3))
     first = asyncio.create_task(three.primary())
-    while not three.asked:
-        await asyncio.sleep(0)
+    await three.until_asked()
     three.sentinels.doubt(0)
     await first
     await three.primary()
@@ -182,8 +186,7 @@ async def test_a_doubt_that_comes_while_they_are_asked_has_them_asked_again():
 async def test_who_asks_after_a_doubt_is_not_told_what_was_asked_before_it():
     three = Three(a=(OLD, 3), b=(OLD, 3), c=(OLD, 3))
     before = asyncio.create_task(three.primary())
-    while not three.asked:
-        await asyncio.sleep(0)
+    await three.until_asked()
     three.sentinels.doubt(0)
     after = asyncio.create_task(three.primary())
     await before
