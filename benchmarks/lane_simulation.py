@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Final
 
 from benchmarks.costs import Costs
-from libs.common.store.batch import WORTH_A_FLIGHT
+from libs.common.store import batch, orders
 from services.worker.lane import HAND_BACK_AFTER, HAND_BACK_AFTER_MS
 
 HOP_US: Final = 50.0
@@ -133,11 +133,19 @@ class _Redis:
 class _Batch:
     """Sends calls of one kind together, as `libs.common.store.batch.Batch` does."""
 
-    def __init__(self, events: _Events, redis: _Redis, item_us: float, most_flights: int = 1) -> None:
+    def __init__(
+        self,
+        events: _Events,
+        redis: _Redis,
+        item_us: float,
+        most_flights: int = 1,
+        worth_a_flight: int = batch.WORTH_A_FLIGHT,
+    ) -> None:
         self._events = events
         self._redis = redis
         self._item_us = item_us
         self._most_flights = most_flights
+        self._worth_a_flight = worth_a_flight
         self._queue: deque[Then] = deque()
         self._aloft = 0
 
@@ -147,7 +155,7 @@ class _Batch:
 
     def _leave(self) -> None:
         while self._queue and (
-            not self._aloft or (self._aloft < self._most_flights and len(self._queue) >= WORTH_A_FLIGHT)
+            not self._aloft or (self._aloft < self._most_flights and len(self._queue) >= self._worth_a_flight)
         ):
             flight = [self._queue.popleft() for _ in range(min(MOST_ITEMS, len(self._queue)))]
             self._aloft += 1
@@ -168,8 +176,9 @@ class _Worker:
     def __init__(self, events: _Events, redis: _Redis, costs: Costs, slots: int) -> None:
         self.core = _Core(events)
         self.free = slots
-        self.open, self.begin, self.settle, self.hand_back = (
-            _Batch(events, redis, costs.call_us) for _ in range(4)
+        self.open, self.hand_back = (_Batch(events, redis, costs.call_us) for _ in range(2))
+        self.begin, self.settle = (
+            _Batch(events, redis, costs.call_us, orders.MOST_FLIGHTS, orders.WORTH_A_FLIGHT) for _ in range(2)
         )
 
 

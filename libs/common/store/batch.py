@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 WORTH_A_FLIGHT: Final = 24
-"""Fewer wait for a flight under way to come back: an fsync each would cost more than they gain."""
+"""Fewer wait for a flight under way to come back, as a rule: an fsync each would cost more than they gain."""
 
 
 class Batch(Generic[Item, Answer]):
@@ -28,19 +28,22 @@ class Batch(Generic[Item, Answer]):
         max_items: int = 128,
         max_queued: int = 20_000,
         max_flights: int = 1,
+        worth_a_flight: int = WORTH_A_FLIGHT,
     ) -> None:
         """Args:
-        send: Carries out one flight; answers one word or error per item, in order. Where several may be under
-            way, it must have them executed in the order they were begun.
+        send: Carries out one flight; answers one word or error per item, in order. Where several may be under way and
+            their order matters, it must have them executed in the order they were begun.
         max_items: The most that share a flight.
         max_queued: Beyond this many waiting items a caller is refused at once.
-        max_flights: The most that are under way at once. All but the first leave only with `WORTH_A_FLIGHT` items,
-            so that few still share one fsync, and many keep Redis busy while this process works.
+        max_flights: The most that are under way at once.
+        worth_a_flight: The fewest items with which all but the first leave, so that few still share one fsync, and many
+            keep Redis busy while this process works.
         """
         self._send = send
         self._max_items = max_items
         self._max_queued = max_queued
         self._max_flights = max_flights
+        self._worth_a_flight = worth_a_flight
         self._queue: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
         self._aloft = 0
@@ -79,7 +82,7 @@ class Batch(Generic[Item, Answer]):
 
     def _is_worth_a_flight(self, others: int) -> bool:
         """Tell whether what waits should leave while so many flights are under way; else one of them comes back for it."""
-        return others == 0 or (others < self._max_flights and len(self._queue) >= WORTH_A_FLIGHT)
+        return others == 0 or (others < self._max_flights and len(self._queue) >= self._worth_a_flight)
 
     async def _fly(self) -> None:
         self._is_boarding = False

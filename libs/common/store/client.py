@@ -57,6 +57,10 @@ _PASSING_CODE: Final = re.compile(
 )
 """In front; or after the script's name and line, where Redis 6.2 reports what a command in it was answered."""
 
+MOST_CONNECTIONS: Final = 12
+"""The most that a client opens, unless its user says otherwise: two scripts of a worker may have three calls under way each,
+and renewing its leases waits for none of them."""
+
 GIVE_IDENTITY: Final = (
     "put the user's name and password into its address: REDIS_URL=redis://NAME:PASSWORD@host:port/0, without NAME "
     "for the default user"
@@ -70,7 +74,7 @@ def connect(
     url: str,
     *,
     timeout_s: float,
-    connections: int = 8,
+    connections: int = MOST_CONNECTIONS,
     greet: Callable[[AbstractConnection], Awaitable[None]] | None = None,
     shard: int = 0,
     guide: Guide | None = None,

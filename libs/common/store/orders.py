@@ -32,6 +32,11 @@ NO_LIMIT: Final = (0, 0)
 _FLAGS: Final = {(False, False): "", (True, False): "x", (False, True): "b", (True, True): "xb"}
 """What `begin` is told of an order, by whether it is an exit and passes open breakers."""
 
+MOST_FLIGHTS: Final = 3
+WORTH_A_FLIGHT: Final = 12
+"""Of intents, and of settlements. They overtake one another on several connections, which is as good: each is of another
+lane. Redis works off together what waits for it, with one fsync for all."""
+
 _NEVER_MOVED: Final = Permit(0, is_probe=False)
 
 
@@ -241,7 +246,9 @@ class Orders:
         self._copies = copies
         self._now = "" if now_ms is None else str(now_ms)
         self._scripts = {name: Script(name) for name in ("begin", "doubt", "plan", "resolve", "settle")}
-        self.begin: Batch[Intent, Begun] = Batch(self._send_begin)
+        self.begin: Batch[Intent, Begun] = Batch(
+            self._send_begin, max_flights=MOST_FLIGHTS, worth_a_flight=WORTH_A_FLIGHT
+        )
         """Submit an `Intent`. The same one again gets the same answer."""
         self.plan: Batch[Planning, PlanAnswer] = Batch(self._send_plan)
         """Submit a `Planning`. The same one again gets the same answer."""
@@ -249,7 +256,9 @@ class Orders:
         """Submit a `Doubt`; get the head again, with that order as one whose outcome is not known."""
         self.resolve: Batch[Finding, Resolved] = Batch(self._send_resolve)
         """Submit a `Finding`."""
-        self.settle: Batch[Settlement, HandedOut] = Batch(self._send_settle)
+        self.settle: Batch[Settlement, HandedOut] = Batch(
+            self._send_settle, max_flights=MOST_FLIGHTS, worth_a_flight=WORTH_A_FLIGHT
+        )
         """Submit a `Settlement`; get the next head."""
 
     async def _send_begin(self, items: Sequence[Intent]) -> Sequence[Begun | BridgeError]:

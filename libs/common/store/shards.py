@@ -12,7 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from libs.common.domain.ids import AccountName
 from libs.common.policy.shards import shard_of
-from libs.common.store.client import connect, guide_of
+from libs.common.store.client import MOST_CONNECTIONS, connect, guide_of
 from libs.common.store.keys import Keys
 
 Greet = Callable[[AbstractConnection], Awaitable[None]]
@@ -44,7 +44,7 @@ class Shards(Sequence[Shard]):
         count: int,
         *,
         timeout_s: float,
-        connections: int = 8,
+        connections: int = MOST_CONNECTIONS,
         greeting: Callable[[Keys], Greet] | None = None,
     ) -> "Shards":
         """Return all shards; nothing is connected before the first call.

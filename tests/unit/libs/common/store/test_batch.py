@@ -209,6 +209,20 @@ async def test_a_second_flight_leaves_when_enough_wait():
     assert [len(flight) for flight in carrier.flights] == [1, WORTH_A_FLIGHT + 1, 2 * WORTH_A_FLIGHT]
 
 
+async def test_how_many_are_enough_is_up_to_its_user():
+    carrier = Carrier(max_flights=3, worth_a_flight=2)
+    answers = [carrier.batch.submit("a")]
+    for item in ("b", "cd", "ef", "gh"):
+        await settle()
+        answers += [carrier.batch.submit(one) for one in item]
+    await settle()
+    assert carrier.flights == [["a"], ["b", "c", "d"], ["e", "f"]]
+    for _ in range(4):
+        carrier.land()
+    await asyncio.gather(*answers)
+    assert carrier.flights[3] == ["g", "h"]
+
+
 async def test_few_who_come_while_two_flights_are_under_way_are_fetched_by_the_last():
     carrier = Carrier(max_flights=2)
     first = carrier.batch.submit("a")
