@@ -22,7 +22,7 @@ class Costs:
     ingress_traced_us: float = 51
     """The same with every alert traced. Benchmark: ingress, all traced."""
     admit_us: float = 25
-    """An alert at Redis, in full flights. Benchmark: ingress, Redis' share by alerts/s."""
+    """An alert at Redis, in full flights. Benchmark: ingress, of Redis."""
     execute_us: float = 92
     """An instruction at Redis from its token to its end, in full flights. Benchmark: worker, 200 lanes, of Redis."""
     execute_alone_us: float = 300
@@ -30,7 +30,7 @@ class Costs:
     work_log_us: float = 50
     """An instruction at a worker with the `log` broker, in full flights. Benchmark: worker, 200 lanes."""
     work_us: float = 650
-    """The same with the `http` broker at some hundred orders a second. Benchmark: growth, venue of 200 ms."""
+    """The same with the `http` broker at some hundred orders a second. Benchmark: latency at 500 alerts/s, workers."""
     fsync_us: float = 150
     """One fsync; all that Redis took meanwhile share it. Every benchmark's file names its own."""
     queued_bytes: float = 1_600
@@ -82,10 +82,11 @@ MEASURED: Final = (
     # field, benchmark, the figure, the detail below it or None
     ("ingress_us", "ingress", "ingress, processor time", None),
     ("ingress_traced_us", "ingress", "ingress, all traced, processor time", None),
+    ("admit_us", "ingress", "ingress, processor time", "of Redis"),
     ("execute_us", "worker", "worker, 200 lanes", "of Redis"),
     ("execute_alone_us", "worker", "worker, 1 lane", "of Redis"),
     ("work_log_us", "worker", "worker, 200 lanes", "processor time"),
-    ("work_us", "growth", "4 workers, venue of 200 ms", "processor time, workers"),
+    ("work_us", "latency", "500 alerts/s, due to answer, p99", "workers, processor time"),
     ("queued_bytes", "growth", "1,000 lanes", "Redis' memory, queued"),
     ("queued_apart_bytes", "growth", "10,000 lanes", "Redis' memory, queued"),
     ("ended_bytes", "growth", "1,000 lanes", "Redis' memory, ended"),

@@ -63,6 +63,8 @@ class Run:
     cpu_us: float
     """Processor time of the server per request, microseconds: what other processes on the machine disturb least. With
     that of processes it started, as an exporter of spans, and with what was still done after the last answer."""
+    redis_us: float
+    """Processor time of Redis per request, microseconds."""
     server_share: float
     """Of its core, until the last answer."""
     redis_share: float
@@ -163,6 +165,7 @@ def run_turn(target: Target, run: str, redis: RedisServer, cores: Cores, seconds
         load=load,
         per_s=load.per_s,
         cpu_us=(family_cpu_s(pid) - before_s) / load.requests * 1e6,
+        redis_us=redis_used_s / load.requests * 1e6,
         server_share=used_s / load.seconds,
         redis_share=redis_used_s / load.seconds,
         strangers_share=strangers_s / load.seconds,
@@ -193,6 +196,7 @@ def _figures(
         figures += [
             Figure(what, Spread.of(run.per_s for run in runs), "alerts/s"),
             Figure(f"{what}, processor time", Spread.of(run.cpu_us for run in runs), "us/alert", digits=1),
+            _detail("  of Redis", [run.redis_us for run in runs], "us/alert", 1),
             _detail("  share of its core", [run.server_share for run in runs], "", 2),
             _detail("  Redis' share", [run.redis_share for run in runs], "", 2),
             _detail("  the client's share", [run.load.client_share for run in runs], "", 2),

@@ -105,6 +105,13 @@ def _figures(per_s: int, runs: list[Run]) -> list[Figure]:
         *figures,
         Figure(f"{per_s:,} alerts/s, due to answer, p99", acked, "ms", digits=1, is_detail=True),
         Figure("  client late, p99", late, "ms", digits=1, is_detail=True),
+        Figure(
+            "  workers, processor time",
+            Spread.of(run.shares["worker"] / run.per_s * 1e6 for run in runs),
+            "us/alert",
+            digits=1,
+            is_detail=True,
+        ),
         *(
             Figure(
                 f"  {name}, cores", Spread.of(run.shares[name] for run in runs), "", digits=2, is_detail=True

@@ -22,12 +22,15 @@ def test_a_file_replaces_the_costs_that_it_measures_and_no_others() -> None:
             ("worker, 1 lane", 900.0),
             ("  processor time", 250.0),
         ),
-        "ingress": document(("ingress", 15_000.0), ("ingress, processor time", 33.0)),
+        "ingress": document(
+            ("ingress", 15_000.0), ("ingress, processor time", 33.0), ("  of Redis", 22.0), ("bare ASGI", 1.0)
+        ),
     }
 
     costs = renewed(Costs(), newest)
 
-    assert (costs.work_log_us, costs.execute_us, costs.ingress_us) == (41.0, 81.0, 33.0)
+    assert (costs.work_log_us, costs.execute_us) == (41.0, 81.0)
+    assert (costs.ingress_us, costs.admit_us) == (33.0, 22.0)
     assert costs.execute_alone_us == Costs().execute_alone_us
 
 

@@ -10,7 +10,7 @@ NAMES = (BARE, ASGI, DEFAULT, "traced10", "traced100")
 
 def run(name: str, per_s: float, strangers: float = 0.0) -> Run:
     load = Load(int(per_s), 1.0, 0, 1.0, 2.0, 0.3)
-    return Run(name, load, per_s, 1e6 / per_s, 1.0, 0.5, strangers)
+    return Run(name, load, per_s, 1e6 / per_s, 20.0, 1.0, 0.5, strangers)
 
 
 def figures(exported: dict[str, int], **per_s: float) -> dict[str, Figure]:
