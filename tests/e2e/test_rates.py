@@ -58,7 +58,8 @@ async def test_five_hundred_alerts_that_wait_for_a_limit_slow_nobody_else_and_ho
     states = await bridge.wait_ended(len(others) + len(slow))
     traded = [trade["alert_id"] for trade in venue.ledger() if trade["symbol"] == "SLOW"]
     assert 5 <= len(traded) <= 8
-    assert traded == slow[: len(traded)]
+    # In their order; the oldest may be too old before their turn comes.
+    assert traded == [alert_id for alert_id in slow if alert_id in set(traded)]
     assert states == {"EXECUTED": len(others) + len(traded), "EXPIRED": len(slow) - len(traded)}
     assert_executed_once(bridge, venue, [*others, *traded])
     assert_in_order(bridge, venue, [*others, *slow])
