@@ -39,8 +39,11 @@ class Symbol:
     `hasty`: old after seconds."""
 
 
+PLAIN: Final = 36
+"""So many that a worker often has enough waiting for several flights of intents, and of settlements."""
+
 SYMBOLS: Final[Sequence[Symbol]] = (
-    *(Symbol(f"S{number:02}", "plain") for number in range(1, 13)),
+    *(Symbol(f"S{number:02}", "plain") for number in range(1, PLAIN + 1)),
     *(Symbol(name, "limited") for name in LIMITED),
     *(Symbol(f"T{number:02}", "target") for number in range(1, 5)),
     *(Symbol(f"H{number:02}", "hasty") for number in range(1, 4)),

@@ -9,6 +9,9 @@ from typing import Final, Self
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 """An answer that is a success."""
 
+CONNECTIONS_AT_ONCE: Final = 512
+"""More than any test makes: those that the kernel has no place for come again a second later, or later still."""
+
 
 @dataclass(frozen=True)
 class Received:
@@ -58,7 +61,9 @@ class Upstream:
     async def __aenter__(self) -> Self:
         self.gate.set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", 0, ssl=self.tls, backlog=CONNECTIONS_AT_ONCE
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -12,6 +12,9 @@ from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
 from tests.support.scripted_broker import ScriptedBroker
 
+AGED_MS = LEASE_MS - 500
+"""The age of a lease that has almost run out."""
+
 
 def _age(rig: WorkerRig, lane: str = "desk:BTC") -> int:
     """Return how long ago the lease of a lane was renewed, by Redis' clock."""
@@ -21,9 +24,9 @@ def _age(rig: WorkerRig, lane: str = "desk:BTC") -> int:
 
 
 def _let_age(rig: WorkerRig, lane: str = "desk:BTC") -> None:
-    """Let the lease of a lane run almost out."""
+    """Let the lease of a lane run almost out; it ages by Redis' own clock."""
     token = (rig.fence(lane) or "").partition("|")[0]
-    rig.redis.xclaim(rig.keys.ready, "workers", "a", 0, [token], idle=LEASE_MS - 500, justid=True)
+    rig.redis.xclaim(rig.keys.ready, "workers", "a", 0, [token], idle=AGED_MS, justid=True)
 
 
 async def test_a_beat_starts_every_lease_afresh_in_redis_and_by_our_own_clock(rig: WorkerRig, worker: Worker):
@@ -33,7 +36,7 @@ async def test_a_beat_starts_every_lease_afresh_in_redis_and_by_our_own_clock(ri
     rig.clock.advance(LEASE_MS - 1)
     assert lease.is_ours()
     await worker.heartbeat.beat()
-    assert _age(rig) < 500
+    assert _age(rig) < AGED_MS
     rig.clock.advance(LEASE_MS - 1)
     assert lease.is_ours()
     rig.clock.advance(1)

@@ -46,6 +46,7 @@ def test_the_configuration_and_the_rules_are_sound() -> None:
     promtool("check", "config", "prometheus.yml")
 
 
+@pytest.mark.timeout(300)
 def test_every_rule_fires_when_its_test_says_and_not_before() -> None:
     promtool("test", "rules", "rules.test.yaml")
 

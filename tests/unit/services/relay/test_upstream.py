@@ -171,7 +171,7 @@ async def test_posts_given_up_free_their_connections(recording: Recording, upstr
         asyncio.create_task(upstream.post(b"x", content_type=None, client=None))
         for _ in range(2 * MOST_CONNECTIONS)
     ]
-    await eventually(lambda: len(recording.received) == MOST_CONNECTIONS)
+    await eventually(lambda: len(recording.received) == MOST_CONNECTIONS, 30)
     for post in posts:
         post.cancel()
     await asyncio.gather(*posts, return_exceptions=True)

@@ -16,6 +16,9 @@ LARGEST: Final = 40_960
 BOUND_S: Final = 1.0
 """Twenty times what the slowest takes, half of a post's deadline; what grows with the square takes far longer."""
 
+# What is bounded is processor time, and a busy machine gives little of it.
+pytestmark = pytest.mark.timeout(300)
+
 MOTIFS = [
     "{{", "}}{{", "{{a ", "}}", "{", "[", "(", "=", ",", ";", "\n", "\t", " ", "/", "//", "a,", "a=;", "a=b&", "%7b", "%",
     '"', '\\"', '{"', '{"a":', "a b\n", "a ", "9", "0.", "e", "\u00a0", "'", "b=", "c=", "pos ", "limit:", ":", "|",
