@@ -57,9 +57,9 @@ _PASSING_CODE: Final = re.compile(
 )
 """In front; or after the script's name and line, where Redis 6.2 reports what a command in it was answered."""
 
-MOST_CONNECTIONS: Final = 12
-"""The most that a client opens, unless its user says otherwise: two scripts of a worker may have three calls under way each,
-and renewing its leases waits for none of them."""
+MOST_CONNECTIONS: Final = 16
+"""The most that a client opens, unless its user says otherwise: of a worker's scripts two may have three calls under way
+each, eight others one, so that renewing its leases waits for none of them."""
 
 GIVE_IDENTITY: Final = (
     "put the user's name and password into its address: REDIS_URL=redis://NAME:PASSWORD@host:port/0, without NAME "
