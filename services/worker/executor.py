@@ -23,17 +23,8 @@ from libs.common.policy.poison import Treatment, treatment
 from libs.common.policy.retry import backoff_ms
 from libs.common.store.head import Closed, Head, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes
-from libs.common.store.orders import (
-    Expired,
-    Finding,
-    Halted,
-    OrderOutcome,
-    Orders,
-    Planned,
-    Planning,
-    Settlement,
-    Wait,
-)
+from libs.common.store.order_answers import Expired, Halted, Planned, Wait
+from libs.common.store.orders import Finding, OrderOutcome, Orders, Planning, Settlement
 from libs.common.telemetry.execution_spans import note_ended, note_instruction
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
