@@ -33,10 +33,7 @@ from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.planning import Planner
 from services.worker.resolver import Adopted, NeverExecuted
-from services.worker.work import Done, Ended, Step, Work, plan_of
-
-AGAIN_MS: Final = 1_000
-"""How long a lane waits for what its venue did not say."""
+from services.worker.work import AGAIN_MS, Done, Ended, Step, Work, plan_of
 
 RESTING_MS: Final = 10_000
 """How often an order is looked up that rests, and that cannot be followed since nobody knows what it was."""
