@@ -58,7 +58,10 @@ class Guide(Protocol):
         """
 
     async def aclose(self) -> None:
-        """Close what it keeps open; whoever asks it once more opens that anew."""
+        """End what it asks, and close what it keeps open; whoever asks it once more opens that anew.
+
+        Who waits for it meanwhile, also for another client that it is shared with, is told a `ConnectionError`.
+        """
 
 
 class Routed(Worded):
