@@ -15,8 +15,8 @@ import hiredis
 
 from benchmarks.cores import running_on
 from tests.support.children import spawn
-from tests.support.processes import ROOT
 from tests.support.redis_server import RedisServer
+from tests.support.tree import ROOT
 
 STREAM, GROUP = b"bench:raw", b"workers"
 BODY = (

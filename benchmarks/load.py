@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.children import spawn
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 SYMBOLS = 100
 SECRET = "benchmark-secret"  # of servers that live for seconds

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.load import is_whole
 from tests.support.children import spawn
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 LEAD_S = 0.05
 """From the opening of the connections to the first post."""

@@ -17,8 +17,9 @@ from benchmarks.cores import busy_s, cpu_s
 from benchmarks.planned_load import Planned, Posts, post_as_planned
 from benchmarks.private_redis import private_redis
 from benchmarks.venue import Arrival, BenchVenue
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually_sync
-from tests.support.processes import ACCOUNT, Bridge
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
 

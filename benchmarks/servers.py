@@ -15,8 +15,9 @@ from benchmarks.load import SECRET
 from tests.support.children import spawn
 from tests.support.eventually import eventually, eventually_sync
 from tests.support.ports import free_port
-from tests.support.processes import ROOT, Service
 from tests.support.redis_server import RedisServer
+from tests.support.service import Service
+from tests.support.tree import ROOT
 from tests.support.webhooks import knows, made_webhook, secret_of, table_store, token_of
 
 TABLES = ("bascule:{s0}:webhooks", "bascule:{s0}:meta")

@@ -12,8 +12,8 @@ from benchmarks.effort import Effort, Measured
 from benchmarks.figures import Figure, Spread
 from benchmarks.scene import slow_scene
 from tests.e2e.faults import Kill, kill_holding, takeovers_ms
+from tests.support.bridge import Bridge
 from tests.support.eventually import eventually
-from tests.support.processes import Bridge
 from tests.support.venue import Venue
 
 P50_MS, P99_MS = 6_000, 10_000

@@ -41,8 +41,8 @@ from libs.common.wire.masking import Masker
 from services.ingress.fresh_ids import FreshIds
 from services.ingress.hook import Hook
 from tests.support.eventually import eventually_sync
-from tests.support.processes import Service
 from tests.support.redis_server import RedisServer
+from tests.support.service import Service
 
 ACCOUNT = AccountName("dry")
 MAX_AGE = DurationMs(1_800_000)

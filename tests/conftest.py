@@ -9,10 +9,11 @@ import hypothesis
 import pytest
 
 from tests.support import tools
+from tests.support.bridge import Bridge, close_all
+from tests.support.bridge_config import VENUE_SECRET
 from tests.support.child_server import SCRATCH, quickest_scratch
 from tests.support.children import MARK, RUN_ID, LeftBehind, kill_left_behind
 from tests.support.clock import ManualClock
-from tests.support.processes import VENUE_SECRET, Bridge, close_all
 from tests.support.redis_server import (
     EMBEDDED_ID,
     Binary,

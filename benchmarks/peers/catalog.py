@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.load import client_name
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 PYTHON = ROOT / ".venv" / "peers" / "bin" / "python"
 PYTHON_OF_ARQ = ROOT / ".venv" / "peers-arq" / "bin" / "python"

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.cores import Cores, cpu_s, running_on
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 ENDING_S = 5.0
 

@@ -19,7 +19,7 @@ from libs.common.runtime.service import Service, run_service
 from libs.common.runtime.settings import RedisSettings, Settings
 from libs.common.runtime.together import run_together
 from libs.common.store.alarms import Alarms
-from libs.common.store.incarnation import GRANTED_BEHIND_MS, Incarnated, Incarnations
+from libs.common.store.incarnation import Incarnated, Incarnations
 from libs.common.store.keys import Keys
 from libs.common.store.retention import Retention
 from libs.common.store.shards import Greet, Shard, Shards
@@ -181,7 +181,7 @@ async def main(service: Service) -> None:
         incarnations = met[keys.prefix] = Incarnations(
             keys,
             durability=redis.durability,
-            window_ms=lease_ms + GRANTED_BEHIND_MS,
+            lease_ms=lease_ms,
             shards=redis.shards,
             on_new=partial(_incarnated, keys),
         )

@@ -13,7 +13,7 @@ from libs.common.domain.ids import Holder
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.service import Service, run_service
 from libs.common.runtime.together import run_together
-from libs.common.store.incarnation import GRANTED_BEHIND_MS, Incarnated, Incarnations
+from libs.common.store.incarnation import Incarnated, Incarnations
 from libs.common.store.keys import Keys
 from libs.common.store.shards import Greet, Shards
 from libs.common.store.tables import TableStore
@@ -42,7 +42,7 @@ async def main(service: Service) -> None:
         return Incarnations(
             keys,
             durability=redis.durability,
-            window_ms=worker.lease_ms + GRANTED_BEHIND_MS,  # every request is over before its lane's lease
+            lease_ms=worker.lease_ms,
             shards=redis.shards,
             on_new=partial(_incarnated, keys, metrics),
         ).greet

@@ -28,18 +28,8 @@ from libs.common.runtime.account_settings import OnUnknown
 from libs.common.store.breakers import Pause, SharedBreakers
 from libs.common.store.head import KnownOrder, Moved, Stale
 from libs.common.store.lanes import Lanes
-from libs.common.store.orders import (
-    LONGEST_WAIT_IN_PLACE_MS,
-    Expired,
-    Finding,
-    Go,
-    Halted,
-    Intent,
-    Orders,
-    OverBudget,
-    Resolved,
-    Wait,
-)
+from libs.common.store.order_answers import Expired, Go, Halted, OverBudget, Resolved, Wait
+from libs.common.store.orders import LONGEST_WAIT_IN_PLACE_MS, Finding, Intent, Orders
 from libs.common.telemetry.execution_spans import note_attempt
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics

@@ -17,7 +17,7 @@ from libs.common.domain.ids import AccountName, Market
 from libs.common.policy.failure_rate import FailureRate
 from libs.common.runtime.settings import BreakerSettings
 from libs.common.store.breakers import BreakerReport, Permit, account_scope, market_scope
-from libs.common.store.orders import Go
+from libs.common.store.order_answers import Go
 from libs.common.telemetry.logs import get_logger
 
 MOST: Final = 10_000

@@ -21,7 +21,8 @@ from libs.common.domain.reasons import Reason
 from libs.common.policy.following import LOST_LOOK_UPS
 from libs.common.store.head import Closed, Head, KnownOrder, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes
-from libs.common.store.orders import Doubt, Finding, Noted, Orders, TooEarly
+from libs.common.store.order_answers import Noted, TooEarly
+from libs.common.store.orders import Doubt, Finding, Orders
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
@@ -32,10 +33,7 @@ from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.planning import Planner
 from services.worker.resolver import Adopted, NeverExecuted
-from services.worker.work import Done, Ended, Step, Work, plan_of
-
-AGAIN_MS: Final = 1_000
-"""How long a lane waits for what its venue did not say."""
+from services.worker.work import AGAIN_MS, Done, Ended, Step, Work, plan_of
 
 RESTING_MS: Final = 10_000
 """How often an order is looked up that rests, and that cannot be followed since nobody knows what it was."""

@@ -13,7 +13,8 @@ from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport
 from libs.common.policy.retry import backoff_ms
 from libs.common.store.head import Moved, Stale
-from libs.common.store.orders import LONGEST_WAIT_IN_PLACE_MS, Finding, Orders, Resolved, TooEarly
+from libs.common.store.order_answers import Resolved, TooEarly
+from libs.common.store.orders import LONGEST_WAIT_IN_PLACE_MS, Finding, Orders
 from libs.common.telemetry.logs import get_logger
 from services.worker.brokers.port import Broker, Deduplication, LookUp
 from services.worker.leases import Lease

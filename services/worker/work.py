@@ -80,6 +80,9 @@ class Ended:
     detail: str = ""
 
 
+AGAIN_MS: Final = 1_000
+"""How long a lane waits for what its venue did not say, or has not confirmed yet."""
+
 TOO_OLD: Final = Ended(InstructionState.EXPIRED, Reason.TOO_OLD, "before it could be sent")
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import orjson
 
 from tests.chaos.world import HASTY_TOKEN, LIMITED, World, now_ms
+from tests.support.bridge_config import SECRET
 from tests.support.http_client import Connection, send_on
-from tests.support.processes import SECRET
 
 ANSWER_S: Final = 4.0
 """How long a sender waits for an answer: longer than the deadline within which there must be one."""

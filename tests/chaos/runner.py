@@ -19,7 +19,7 @@ from tests.chaos.world import World, now_ms
 from tests.e2e.commands import bascule
 from tests.e2e.ledger import Event, journal
 from tests.support.eventually import eventually
-from tests.support.processes import ENDED
+from tests.support.stored import ENDED
 
 REST_S: Final = 180.0
 """How long everything may take to end once the faults are over."""

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from tests.chaos.failpoints import CONTROL, Command, write_command
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import SECRET, VENUE_SECRET, merge
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
-from tests.support.processes import SECRET, VENUE_SECRET, Bridge, Service, merge
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
+from tests.support.service import Service
 from tests.support.venue import Venue
 
 ACCOUNTS: Final = ("desk", "fund")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tests.support.eventually import eventually_sync
-from tests.support.kustomize import ROOT
+from tests.support.tree import ROOT
 
 NAMESPACE: Final = "bascule"
 ROLLOUT_S: Final = 300

@@ -10,9 +10,10 @@ import pytest
 
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.scenario import LOAD, Cluster, Scenario
-from tests.support.kustomize import ROOT
-from tests.support.processes import Bridge, Service
+from tests.support.bridge import Bridge
 from tests.support.redis_server import RedisServer
+from tests.support.service import Service
+from tests.support.tree import ROOT
 
 
 class Processes:

@@ -14,7 +14,7 @@ from tests.support.collector.build import CONFIGURATIONS, GATEWAY, OVERLAY, PROD
 from tests.support.collector.running import Collector
 from tests.support.eventually import eventually
 from tests.support.otlp_sink import OtlpSink
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,11 @@ from functools import partial
 import pytest
 
 from tests.collector.test_traces import PROTOCOLS, admitted, check_each, spans_of, variables
+from tests.support.bridge import Bridge
 from tests.support.collector.running import Collector
 from tests.support.eventually import eventually
-from tests.support.processes import Bridge, Service
 from tests.support.redis_server import RedisServer
+from tests.support.service import Service
 
 pytestmark = pytest.mark.slow
 

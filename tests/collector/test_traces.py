@@ -8,10 +8,11 @@ import pytest
 
 from tests.e2e.commands import bascule, run
 from tests.e2e.faults import SHORT_LEASE, kill_holding
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT, SECRET, VENUE_SECRET
 from tests.support.collector.running import Collector
 from tests.support.eventually import eventually
 from tests.support.otlp_sink import Received
-from tests.support.processes import ACCOUNT, SECRET, VENUE_SECRET, Bridge
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
 

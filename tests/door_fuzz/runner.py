@@ -21,9 +21,10 @@ from libs.common.store.tables import TableStore
 from tests.door_fuzz.bodies import Bodies
 from tests.door_fuzz.leaks import Leaks
 from tests.door_fuzz.webhooks import Credentials, Target, made_webhooks
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
 from tests.support.pipelined import request_bytes, send_pipelined
-from tests.support.processes import ACCOUNT, Bridge
 from tests.support.redis_server import RedisServer
 
 CHUNK: Final = 2_000

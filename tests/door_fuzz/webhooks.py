@@ -14,7 +14,7 @@ from libs.common.policy.authentication import HashedToken, hash_secret, token_di
 from libs.common.policy.limits import Limit
 from libs.common.policy.webhook import DedupWindows, Demand, Webhook
 from libs.common.wire.dialects.catalogue import DIALECTS
-from tests.support.processes import ACCOUNT
+from tests.support.bridge_config import ACCOUNT
 
 _DESK: Final = (AccountName(ACCOUNT),)
 _LENGTH: Final = 24

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.faults import now_ms
-from tests.support.processes import ROOT, Bridge
+from tests.support.bridge import Bridge
+from tests.support.tree import ROOT
 
 LONGEST_S = 60.0
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.e2e.ledger import LANES, journal, lane_of
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT, merge
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, Bridge, Service, merge
 from tests.support.proxy import Proxy
+from tests.support.service import Service
 from tests.support.venue import Venue
 
 SHORT_LEASE: Final[Mapping[str, object]] = {

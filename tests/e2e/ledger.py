@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
 from tests.support.http_client import Answer
-from tests.support.processes import ACCOUNT, Bridge
 from tests.support.stray_keys import assert_no_stray_keys
 from tests.support.venue import Venue
 

@@ -10,8 +10,10 @@ from typing import Any, Final
 
 import redis
 
-from tests.support.processes import ROOT, Bridge, Service
+from tests.support.bridge import Bridge
 from tests.support.redis_server import Binary, RedisServer
+from tests.support.service import Service
+from tests.support.tree import ROOT
 
 USERS: Final = ("ingress", "worker", "reaper", "operator", "observer")
 NO_PASSWORD: Final = "0" * 64

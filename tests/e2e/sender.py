@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.support.bridge import Bridge
 from tests.support.eventually import eventually
 from tests.support.http_client import Answer
-from tests.support.processes import Bridge
 
 LONGEST_S = 30.0
 

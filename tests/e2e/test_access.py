@@ -14,9 +14,11 @@ from tests.e2e.commands import bascule, run
 from tests.e2e.ledger import all_accepted, assert_executed_once
 from tests.e2e.redis_users import USERS, GuardedBridge, GuardedRedis, guarded_redis
 from tests.support import http_client
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually, eventually_sync
-from tests.support.processes import ACCOUNT, Bridge, Service
 from tests.support.redis_server import EMBEDDED_ID, Binary
+from tests.support.service import Service
 from tests.support.venue import Venue
 
 NEWEST = "newest"

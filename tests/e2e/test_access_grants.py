@@ -9,7 +9,7 @@ import pytest
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, LaneName, Market, WebhookName
 from libs.common.store.keys import Keys
 from tests.e2e.redis_users import NO_PASSWORD, USERS
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 LUA: Final = ROOT / "libs" / "common" / "store" / "lua"
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commands import bascule, run
+from tests.support.bridge import Bridge
 from tests.support.eventually import eventually_sync
-from tests.support.processes import Bridge, Service
+from tests.support.service import Service
 from tests.support.tls_redis import Desk, TlsServer, tls_server
 
 pytestmark = pytest.mark.redis

@@ -11,10 +11,12 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.ledger import PREFIX, accepted_ids
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.certificates import Authority
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, Bridge, Service
 from tests.support.redis_server import RedisServer
+from tests.support.service import Service
 from tests.support.upstream import OK, Upstream
 from tests.support.venue import Venue
 

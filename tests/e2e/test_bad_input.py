@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.ledger import PREFIX, all_accepted, assert_clean, assert_no_failures, journal
 from tests.support import http_client
-from tests.support.processes import SECRET
+from tests.support.bridge_config import SECRET
 
 DEADLINE_S = 2.0
 GOOD = {"secret": SECRET, "id": "a", "symbol": "BTCUSDT", "action": "buy"}

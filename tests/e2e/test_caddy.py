@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.bridge import Bridge
 from tests.support.caddy import CADDYFILE, Caddy, caddy_binary
 from tests.support.certificates import TRADINGVIEW_EMAIL, TRADINGVIEW_SUBJECT, Authority
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
-from tests.support.processes import Bridge
 from tests.support.redis_server import RedisServer
 from tests.support.upstream import Received, Upstream
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.bridge import Bridge
 from tests.support.eventually import eventually
 from tests.support.filled_store import FilledStore, filled_store
-from tests.support.processes import ROOT, Bridge
 from tests.support.redis_server import RedisServer
+from tests.support.tree import ROOT
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from tests.e2e.ledger import all_accepted
-from tests.support.processes import Bridge
+from tests.support.bridge import Bridge
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
 

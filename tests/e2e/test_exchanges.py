@@ -16,11 +16,13 @@ import pytest
 from libs.common.domain.ids import AccountName, AlertId, client_order_id
 from tests.e2e.faults import kill_holding
 from tests.e2e.ledger import all_accepted, assert_clean, assert_no_failures, journal
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
 from tests.support.exchange_modes import Trouble
 from tests.support.exchange_server import Exchange
 from tests.support.exchange_wire import API_KEY, API_SECRET
-from tests.support.processes import ACCOUNT, Bridge, Service
+from tests.support.service import Service
 from tests.support.tools import missing_tool
 
 TIMEOUT_MS: Final = 1_000

@@ -15,8 +15,9 @@ from tests.e2e.commands import bascule
 from tests.e2e.ledger import assert_clean, assert_executed_once, assert_in_order, assert_no_failures, journal
 from tests.e2e.sender import Sent, send_until_taken
 from tests.e2e.test_shards import ACCOUNTS, assert_whole, on_cluster, wait_ended
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, Bridge
 from tests.support.redis_cluster import RedisCluster
 from tests.support.redis_sentinel import SERVICE, RedisSentinels
 from tests.support.redis_server import Binary, RedisServer

@@ -10,8 +10,9 @@ import pytest
 
 from libs.common.domain.ids import AccountName, AlertId, client_order_id
 from tests.e2e.ledger import PREFIX, all_accepted, assert_clean
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, Bridge
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue

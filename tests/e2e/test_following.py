@@ -6,8 +6,9 @@ from decimal import Decimal
 import orjson
 
 from tests.support import http_client
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT, VENUE_SECRET
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, VENUE_SECRET, Bridge
 from tests.support.stray_keys import assert_no_stray_keys
 from tests.support.venue import Venue, signature
 

@@ -14,9 +14,9 @@ from tests.e2e.ledger import (
     assert_whole_run,
 )
 from tests.e2e.sender import Sent, send_until_taken
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
 from tests.support.fullness import use_memory
-from tests.support.processes import ACCOUNT
 
 CONFIG = {"webhooks": {"default": {"max_age": "600s"}}}
 ALERTS = 200

@@ -11,9 +11,10 @@ import pytest
 from tests.e2e.commands import bascule, run
 from tests.e2e.faults import wait_orders
 from tests.e2e.ledger import all_accepted, assert_clean, assert_executed_once, assert_never_twice
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
 from tests.support.http_client import Answer
-from tests.support.processes import ACCOUNT, Bridge
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
 

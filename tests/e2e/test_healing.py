@@ -18,8 +18,8 @@ from tests.e2e.ledger import (
     assert_whole_run,
     lane_of,
 )
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT
 
 HEALED_MS = 2_000
 GROUP = "workers"

@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from tests.e2e.ledger import all_accepted, assert_never_twice, assert_nobody_reclaimed
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.http_client import Connection, send_on
-from tests.support.processes import ACCOUNT, Bridge
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
 

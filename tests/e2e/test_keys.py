@@ -1,8 +1,8 @@
 """What a run leaves behind in Redis."""
 
 from tests.e2e.ledger import PREFIX, accepted_ids, assert_clean, assert_no_failures
+from tests.support.bridge_config import ACCOUNT, SECRET
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, SECRET
 from tests.support.stray_keys import find_stray_keys
 
 LIMITED = {

@@ -8,9 +8,10 @@ from libs.common.telemetry.events import EVENTS, OF_ALERTS
 from libs.common.telemetry.subject import OF_AN_ALERT
 from tests.e2e.commands import run
 from tests.e2e.faults import SHORT_LEASE, kill_holding
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT, SECRET, VENUE_SECRET, merge
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
-from tests.support.processes import ACCOUNT, SECRET, VENUE_SECRET, Bridge, merge
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
 

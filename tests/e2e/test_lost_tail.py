@@ -11,9 +11,11 @@ import pytest
 from tests.e2e.faults import wait_orders
 from tests.e2e.ledger import all_accepted, assert_never_twice, journal
 from tests.e2e.sender import Sent, send_until_taken
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, ENDED, Bridge
 from tests.support.redis_server import RedisServer
+from tests.support.stored import ENDED
 from tests.support.venue import Venue
 
 META: Final = "bascule:{s0}:meta"

@@ -5,8 +5,8 @@ from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.markets import MarketStore
 from tests.contract.scripted_venue import ScriptedVenue, answers
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT
 
 
 async def test_a_running_worker_publishes_what_its_venue_trades(private_redis, bridge_factory):

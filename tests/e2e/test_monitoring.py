@@ -12,14 +12,16 @@ import pytest
 
 from services.relay.settings import derived_token
 from tests.e2e.test_following import trade_by_hand
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.certificates import Authority
 from tests.support.dashboard import queries
 from tests.support.eventually import eventually
 from tests.support.fullness import use_memory
 from tests.support.ports import free_port
-from tests.support.processes import ACCOUNT, Bridge, Service
 from tests.support.prometheus import Prometheus, alert_rules
 from tests.support.redis_server import RedisServer
+from tests.support.service import Service
 from tests.support.venue import Venue
 
 BOUND = re.compile(r"\s(==|>|<) [0-9.]+\s*$")

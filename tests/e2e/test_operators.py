@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.commands import run
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, Bridge
 from tests.support.stray_keys import assert_no_stray_keys
 
 SYMBOLS = [f"S{n}" for n in range(6)]

@@ -15,8 +15,9 @@ from tests.e2e.ledger import (
     journal,
     lane_of,
 )
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, Bridge
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.ledger import all_accepted, assert_whole_run, journal, lane_of
-from tests.support.processes import ACCOUNT, Bridge
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
 

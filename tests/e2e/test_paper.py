@@ -1,7 +1,7 @@
 """Limits and exits on paper, through the whole bridge."""
 
+from tests.support.bridge_config import SECRET
 from tests.support.eventually import eventually
-from tests.support.processes import SECRET
 
 ALERT = {"bascule": 1, "secret": SECRET, "action": "buy", "symbol": "BTCUSDT", "quantity": "1"}
 

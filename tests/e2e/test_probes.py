@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.e2e.commands import run
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT, merge
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, Bridge, merge
 from tests.support.redis_server import RedisServer
 from tests.support.venue import Venue
 

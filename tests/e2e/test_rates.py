@@ -19,8 +19,9 @@ from tests.e2e.ledger import (
     lane_of,
 )
 from tests.e2e.monitor import Monitor
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, Bridge
 from tests.support.venue import Venue
 
 OTHERS = 50

@@ -8,7 +8,7 @@ import pytest
 from tests.e2e.faults import wait_orders, wait_until
 from tests.e2e.ledger import assert_nobody_reclaimed, assert_whole_run
 from tests.e2e.sender import Sent, send_until_taken
-from tests.support.processes import ACCOUNT
+from tests.support.bridge_config import ACCOUNT
 
 LEASE_S = 3.0
 CONFIG = {

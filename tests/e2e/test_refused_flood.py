@@ -17,10 +17,12 @@ from libs.common.policy.webhook import Demand, Webhook
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.tables import TableStore
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT, SECRET
 from tests.support.eventually import eventually
 from tests.support.http_client import post
 from tests.support.pipelined import request_bytes, send_pipelined
-from tests.support.processes import ACCOUNT, SECRET, Bridge, Service
+from tests.support.service import Service
 
 SEED = 20_261_103
 MB = 1_000_000

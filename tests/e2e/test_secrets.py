@@ -25,6 +25,8 @@ from libs.common.policy.authentication import hash_secret
 from libs.common.wire.dialects.catalogue import BY_NAME
 from tests.e2e.commands import Outcome, bascule
 from tests.support import http_client
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.children import spawn
 from tests.support.credentials import (
     BTC_SECRET,
@@ -40,9 +42,9 @@ from tests.support.credentials import (
 from tests.support.dialect_bodies import rendered
 from tests.support.eventually import eventually
 from tests.support.ports import free_ports
-from tests.support.processes import ACCOUNT, ROOT, Bridge
 from tests.support.redis_server import Binary
 from tests.support.secret_hunt import PART, Hunt, files_of
+from tests.support.tree import ROOT
 from tests.support.watched_run import PREFIX, GuardedRedis, Run, logged, stored, watched
 from tests.support.webhooks import made_webhook, make_webhooks, token_of
 

@@ -16,10 +16,11 @@ from tests.e2e.ledger import assert_no_failures
 from tests.e2e.redis_users import ADMIN, USERS, GuardedBridge, GuardedRedis, make_users
 from tests.e2e.sender import Sent, send_until_taken
 from tests.support import http_client
+from tests.support.bridge import Bridge, close_all
 from tests.support.eventually import eventually
-from tests.support.processes import Bridge, Service, close_all
 from tests.support.redis_cluster import RedisCluster
 from tests.support.redis_server import Binary, RedisServer
+from tests.support.service import Service
 from tests.support.stray_keys import assert_no_stray_keys
 from tests.support.venue import Venue
 

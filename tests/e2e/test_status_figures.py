@@ -15,10 +15,12 @@ import pytest
 from libs.common.runtime.run_record import RunRecord, write_run_record
 from libs.common.runtime.secrets import mask_url
 from tests.e2e.commands import bascule
+from tests.support.bridge import Bridge
 from tests.support.children import spawn
 from tests.support.eventually import eventually
-from tests.support.processes import ROOT, Bridge, Service
 from tests.support.redis_server import RedisServer
+from tests.support.service import Service
+from tests.support.tree import ROOT
 
 pytestmark = pytest.mark.asyncio
 

@@ -13,11 +13,14 @@ import pytest
 
 from tests.e2e.commands import bascule, run
 from tests.e2e.faults import SHORT_LEASE, kill_holding
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT, SECRET
 from tests.support.eventually import eventually
 from tests.support.otlp_sink import OtlpSink, Received
 from tests.support.ports import free_port
-from tests.support.processes import ACCOUNT, ROOT, SECRET, Bridge, Service
 from tests.support.redis_server import RedisServer
+from tests.support.service import Service
+from tests.support.tree import ROOT
 from tests.support.venue import Venue
 
 SENDERS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -10,11 +10,12 @@ import pytest
 
 from tests.e2e.ledger import all_accepted, assert_nobody_reclaimed, assert_whole_run
 from tests.support import http_client
+from tests.support.bridge import Bridge
 from tests.support.eventually import eventually
 from tests.support.http_client import Answer
-from tests.support.processes import Bridge, Service
 from tests.support.redis_server import RedisServer
 from tests.support.releases import Release, earlier_release
+from tests.support.service import Service
 from tests.support.venue import Venue
 
 SYMBOLS: Final = 16

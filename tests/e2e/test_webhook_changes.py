@@ -10,9 +10,10 @@ import pytest
 from libs.common.policy.authentication import HashedToken, hash_secret, token_digest
 from libs.common.policy.webhook import Webhook
 from libs.common.store.tables import TableStore
+from tests.support.bridge import Bridge
 from tests.support.eventually import eventually
 from tests.support.http_client import Answer, post
-from tests.support.processes import Bridge, Service
+from tests.support.service import Service
 from tests.support.webhooks import made_webhook, make_webhooks, secret_of, table_store, token_of
 
 PROMISED_S = 1.0

@@ -11,9 +11,11 @@ import yaml
 
 from libs.common.policy.limits import Limit
 from libs.common.policy.webhook import RUN_TIME_LIMIT
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT, SECRET
 from tests.support.http_client import Answer, post
 from tests.support.pipelined import request_bytes, send_pipelined
-from tests.support.processes import ACCOUNT, ROOT, SECRET, Bridge
+from tests.support.tree import ROOT
 from tests.support.webhooks import made_webhook, make_webhooks, secret_of, token_of
 
 SECONDS = 3.0

@@ -16,18 +16,8 @@ from libs.common.policy.poison import Treatment, treatment
 from libs.common.store.breakers import BreakerReport, SharedBreakers
 from libs.common.store.head import Closed, Head, Held, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes, Parking, Reader
-from libs.common.store.orders import (
-    Doubt,
-    Expired,
-    Finding,
-    Go,
-    Intent,
-    OrderOutcome,
-    Orders,
-    Settlement,
-    TooEarly,
-    Wait,
-)
+from libs.common.store.order_answers import Expired, Go, TooEarly, Wait
+from libs.common.store.orders import Doubt, Finding, Intent, OrderOutcome, Orders, Settlement
 from libs.common.store.retention import Retention
 from tests.fuzz.venue import Request
 

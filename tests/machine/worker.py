@@ -20,21 +20,8 @@ from libs.common.store.following import FollowedOrder, FollowedOrders
 from libs.common.store.head import Head, Held, Moved
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
-from libs.common.store.orders import (
-    Doubt,
-    Expired,
-    Finding,
-    Go,
-    Halted,
-    Intent,
-    Noted,
-    OrderOutcome,
-    Orders,
-    OverBudget,
-    Settlement,
-    TooEarly,
-    Wait,
-)
+from libs.common.store.order_answers import Expired, Go, Halted, Noted, OverBudget, TooEarly, Wait
+from libs.common.store.orders import Doubt, Finding, Intent, OrderOutcome, Orders, Settlement
 from libs.common.wire import codec
 from tests.fuzz.venue import Request
 from tests.fuzz.worker import FLIP, MISSES_NEEDED, POISON_LIMIT, RETENTION

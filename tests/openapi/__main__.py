@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from libs.common.wire.dialects.dialect import PLACEHOLDER
-from tests.support.processes import Bridge
+from tests.support.bridge import Bridge
 from tests.support.redis_server import RedisServer
 from tests.support.webhooks import made_webhook, make_webhooks, token_of
 

@@ -14,8 +14,8 @@ from typing import Final, Self
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
 from tests.support.ports import free_port
+from tests.support.tree import ROOT
 
-ROOT: Final = Path(__file__).parents[2]
 SCRATCH: Final = "BASCULE_TEST_SCRATCH"
 """Environment variable: where servers make their directories; /tmp without it."""
 

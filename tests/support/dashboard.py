@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 DASHBOARD: Final = ROOT / "monitoring/grafana/dashboards/bascule.json"
 

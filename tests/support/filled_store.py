@@ -31,7 +31,8 @@ from libs.common.store.head import Head, Held
 from libs.common.store.intake import Admission, Admitted, Duplicate, Intake, Refusal, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Parking, Reader
-from libs.common.store.orders import NO_LIMIT, Go, Intent, OrderOutcome, Orders, Settlement
+from libs.common.store.order_answers import Go
+from libs.common.store.orders import NO_LIMIT, Intent, OrderOutcome, Orders, Settlement
 from libs.common.store.retention import Retention
 from libs.common.store.upkeep import Upkeep
 from libs.common.wire import codec

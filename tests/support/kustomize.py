@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import yaml
 
-ROOT: Final = Path(__file__).parents[2]
+from tests.support.tree import ROOT
+
 K8S: Final = ROOT / "k8s"
 BUILT: Final = ROOT / ".venv" / "kustomize" / "kustomize"
 MODULE: Final = "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1"

@@ -11,8 +11,9 @@ import yaml
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
 from tests.support.ports import free_port
-from tests.support.processes import ROOT, Service
+from tests.support.service import Service
 from tests.support.tools import missing_tool
+from tests.support.tree import ROOT
 
 CONFIGURATION: Final = ROOT / "monitoring/prometheus"
 RULES: Final = CONFIGURATION / "rules.yaml"

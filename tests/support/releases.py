@@ -11,8 +11,8 @@ from typing import Final
 
 import pytest
 
-from tests.support.child_server import ROOT
 from tests.support.tools import MISSING
+from tests.support.tree import ROOT
 
 LOCKS: Final = ("build.txt", "run.txt")
 """What its services run with, in `requirements/`."""

@@ -10,15 +10,18 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tests.support import http_client
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.credentials import COLLECTOR_KEY, CREDENTIALS, KNOWN, REDIS_PASSWORD, RELAY_QUERY
 from tests.support.echoing_exchange import EchoingExchange
 from tests.support.exchange_server import Exchange
 from tests.support.http_client import Answer
 from tests.support.otlp_sink import OtlpSink
 from tests.support.ports import free_port
-from tests.support.processes import ACCOUNT, ROOT, Bridge, Service
 from tests.support.redis_server import Binary, RedisServer
+from tests.support.service import Service
 from tests.support.tools import missing_tool
+from tests.support.tree import ROOT
 from tests.support.upstream import Upstream
 
 PREFIX: Final = "bascule:{s0}:"

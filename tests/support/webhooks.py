@@ -10,8 +10,10 @@ from libs.common.policy.webhook import Webhook
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.tables import TableStore
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, Bridge, Service
+from tests.support.service import Service
 
 
 def token_of(name: str) -> str:

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT, VENUE_SECRET, merge
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
-from tests.support.processes import ACCOUNT, ROOT, VENUE_SECRET, Bridge, Service, merge
 from tests.support.redis_server import Binary, RedisServer
+from tests.support.service import Service
+from tests.support.tree import ROOT
 from tests.support.venue import Venue
 from tests.sweep.tap import Line, Switch, Tap
 from tests.sweep.wire import http_language, redis_language, scripts_of

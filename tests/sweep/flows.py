@@ -7,9 +7,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tests.e2e.ledger import PREFIX
+from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
 from tests.support.http_client import Answer
-from tests.support.processes import ACCOUNT, ENDED, Service
+from tests.support.service import Service
+from tests.support.stored import ENDED
 from tests.sweep.cell import IDLE_S, PROCESSES, VENUE, Cell
 from tests.sweep.tap import Fault, Kind, Outcome
 from tests.sweep.wire import WHOLE

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 from tests.sweep.cell import VENUE
 from tests.sweep.steps import Scenario, Step
 from tests.sweep.tap import Kind, Outcome

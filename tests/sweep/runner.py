@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from tests.support.processes import ROOT
 from tests.support.redis_server import Binary
+from tests.support.tree import ROOT
 from tests.sweep.cell import Cell
 from tests.sweep.flows import FLOWS
 from tests.sweep.scenario import Result, Verdict, assert_shown, play, record

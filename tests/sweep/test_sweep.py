@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from tests.support.processes import ROOT
 from tests.support.redis_server import Binary
+from tests.support.tree import ROOT
 from tests.sweep.mutations import MUTATIONS, mutated
 from tests.sweep.runner import Sweep
 from tests.sweep.scenario import Result, Verdict

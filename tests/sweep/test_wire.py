@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.store.scripts import Script
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 from tests.sweep.wire import http_end, http_language, redis_language, resp_end, scripts_of
 
 LANGUAGE = redis_language(scripts_of(ROOT))

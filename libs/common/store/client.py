@@ -33,6 +33,7 @@ from libs.common.store.connections import (
     TlsRefused,
     Unfit,
     UnixConnection,
+    barrier_of,
     is_script_barred,
 )
 from libs.common.store.keys import Keys
@@ -183,11 +184,7 @@ def translate(error: RedisError | OSError) -> BridgeError:
     What passes by itself (a restart, a fail-over, full memory) is `StoreUnavailable`; what an ACL or TLS denies is
     `StoreBarred`; anything else means that a key or a call is wrong.
     """
-    cause = error.__cause__
-    if isinstance(error, ConnectionError) and isinstance(
-        cause, AuthenticationError | NoPermissionError | Unfit
-    ):
-        error = cause  # redis-py wraps what comes up while it connects
+    error = barrier_of(error) or error
     if isinstance(error, NoPermissionError):
         return StoreBarred(f"Redis does not allow it: {error}", GIVE_RIGHTS)
     if isinstance(error, AuthenticationError):

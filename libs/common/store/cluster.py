@@ -17,8 +17,9 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from libs.common.store.connections import PlainConnection, TlsConnection, Unfit
-from libs.common.store.routing import BARRED, Node, Routed, in_words
+from libs.common.store.connections import PlainConnection, TlsConnection, Unfit, barrier_of
+from libs.common.store.routing import Node, Routed, in_words
+from libs.common.store.shared_look import SharedLook
 
 _UNTOLD: Final = "?"
 """What a node says of one whose name it does not know."""
@@ -50,7 +51,7 @@ class Topology:
         self._ranges: tuple[tuple[int, int, Node], ...] = ()
         self._doubted: set[int] = set()
         """Slots that may have moved since."""
-        self._reading: asyncio.Task[None] | None = None
+        self._look = SharedLook(self._ask_in_turn)
 
     def electable(self, node: Node) -> int:  # noqa: ARG002 - the same for all
         """Return 0: a replica of a cluster takes over by a vote, and who has most is asked first."""
@@ -66,10 +67,10 @@ class Topology:
         """
         found = None if slot in self._doubted else self._serving(slot)
         if found is None:
-            had_begun = self._reading is not None
-            await self._read()
+            had_begun = self._look.is_under_way
+            await self._look.finish()
             if had_begun and slot in self._doubted:  # before the doubt
-                await self._read()
+                await self._look.finish()
             found = self._serving(slot)
         if found is None:
             raise ConnectionError(f"no node of the Redis Cluster serves slot {slot}")
@@ -83,31 +84,14 @@ class Topology:
         """Take any node that lets us in: one that does not serve the slot says so to each call."""
 
     async def aclose(self) -> None:
-        """Nothing is kept open."""
+        """End what is under way; nothing is kept open."""
+        await self._look.aclose()
 
     def _serving(self, slot: int) -> Node | None:
         return next((node for start, end, node in self._ranges if start <= slot <= end), None)
 
-    async def _read(self) -> None:
-        """Ask once for all who want to know now."""
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._ask_in_turn())
-            self._reading.add_done_callback(self._was_read)
-        try:
-            await asyncio.shield(self._reading)
-        except BARRED:
-            raise
-        except (RedisError, OSError) as error:
-            raise ConnectionError(str(error)) from error
-
-    def _was_read(self, task: asyncio.Task[None]) -> None:
-        if self._reading is task:
-            self._reading = None
-        if not task.cancelled():
-            task.exception()  # told to whoever waits for it, if anybody still does
-
     async def _ask_in_turn(self) -> None:
-        doubted, problem, barred = frozenset(self._doubted), "none was asked", None
+        doubted, problem, barrier = frozenset(self._doubted), "none was asked", None
         each_s = self._timeout_s / 2
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -119,9 +103,8 @@ class Topology:
                     try:
                         async with asyncio.timeout(each_s):
                             self._learn(await self._ask(node), node)
-                    except BARRED as error:
-                        barred = error
                     except (RedisError, OSError) as error:
+                        barrier = barrier_of(error) or barrier
                         problem = f"{in_words(node)}: {error}"
                     else:
                         self._silent.discard(node)
@@ -129,8 +112,8 @@ class Topology:
                         return
         except builtins.TimeoutError:
             pass
-        if barred is not None:
-            raise barred
+        if barrier is not None:
+            raise barrier
         raise ConnectionError(f"no node of the Redis Cluster answers; the last was {problem}")
 
     def _learn(self, answer: Sequence[Any], asked: Node) -> None:
@@ -163,10 +146,6 @@ def asking(
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it so
             await connection.send_command("CLUSTER", "SLOTS")
             answer: Sequence[Any] = await connection.read_response()
-        except ConnectionError as error:
-            if isinstance(error.__cause__, BARRED):  # redis-py wraps what comes up while it connects
-                raise error.__cause__ from error
-            raise
         except ResponseError as error:
             if "cluster support disabled" in str(error):
                 raise Unfit(

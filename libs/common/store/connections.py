@@ -72,6 +72,10 @@ class TlsRefused(Unfit):
     """One side does not accept the other's TLS."""
 
 
+Barrier = AuthenticationError | NoPermissionError | Unfit
+"""What does not pass by itself."""
+
+
 class Worded(AbstractConnection):
     """What all kinds of connections have in common."""
 
@@ -200,6 +204,15 @@ class TlsConnection(Worded, Connection):
     @property
     def _suspicion(self) -> str:
         return f"where it asks for a client certificate, {_NAME_ONE}"
+
+
+def barrier_of(error: BaseException) -> Barrier | None:
+    """Return what bars us, where that is what an error comes from; None for all others.
+
+    redis-py wraps what comes up while it connects, and a pipe what ends the calls behind another.
+    """
+    found = error.__cause__ if isinstance(error, ConnectionError) else None
+    return next((one for one in (found, error) if isinstance(one, Barrier)), None)
 
 
 def is_script_barred(text: str) -> bool:

@@ -55,7 +55,7 @@ class Incarnations:
         keys: Keys,
         *,
         durability: str,
-        window_ms: int,
+        lease_ms: int,
         shards: int = 1,
         on_new: Callable[[Incarnated], None] = lambda _: None,
         now_ms: int | None = None,
@@ -63,15 +63,15 @@ class Incarnations:
         """Args:
         keys: The shard's.
         durability: As configured; with `declared` CONFIG is not asked, and every new start makes what there is suspect.
-        window_ms: How long after another took over a request may execute that was granted before or behind it: the longest lease in
-            use, and `GRANTED_BEHIND_MS`.
+        lease_ms: The longest lease in use: every request is over before its lane's lease.
         shards: How many there are: its process found that to be so, or noted it, at its start.
         on_new: Told of each new start, by the first connection of any process that meets it.
         now_ms: A fixed time instead of Redis' own, for tests.
         """
         self._keys = keys
         self._is_declared = durability == "declared"
-        self._window_ms = window_ms
+        self._window_ms = lease_ms + GRANTED_BEHIND_MS
+        """How long after another took over a request may execute that was granted before or behind it."""
         self._shards = shards
         self._on_new = on_new
         self._now = "" if now_ms is None else str(now_ms)

@@ -16,10 +16,10 @@ from libs.common.domain.ids import AccountName, ClientOrderId, EntryId, Holder, 
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.batch import Batch
-from libs.common.store.breakers import Permit
 from libs.common.store.copies import Copies
-from libs.common.store.head import HandedOut, Held, Moved, Stale, failure, handed_out
+from libs.common.store.head import HandedOut, Held, handed_out
 from libs.common.store.keys import Keys
+from libs.common.store.order_answers import Begun, PlanAnswer, Resolved, begun, planned, resolved
 from libs.common.store.retention import Retention
 from libs.common.store.scripts import Script, read_each
 
@@ -36,8 +36,6 @@ MOST_FLIGHTS: Final = 3
 WORTH_A_FLIGHT: Final = 12
 """Of intents, and of settlements. They overtake one another on several connections, which is as good: each is of another
 lane. Redis works off together what waits for it, with one fsync for all."""
-
-_NEVER_MOVED: Final = Permit(0, is_probe=False)
 
 
 class Intent(msgspec.Struct, frozen=True):
@@ -73,58 +71,6 @@ class Intent(msgspec.Struct, frozen=True):
     """Account-wide risk limits it counts against, JSON; empty where there are none."""
     read_at_ms: int = 0
     """Redis' time before the venue was asked for what the budgets are counted from."""
-
-
-class Go(msgspec.Struct, frozen=True):
-    """The intent is on disk: send, after `wait_ms`, while the lease holds."""
-
-    expires_at_ms: int
-    wait_ms: int
-    left_ms: int
-    """From Redis' answer until `expires_at_ms`; 0 or less where the answer came again after a long outage."""
-    market_breaker: Permit
-    account_breaker: Permit
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Not before `until_ms`; what was reserved stays reserved."""
-
-    until_ms: int
-    reason: Reason
-    now_ms: int
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Expired:
-    """The alert is too old to be sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Halted:
-    """A halt refuses it."""
-
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class OverBudget:
-    """A risk limit of the whole account refuses it."""
-
-    rule: str
-    limit: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """The plan is on disk."""
-
-
-Begun = Go | Wait | Halted | OverBudget | Expired | Moved | Stale
-
-PlanAnswer = Planned | Wait | Halted | Expired | Moved | Stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,23 +121,6 @@ class Finding:
     """Signed quantity that the leg newly filled, where the account's positions are compared with its venue's."""
     look_up: str = field(default_factory=lambda: secrets.token_hex(8))
     """Names this look-up: the same finding, told again after a lost reply, counts once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """The finding is on disk. `misses` counts look-ups that found nothing."""
-
-    misses: int
-
-
-@dataclass(frozen=True, slots=True)
-class TooEarly:
-    """The request may still execute for this long."""
-
-    wait_ms: int
-
-
-Resolved = Noted | TooEarly | Moved | Stale
 
 
 class OrderOutcome(msgspec.Struct, frozen=True):
@@ -294,7 +223,7 @@ class Orders:
             )
         # All that led to it is older, so replicas that have the intent have that too.
         reply = await self._scripts["begin"].run(self._client, keys, args, copies=self._copies)
-        return read_each(reply, _begun)
+        return read_each(reply, begun)
 
     async def _send_plan(self, items: Sequence[Planning]) -> Sequence[PlanAnswer | BridgeError]:
         keys = [*self._keys.fixed]
@@ -312,7 +241,7 @@ class Orders:
                 one.note,
             )
         reply = await self._scripts["plan"].run(self._client, keys, args)
-        return read_each(reply, _planned)
+        return read_each(reply, planned)
 
     async def _send_doubt(self, items: Sequence[Doubt]) -> Sequence[HandedOut | BridgeError]:
         keys = [*self._keys.fixed]
@@ -352,7 +281,7 @@ class Orders:
                 one.filled,
             )
         reply = await self._scripts["resolve"].run(self._client, keys, args)
-        return read_each(reply, _resolved)
+        return read_each(reply, resolved)
 
     async def _send_settle(self, items: Sequence[Settlement]) -> Sequence[HandedOut | BridgeError]:
         keys = [*self._keys.fixed]
@@ -385,67 +314,3 @@ class Orders:
                 )
         reply = await self._scripts["settle"].run(self._client, keys, args)
         return read_each(reply, handed_out)
-
-
-def _begun(answer: list[bytes]) -> Begun | BridgeError:
-    word = answer[0]
-    if word == b"GO":
-        return Go(
-            int(answer[1]),
-            int(answer[2]),
-            int(answer[3]),
-            _permit(answer[4], answer[5]),
-            _permit(answer[6], answer[7]),
-        )
-    if word == b"WAIT":
-        return _wait(answer)
-    if word == b"HALTED":
-        return Halted(answer[1].decode())
-    if word == b"RISK":
-        return OverBudget(answer[1].decode(), answer[2].decode(), answer[3].decode())
-    if word == b"EXPIRED":
-        return Expired()
-    if word == b"STATE":
-        return Moved()
-    if word == b"STALE":
-        return Stale()
-    return failure(answer)
-
-
-def _planned(answer: list[bytes]) -> PlanAnswer | BridgeError:
-    word = answer[0]
-    if word == b"PLANNED":
-        return Planned()
-    if word == b"WAIT":
-        return _wait(answer)
-    if word == b"HALTED":
-        return Halted(answer[1].decode())
-    if word == b"EXPIRED":
-        return Expired()
-    if word == b"STATE":
-        return Moved()
-    if word == b"STALE":
-        return Stale()
-    return failure(answer)
-
-
-def _permit(generation: bytes, is_probe: bytes) -> Permit:
-    # Most breakers never moved.
-    return _NEVER_MOVED if generation == b"0" else Permit(int(generation), is_probe == b"1")
-
-
-def _wait(answer: list[bytes]) -> Wait:
-    return Wait(int(answer[1]), Reason(answer[2].decode()), int(answer[3]), answer[4].decode())
-
-
-def _resolved(answer: list[bytes]) -> Resolved | BridgeError:
-    word = answer[0]
-    if word == b"OK":
-        return Noted(int(answer[1]))
-    if word == b"EARLY":
-        return TooEarly(int(answer[1]))
-    if word == b"STATE":
-        return Moved()
-    if word == b"STALE":
-        return Stale()
-    return failure(answer)

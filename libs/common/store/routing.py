@@ -7,24 +7,19 @@ from typing import Any, Final, Protocol
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     AskError,
-    AuthenticationError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 - the name is redis-py's
-    NoPermissionError,
     ReadOnlyError,
     RedisError,
     ResponseError,
     TimeoutError,  # noqa: A004 - the name is redis-py's
 )
 
-from libs.common.store.connections import PlainConnection, TlsConnection, Unfit, Worded
+from libs.common.store.connections import PlainConnection, TlsConnection, Worded
 from libs.common.store.pool import Pool
 
 Node = tuple[str, int]
 """Host and port."""
-
-BARRED: Final = (AuthenticationError, NoPermissionError, Unfit)
-"""What does not pass by itself."""
 
 _MISLED: Final = (AskError, ClusterDownError, ReadOnlyError, ConnectionError, TimeoutError)
 """After these another server may be the right one. MOVED is an AskError, too, and MASTERDOWN a ClusterDownError."""
@@ -63,7 +58,10 @@ class Guide(Protocol):
         """
 
     async def aclose(self) -> None:
-        """Close what it keeps open; whoever asks it once more opens that anew."""
+        """End what it asks, and close what it keeps open; whoever asks it once more opens that anew.
+
+        Who waits for it meanwhile, also for another client that it is shared with, is told a `ConnectionError`.
+        """
 
 
 class Routed(Worded):

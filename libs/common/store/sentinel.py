@@ -15,11 +15,12 @@ from typing import Any, Final
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - the name is redis-py's
     ReadOnlyError,
-    RedisError,
 )
 
-from libs.common.store.routing import BARRED, Node, Routed, in_words
+from libs.common.store.connections import barrier_of
+from libs.common.store.routing import Node, Routed, in_words
 from libs.common.store.sentinel_asking import Word
+from libs.common.store.shared_look import SharedLook
 
 FRESH_S: Final = 0.5
 """For how long what the Sentinels said is taken as it is. Then they are asked again, while calls go on."""
@@ -76,7 +77,7 @@ class Sentinels:
         self._silent: set[Node] = set()
         """Those that gave no answer the last time: they are not waited for while others answer."""
         self._asking: dict[Node, asyncio.Task[Word]] = {}
-        self._looking: asyncio.Task[None] | None = None
+        self._look = SharedLook(self._look_at_all)
 
     def electable(self, node: Node) -> int:
         """Return how many replicas must have something so that all have it that some Sentinel would let take over from the primary.
@@ -110,15 +111,15 @@ class Sentinels:
         """
         doubts, known = self._doubts, self._known
         if known is None or self._settled != doubts:
-            await self._look()
+            await self._look.finish()
             if self._settled < doubts:  # it had begun before the doubt
-                await self._look()
+                await self._look.finish()
             known = self._known
             assert known is not None
             return known.primary
         age_s = self._now_s() - self._looked_at_s
         if age_s >= FRESH_S:
-            looking = self._begin_look()
+            looking = self._look.begin()
             if age_s >= STALE_S:
                 # Where none of them answers, nobody was replaced that we could hear of.
                 await asyncio.wait([looking], timeout=self._timeout_s / 2)
@@ -142,31 +143,23 @@ class Sentinels:
             raise ReadOnlyError(f"{in_words((connection.host, connection.port))} is no primary")
 
     async def aclose(self) -> None:
-        """Close the connections to them."""
+        """End what is under way, and close the connections to them."""
+        await self._look.aclose()
+        asking: list[asyncio.Task[Any]] = [*self._asking.values()]
+        self._asking.clear()
+        if self._asking_followers is not None:
+            asking.append(self._asking_followers)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
         if self._close is not None:
             await self._close()
 
-    async def _look(self) -> None:
+    async def _look_at_all(self) -> None:
         try:
-            await asyncio.shield(self._begin_look())
-        except BARRED:
-            raise
-        except (RedisError, OSError) as error:
-            raise ConnectionError(str(error)) from error
-
-    def _begin_look(self) -> "asyncio.Task[None]":
-        """Ask once for all who want to know now."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._ask_all())
-            self._looking.add_done_callback(self._has_looked)
-        return self._looking
-
-    def _has_looked(self, task: "asyncio.Task[None]") -> None:
-        if self._looking is task:
-            self._looking = None
-        self._looked_at_s = self._now_s()
-        if not task.cancelled():
-            task.exception()  # told to whoever waits for it, if anybody still does
+            await self._ask_all()
+        finally:
+            self._looked_at_s = self._now_s()
 
     async def _ask_all(self) -> None:
         doubts = self._doubts
@@ -184,11 +177,11 @@ class Sentinels:
             self._learn(words)
             self._settled = doubts
             return
-        barred = next((problem for problem in problems if isinstance(problem, BARRED)), None)
+        barrier = next(filter(None, map(barrier_of, problems)), None)
         said = "; ".join(str(problem) for problem in problems) or f"nothing within {self._timeout_s:g} s"
-        raise barred or ConnectionError(f"no Sentinel answers: {said}")
+        raise barrier or ConnectionError(f"no Sentinel answers: {said}")
 
-    def _hear(self, asked: "Mapping[Node, asyncio.Task[Word]]") -> tuple[list[Word], list[BaseException]]:
+    def _hear(self, asked: Mapping[Node, asyncio.Task[Word]]) -> tuple[list[Word], list[BaseException]]:
         words: list[Word] = []
         problems: list[BaseException] = []
         for node, task in asked.items():
@@ -231,12 +224,12 @@ class Sentinels:
             self._asking_followers = asyncio.create_task(self._ask_followers(found.primary))
             self._asking_followers.add_done_callback(partial(self._has_followers, found.primary))
 
-    def _has_followers(self, node: Node, task: "asyncio.Task[frozenset[Node]]") -> None:
+    def _has_followers(self, node: Node, task: asyncio.Task[frozenset[Node]]) -> None:
         self._asking_followers = None
         is_known = not task.cancelled() and task.exception() is None
         if is_known and self._known is not None and self._known.primary == node:
             self._followers.append((self._now_s(), task.result()))
 
 
-def _has_word(task: "asyncio.Task[Word]") -> bool:
+def _has_word(task: asyncio.Task[Word]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None

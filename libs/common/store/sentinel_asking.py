@@ -8,14 +8,13 @@ from typing import Any, Final
 
 from redis.exceptions import (
     AuthenticationError,
-    ConnectionError,  # noqa: A004 - the name is redis-py's
     NoPermissionError,
     RedisError,
     ResponseError,
 )
 
 from libs.common.store.connections import PlainConnection, TlsConnection, Unfit
-from libs.common.store.routing import BARRED, Node, in_words
+from libs.common.store.routing import Node, in_words
 from libs.common.store.sending import packed
 
 FOLLOWER_LAG_S: Final = 2
@@ -127,10 +126,6 @@ class Asking:
             await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it so
             yield connection
             is_kept = node not in self._open
-        except ConnectionError as error:
-            if isinstance(error.__cause__, BARRED):  # redis-py wraps what comes up while it connects
-                raise error.__cause__ from error
-            raise
         finally:
             if is_kept:
                 self._open[node] = connection

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter
 
-from libs.common.telemetry.labelled import labelled_counter
+from libs.common.telemetry.unlocked import LabelledCounter
 
 
 class ReaperMetrics:
@@ -36,10 +36,10 @@ class ReaperMetrics:
             "Journal entries and dead letters past their retention.",
             registry=registry,
         )
-        self._passes = labelled_counter(
+        self._passes = LabelledCounter(
             registry, "bascule_duty_passes_total", "Passes that were made.", "duty"
         )
-        self._failures = labelled_counter(
+        self._failures = LabelledCounter(
             registry, "bascule_duty_failures_total", "Passes that failed.", "duty"
         )
 
@@ -73,8 +73,8 @@ class ReaperMetrics:
 
     def passed(self, duty: str, passes: int = 1) -> None:
         """Count passes that were made; none, to have the duty shown before the first."""
-        self._passes(duty).inc(passes)
+        self._passes.of(duty).inc(passes)
 
     def failed(self, duty: str, passes: int = 1) -> None:
         """Count passes that failed; none, to have the duty shown before the first failure."""
-        self._failures(duty).inc(passes)
+        self._failures.of(duty).inc(passes)

@@ -5,7 +5,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from libs.common.telemetry.ingress_metrics import BUCKETS_S
-from libs.common.telemetry.labelled import labelled_counter
+from libs.common.telemetry.unlocked import LabelledCounter
 
 PASSED_ON: Final = "passed_on"
 """The reason code of an answer that is the upstream's."""
@@ -15,7 +15,7 @@ class RelayMetrics:
     """What became of posts."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._posts = labelled_counter(
+        self._posts = LabelledCounter(
             registry,
             "bascule_relay_posts_total",
             "Posts answered, by HTTP status and reason code; `passed_on` is the upstream's own answer.",
@@ -36,11 +36,11 @@ class RelayMetrics:
 
     def passed_on(self, status: int) -> None:
         """Count a post that the upstream answered."""
-        self._posts(str(status), PASSED_ON).inc()
+        self._posts.of(str(status), PASSED_ON).inc()
 
     def refused(self, status: int, code: str) -> None:
         """Count a post that the relay answered itself; codes are a fixed set."""
-        self._posts(str(status), code).inc()
+        self._posts.of(str(status), code).inc()
 
     def answered(self, took_s: float) -> None:
         """Note how long a post took, whatever its answer."""

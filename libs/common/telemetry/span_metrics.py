@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
 
-from libs.common.telemetry.labelled import labelled_counter
+from libs.common.telemetry.unlocked import LabelledCounter
 
 QUEUE_FULL: Final = "queue_full"
 NOT_EXPORTED: Final = "not_exported"
@@ -20,11 +20,11 @@ class SpanMetrics:
         self._exported = Counter(
             "bascule_spans_exported_total", "Spans that a collector took.", registry=registry
         )
-        self._dropped = labelled_counter(
+        self._dropped = LabelledCounter(
             registry, "bascule_spans_dropped_total", "Spans that no collector got, by reason.", "reason"
         )
         for reason in (QUEUE_FULL, NOT_EXPORTED, EXPORTER_LOST):
-            self._dropped(reason)
+            self._dropped.of(reason)
 
     def exported(self, spans: int) -> None:
         """Count spans that a collector took."""
@@ -32,4 +32,4 @@ class SpanMetrics:
 
     def dropped(self, reason: str, spans: int = 1) -> None:
         """Count spans that are lost; reasons are a fixed set."""
-        self._dropped(reason).inc(spans)
+        self._dropped.of(reason).inc(spans)

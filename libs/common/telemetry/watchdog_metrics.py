@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from libs.common.telemetry.labelled import labelled_counter
+from libs.common.telemetry.unlocked import LabelledCounter
 
 OUTCOMES = ("delivered", "retried", "given_up", "skipped")
 
@@ -34,8 +34,8 @@ class WatchdogMetrics:
         self._raised = Gauge(
             "bascule_alarms_raised", "Alarms that are raised now.", ("kind",), registry=registry
         )
-        self._alarms = labelled_counter(registry, "bascule_alarms_total", "Alarms that were raised.", "kind")
-        self._deliveries = labelled_counter(
+        self._alarms = LabelledCounter(registry, "bascule_alarms_total", "Alarms that were raised.", "kind")
+        self._deliveries = LabelledCounter(
             registry,
             "bascule_alarm_deliveries_total",
             "What became of telling alarms and dead letters.",
@@ -46,11 +46,11 @@ class WatchdogMetrics:
     def declare_deliveries(self) -> None:
         """Show them before the first, where anybody is told."""
         for outcome in OUTCOMES:
-            self._deliveries(outcome).inc(0)
+            self._deliveries.of(outcome).inc(0)
 
     def declare_alarms(self, kind: str) -> None:
         """Show those of a kind before the first."""
-        self._alarms(kind).inc(0)
+        self._alarms.of(kind).inc(0)
 
     def strategies(self, *, watched: int, silent: int) -> None:
         """Show how many strategies are watched, and how many of them are silent."""
@@ -110,8 +110,8 @@ class WatchdogMetrics:
 
     def alarm(self, kind: str) -> None:
         """Count an alarm that was raised."""
-        self._alarms(kind).inc()
+        self._alarms.of(kind).inc()
 
     def delivery(self, outcome: str, count: int = 1) -> None:
         """Count what became of telling, one of `OUTCOMES`."""
-        self._deliveries(outcome).inc(count)
+        self._deliveries.of(outcome).inc(count)

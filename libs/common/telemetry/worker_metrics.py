@@ -6,7 +6,6 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from libs.common.telemetry import unlocked
-from libs.common.telemetry.labelled import labelled_counter
 from libs.common.telemetry.unlocked import LabelledCounter
 
 BUCKETS_S: Final = (
@@ -40,7 +39,7 @@ class WorkerMetrics:
         self._ended = LabelledCounter(
             registry, "bascule_instructions_ended_total", "Instructions that ended.", "state", "reason"
         )
-        self._waits = labelled_counter(
+        self._waits = LabelledCounter(
             registry,
             "bascule_waits_total",
             "Times that an instruction had to wait before it was sent.",
@@ -79,35 +78,35 @@ class WorkerMetrics:
             "Resting orders that are followed, by all workers together: the same number at each.",
             registry=registry,
         )
-        self._fills = labelled_counter(
+        self._fills = LabelledCounter(
             registry, "bascule_order_fills_total", "Fills of resting orders.", "account"
         )
-        self._look_ups = labelled_counter(
+        self._look_ups = LabelledCounter(
             registry,
             "bascule_look_up_failures_total",
             "Look-ups of resting orders, positions and balances that a venue did not answer.",
             "account",
         )
-        self._lost_orders = labelled_counter(
+        self._lost_orders = LabelledCounter(
             registry,
             "bascule_orders_lost_total",
             "Resting orders that their venue does not know any more.",
             "account",
         )
-        self._drifts = labelled_counter(
+        self._drifts = LabelledCounter(
             registry,
             "bascule_drifts_total",
             "Differences from a venue's positions and open orders that our own orders do not explain.",
             "account",
             "kind",
         )
-        self._incarnations = labelled_counter(
+        self._incarnations = LabelledCounter(
             registry,
             "bascule_redis_incarnations_total",
             "Starts of Redis that this worker was the first to meet; suspect: its data may lack the newest writes.",
             "data",
         )
-        self._held_orders = labelled_counter(
+        self._held_orders = LabelledCounter(
             registry,
             "bascule_orders_held_total",
             "Times that a lane was held, since its venue cannot say what became of an order.",
@@ -121,11 +120,11 @@ class WorkerMetrics:
 
     def redis_incarnated(self, *, is_suspect: bool) -> None:
         """Count a start of Redis that nobody met before."""
-        self._incarnations("suspect" if is_suspect else "kept").inc()
+        self._incarnations.of("suspect" if is_suspect else "kept").inc()
 
     def order_held(self, account: str) -> None:
         """Count a lane held for an order that cannot be told."""
-        self._held_orders(account).inc()
+        self._held_orders.of(account).inc()
 
     def lane_lost(self) -> None:
         """Count a lane that turned out to be another's."""
@@ -141,7 +140,7 @@ class WorkerMetrics:
 
     def waited(self, reason: str) -> None:
         """Count a wait that `begin` answered."""
-        self._waits(reason).inc()
+        self._waits.of(reason).inc()
 
     def sending(self, age_ms: int) -> None:
         """Note how old the alert is as its order leaves, ms since admission."""
@@ -166,16 +165,16 @@ class WorkerMetrics:
 
     def order_filled(self, account: str) -> None:
         """Count a fill of a resting order."""
-        self._fills(account).inc()
+        self._fills.of(account).inc()
 
     def look_up_failed(self, account: str) -> None:
         """Count a question to a venue that was not answered."""
-        self._look_ups(account).inc()
+        self._look_ups.of(account).inc()
 
     def order_lost(self, account: str) -> None:
         """Count a resting order that its venue does not know any more."""
-        self._lost_orders(account).inc()
+        self._lost_orders.of(account).inc()
 
     def drifted(self, account: str, kind: str) -> None:
         """Count a difference from the venue: `position` or `order`."""
-        self._drifts(account, kind).inc()
+        self._drifts.of(account, kind).inc()

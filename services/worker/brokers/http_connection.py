@@ -15,7 +15,6 @@ import msgspec
 KEEP_ALIVE_S: Final = 4.0
 """Below the 5 s after which common servers close an idle connection: an order sent down a dying one is unknown."""
 
-
 MOST_HEADERS: Final = 256
 """Of one answer. Those of a name are joined anew with each more of them: half a million take seconds."""
 

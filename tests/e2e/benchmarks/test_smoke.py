@@ -20,8 +20,8 @@ from tests.e2e.faults import SHORT_LEASE
 from tests.support import http_client
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
-from tests.support.processes import ROOT
 from tests.support.redis_server import RedisServer
+from tests.support.tree import ROOT
 
 pytestmark = [
     pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="benchmarks need two cores"),

@@ -9,7 +9,8 @@ import pytest
 
 from libs.common.wire.dialects.catalogue import DIALECTS
 from tests.integration.cli.conftest import CommandLine
-from tests.support.processes import SECRET, Bridge
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import SECRET
 
 TOKEN = "aTokenOfItsOwn4711"
 SIGNED_TOKEN = "anotherTokenOfItsOwn4711"

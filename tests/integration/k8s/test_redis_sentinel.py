@@ -12,10 +12,10 @@ import redis
 
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
-from tests.support.kustomize import ROOT
 from tests.support.ports import free_port
 from tests.support.redis_server import fit_users
 from tests.support.tools import missing_tool
+from tests.support.tree import ROOT
 
 SCRIPTS = ROOT / "k8s" / "components" / "redis-sentinel"
 ADDRESSES = ("127.0.0.21", "127.0.0.22", "127.0.0.23")

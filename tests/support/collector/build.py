@@ -17,7 +17,7 @@ from typing import Final
 
 import yaml
 
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 HERE: Final = Path(__file__).parent
 MANIFEST: Final = HERE / "manifest.yaml"

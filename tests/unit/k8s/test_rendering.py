@@ -27,8 +27,9 @@ from tests.support.k8s_objects import (
     group_of,
     labels_of,
 )
-from tests.support.kustomize import K8S, ROOT, Object, render_together
+from tests.support.kustomize import K8S, Object, render_together
 from tests.support.tools import missing_tool
+from tests.support.tree import ROOT
 from tools.prometheus_rule import WRAPPED, wrapped
 
 VERSIONS = ("1.30", "1.37")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.processes import Bridge
+from tests.support.bridge import Bridge
 from tests.support.redis_server import RedisServer
 
 

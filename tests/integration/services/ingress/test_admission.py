@@ -8,8 +8,9 @@ import pytest
 from libs.common.domain.ids import AlertId
 from libs.common.wire import codec
 from tests.support import http_client
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import ACCOUNT, SECRET
 from tests.support.eventually import eventually
-from tests.support.processes import ACCOUNT, SECRET, Bridge
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.integration

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.support import http_client
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import SECRET
 from tests.support.eventually import eventually
-from tests.support.processes import SECRET, Bridge
 
 pytestmark = [
     pytest.mark.integration,

@@ -17,9 +17,10 @@ from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from libs.common.store.tables import TableStore
 from tests.support import http_client
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import SECRET
 from tests.support.eventually import eventually
 from tests.support.http_client import Answer
-from tests.support.processes import SECRET, Bridge
 from tests.support.redis_server import RedisServer
 
 pytestmark = [

@@ -8,9 +8,10 @@ import pytest
 
 from libs.common.store.keys import Keys
 from tests.support import http_client
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import SECRET
 from tests.support.eventually import eventually
 from tests.support.http_client import Answer
-from tests.support.processes import SECRET, Bridge
 from tests.support.redis_server import RedisServer
 from tests.support.webhooks import made_webhook, make_webhooks, secret_of, token_of
 

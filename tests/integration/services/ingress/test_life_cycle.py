@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.support import http_client
+from tests.support.bridge import Bridge
 from tests.support.eventually import eventually
-from tests.support.processes import Bridge
 from tests.support.redis_server import RedisServer
 
 pytestmark = [

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import http_client
+from tests.support.bridge import Bridge
 from tests.support.eventually import eventually
-from tests.support.processes import Bridge
 from tests.support.redis_server import RedisServer
 
 pytestmark = [

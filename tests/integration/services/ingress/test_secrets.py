@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.support.processes import SECRET, Bridge
+from tests.support.bridge import Bridge
+from tests.support.bridge_config import SECRET
 
 pytestmark = pytest.mark.integration
 

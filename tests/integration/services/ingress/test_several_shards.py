@@ -9,8 +9,8 @@ import pytest
 from libs.common.domain.ids import AccountName, AlertId, LaneName
 from libs.common.policy.shards import shard_of
 from libs.common.store.keys import Keys
+from tests.support.bridge import Bridge
 from tests.support.eventually import eventually
-from tests.support.processes import Bridge
 from tests.support.redis_cluster import RedisCluster
 from tests.support.redis_server import Binary, RedisServer
 

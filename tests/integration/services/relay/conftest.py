@@ -8,7 +8,7 @@ import pytest
 
 from services.relay.settings import derived_token
 from tests.support.ports import free_port
-from tests.support.processes import Service
+from tests.support.service import Service
 from tests.support.upstream import Upstream
 
 KEY = "a-signing-key-of-length"

@@ -11,11 +11,12 @@ import pytest
 from libs.common.wire.signing import is_signed
 from tests.integration.services.relay.conftest import KEY, Relay
 from tests.support import http_client
+from tests.support.bridge import Bridge
 from tests.support.eventually import eventually
 from tests.support.http_client import Connection
 from tests.support.ports import free_port
-from tests.support.processes import ROOT, Bridge
 from tests.support.redis_server import RedisServer
+from tests.support.tree import ROOT
 from tests.support.upstream import Upstream
 
 RAW = b'{ "symbol":"BTCUSDT",  "note":"\xc3\xa9\\u00e9"}\r\n'

@@ -54,7 +54,7 @@ from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker import attempts as attempts_module
 from services.worker import consumer as consumer_module
-from services.worker import executor as executor_module
+from services.worker import endings as endings_module
 from services.worker import fill_wait as fill_wait_module
 from services.worker import lane as lane_module
 from services.worker import persistence as persistence_module
@@ -276,7 +276,7 @@ class WorkerRig:
         certain: Any = SimpleNamespace(uniform=lambda low, high: low + (high - low) * self.jitter)
         for module in (attempts_module, fill_wait_module, resolver_module):
             monkeypatch.setattr(module, "asyncio", in_test_time)
-        for module in (attempts_module, executor_module, resolver_module, lane_module):
+        for module in (attempts_module, endings_module, resolver_module, lane_module):
             monkeypatch.setattr(module, "random", certain)
         monkeypatch.setattr(consumer_module, "BLOCK_MS", 50)
         monkeypatch.setattr(consumer_module, "RETRY_S", 0.01)

@@ -7,7 +7,7 @@ import pytest
 
 from libs.common.domain.ids import AccountName, ClientOrderId, LaneName
 from libs.common.domain.instruction import SCHEMA_VERSION
-from services.worker.executor import FOR_OTHERS_MS, HELD_MS
+from services.worker.endings import FOR_OTHERS_MS, HELD_MS
 from tests.integration.services.worker.rig import DESK, POISON_LIMIT, Worker, WorkerRig
 from tests.support.scripted_broker import ScriptedBroker, lost
 

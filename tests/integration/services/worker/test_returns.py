@@ -3,7 +3,7 @@
 import pytest
 
 from libs.common.store.client import call, connect
-from libs.common.store.incarnation import Incarnations
+from libs.common.store.incarnation import GRANTED_BEHIND_MS, Incarnations
 from libs.common.store.upkeep import Upkeep
 from tests.integration.services.worker.rig import DESK, LEASE_MS, Worker, WorkerRig
 from tests.integration.services.worker.test_recovery import incarnate, lose_all_since
@@ -69,7 +69,7 @@ async def test_an_order_of_a_server_that_took_over_meanwhile_is_not_sent_again_o
         rig = WorkerRig(cut_off, clock)
         await rig.start(monkeypatch)
         greeter = Incarnations(
-            rig.keys, durability="everysec", window_ms=LEASE_MS, on_new=lambda _: None, now_ms=clock.now_ms()
+            rig.keys, durability="everysec", lease_ms=LEASE_MS, on_new=lambda _: None, now_ms=clock.now_ms()
         )
 
         async def meet(server: RedisServer) -> None:
@@ -89,7 +89,7 @@ async def test_an_order_of_a_server_that_took_over_meanwhile_is_not_sent_again_o
                 if direct.hget(rig.keys.instruction(alert, DESK), "state") == "EXECUTED":
                     break
                 await over_there.runner.run(await over_there.take())
-                clock.advance(LEASE_MS + 1_000)
+                clock.advance(LEASE_MS + GRANTED_BEHIND_MS + 1_000)
                 client = connect(replica.url, timeout_s=5)
                 await Upkeep(client, rig.keys, now_ms=clock.now_ms()).promote()
                 await client.aclose()

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.support.dashboard import DASHBOARD, VARIABLES, dashboard, panels, queries
-from tests.support.processes import ROOT
 from tests.support.prometheus import promtool_binary
+from tests.support.tree import ROOT
 
 WIDTH = 24
 UNITS = {"none", "s", "percentunit", "bytes", "cpm"}

@@ -14,8 +14,8 @@ from cli.main import bascule
 from cli.ports import port_uses
 from libs.common.runtime.load_settings import load_settings
 from services.relay.settings import relay_settings
-from tests.support.processes import ROOT
 from tests.support.prometheus import CONFIGURATION, alert_rules, promtool_binary
+from tests.support.tree import ROOT
 
 RULES = alert_rules()
 TESTS = yaml.safe_load((CONFIGURATION / "rules.test.yaml").read_text())["tests"]

@@ -4,7 +4,7 @@ from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.ids import AccountName, Market
 from libs.common.runtime.settings import BreakerSettings
 from libs.common.store.breakers import BreakerReport, Permit
-from libs.common.store.orders import Go
+from libs.common.store.order_answers import Go
 from services.worker import breakers as breakers_module
 from services.worker.breakers import Breakers
 from tests.support.clock import ManualClock

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.collector import build
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from libs.common.store.copies import Copies
 from libs.common.store.halts import Halts
 from libs.common.store.intake import Admitted, Duplicate, Intake
 from libs.common.store.keys import Keys
-from libs.common.store.orders import Go, Orders
+from libs.common.store.order_answers import Go
+from libs.common.store.orders import Orders
 from libs.common.store.pipe import Pipe
 from libs.common.store.replicas import TooFewReplicas, check_replicas, guard_promise
 from libs.common.store.retention import Retention

@@ -10,14 +10,14 @@ from redis.asyncio.connection import AbstractConnection
 
 from libs.common.domain.errors import StoreBarred, StoreUnavailable
 from libs.common.store.client import call, connect, translate
-from libs.common.store.incarnation import Incarnated, Incarnations
+from libs.common.store.incarnation import GRANTED_BEHIND_MS, Incarnated, Incarnations
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
 from tests.support.eventually import eventually_sync
 from tests.support.redis_server import Binary, RedisServer
 
 KEYS = Keys()
-WINDOW_MS = 6_000
+LEASE_MS = 6_000
 
 Made = Callable[..., tuple[Redis, list[Incarnated]]]
 
@@ -29,7 +29,7 @@ async def process() -> AsyncIterator[Made]:
 
     def make(server: RedisServer, *, durability: str = "everysec", url: str = "") -> Any:
         told: list[Incarnated] = []
-        greeter = Incarnations(KEYS, durability=durability, window_ms=WINDOW_MS, on_new=told.append)
+        greeter = Incarnations(KEYS, durability=durability, lease_ms=LEASE_MS, on_new=told.append)
         made.append(connect(url or server.url, timeout_s=5, connections=2, greet=greeter.greet))
         return made[-1], told
 
@@ -107,6 +107,19 @@ async def test_only_a_redis_that_fsyncs_each_write_is_trusted_after_a_restart(
     assert (suspect_until(private_redis) is not None) is is_suspect
 
 
+async def test_what_may_be_forgotten_may_execute_for_a_lease_and_for_as_long_as_a_replaced_primary_grants(
+    private_redis: RedisServer, process: Made
+):
+    client, _ = process(private_redis, durability="declared")
+    await call(client, "PING")
+    admit_something(private_redis)
+    private_redis.kill()
+    private_redis.start()
+    again, _ = process(private_redis, durability="declared")
+    await call(again, "PING")
+    assert int(await call(again, "HGET", KEYS.meta, "suspect_window")) == LEASE_MS + GRANTED_BEHIND_MS
+
+
 async def test_a_replica_that_takes_over_is_met_as_another_though_it_fsyncs_each_write(
     redis_binary: Binary, process: Made
 ):
@@ -164,7 +177,7 @@ async def test_an_answer_without_a_run_id_says_what_to_do(private_redis: RedisSe
             found = await super()._info(connection)
             return {name: value for name, value in found.items() if name != "run_id"}
 
-    greeter = Blind(KEYS, durability="everysec", window_ms=WINDOW_MS)
+    greeter = Blind(KEYS, durability="everysec", lease_ms=LEASE_MS)
     client = connect(private_redis.url, timeout_s=5, greet=greeter.greet)
     for _ in range(2):  # and the connection is not used without
         with pytest.raises(StoreBarred, match="names no run_id") as raised:
@@ -191,7 +204,7 @@ async def test_a_connection_on_which_the_look_broke_is_not_used(private_redis: R
 
 async def test_a_look_that_is_cancelled_is_made_by_the_next_call(private_redis: RedisServer):
     started, is_first = asyncio.Event(), True
-    greeter = Incarnations(KEYS, durability="everysec", window_ms=WINDOW_MS)
+    greeter = Incarnations(KEYS, durability="everysec", lease_ms=LEASE_MS)
 
     async def greet(connection: AbstractConnection) -> None:
         nonlocal is_first
@@ -221,7 +234,7 @@ def keeps_all(server: RedisServer) -> str | None:
 async def test_a_setting_that_changes_while_it_runs_is_seen_by_the_next_look(
     private_redis: RedisServer, name: str, value: str
 ):
-    greeter = Incarnations(KEYS, durability="always", window_ms=WINDOW_MS)
+    greeter = Incarnations(KEYS, durability="always", lease_ms=LEASE_MS)
     client = connect(private_redis.url, timeout_s=5, connections=1, greet=greeter.greet)
     await greeter.look(client)
     assert keeps_all(private_redis) == "1"
@@ -255,7 +268,7 @@ def is_written(info: Mapping[str, Any]) -> bool:
 
 async def test_a_replica_that_came_later_and_is_started_as_a_primary_is_not_trusted(redis_binary: Binary):
     told: list[Incarnated] = []
-    greeter = Incarnations(KEYS, durability="always", window_ms=WINDOW_MS, on_new=told.append)
+    greeter = Incarnations(KEYS, durability="always", lease_ms=LEASE_MS, on_new=told.append)
     with RedisServer(redis_binary, tcp=True) as primary, RedisServer(redis_binary, tcp=True) as replica:
         client = connect(primary.url, timeout_s=5, connections=1, greet=greeter.greet)
         await greeter.look(client)
@@ -286,7 +299,7 @@ async def test_an_address_that_leads_back_to_a_server_that_was_cut_off_is_met_as
     """Once, whatever many connections and processes that met both come back to it."""
     told: list[Incarnated] = []
     ours, others, later = (
-        Incarnations(KEYS, durability="always", window_ms=WINDOW_MS, on_new=told.append) for _ in range(3)
+        Incarnations(KEYS, durability="always", lease_ms=LEASE_MS, on_new=told.append) for _ in range(3)
     )
 
     async def meet(server: RedisServer, greeter: Incarnations) -> None:

@@ -86,7 +86,7 @@ async def test_a_full_redis_that_is_one_shard_may_be_started_on(client: Redis, r
 async def test_a_redis_that_came_back_empty_under_running_services_holds_their_number(
     client: Redis, redis_server: RedisServer
 ):
-    incarnations = Incarnations(KEYS, durability="always", window_ms=6_000, shards=4)
+    incarnations = Incarnations(KEYS, durability="always", lease_ms=6_000, shards=4)
     greeted = connect(redis_server.url, timeout_s=5, greet=incarnations.greet)
     await greeted.ping()
     await greeted.aclose()

@@ -11,6 +11,7 @@ from redis.exceptions import NoPermissionError
 from libs.common.store.cluster import Topology, slot_of
 from libs.common.store.connections import Unfit
 from libs.common.store.routing import Node
+from tests.support.eventually import eventually
 
 A, B, C = ("a", 1), ("b", 2), ("c", 3)
 
@@ -32,6 +33,8 @@ class Nodes:
         self.asked.append(node[0])
         await asyncio.sleep(0)
         answer = self.answers.get(node[0], RedisConnectionError("refused"))
+        if answer == "silent":
+            await asyncio.Event().wait()
         if isinstance(answer, Exception):
             raise answer
         found: Sequence[Any] = answer
@@ -138,3 +141,13 @@ async def test_who_gives_up_waiting_does_not_keep_others_from_their_answer():
     await asyncio.sleep(0)
     one.cancel()
     assert await other == A
+
+
+async def test_closing_ends_the_question_that_is_under_way():
+    nodes = Nodes(a="silent")
+    waiting = asyncio.create_task(nodes.topology.primary(5))
+    await eventually(lambda: nodes.asked == ["a"])
+    await nodes.topology.aclose()
+    with pytest.raises(RedisConnectionError, match="closed while"):
+        await waiting
+    assert nodes.asked == ["a"]

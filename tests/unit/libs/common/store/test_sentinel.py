@@ -35,6 +35,7 @@ class Three:
         self.asked: list[str] = []
         self.now_s = 100.0
         self.following: int | frozenset[Node] = 0
+        self.has_silent_primary = False
         self.sentinels = Sentinels(
             [("a", 1), ("b", 1), ("c", 1)],
             self.ask,
@@ -61,6 +62,8 @@ class Three:
         return Word(primary, epoch, named(up), replicas, named(listed))
 
     async def followers(self, _: Node) -> frozenset[Node]:
+        if self.has_silent_primary:
+            await asyncio.Event().wait()
         return self.following if isinstance(self.following, frozenset) else named(self.following)
 
     async def look(self, **answers: Any) -> None:
@@ -77,7 +80,7 @@ class Three:
         await self.has_heard()
 
     async def has_heard(self) -> None:
-        await eventually(lambda: self.sentinels._looking is None)
+        await eventually(lambda: not self.sentinels._look.is_under_way)
 
 
 async def test_of_sentinels_that_differ_the_one_that_knows_of_the_latest_fail_over_is_believed():
@@ -280,3 +283,15 @@ async def test_of_a_primary_that_was_replaced_nothing_counts_any_more():
 )
 def test_who_is_waited_for_is_told_by_what_cannot_be_old(facts: dict[bytes, bytes], expected: bool):
     assert _is_up({b"flags": b"slave", b"runid": b"a", b"slave-priority": b"100", **facts}) == expected
+
+
+async def test_closing_ends_all_that_is_asked():
+    three = Three(a=(OLD, 3), b="silent", c="silent")
+    three.has_silent_primary = True
+    before = asyncio.all_tasks()
+    await three.primary()
+    three.now_s += FRESH_S
+    await three.primary()
+    assert len(asyncio.all_tasks() - before) == 4, "two Sentinels, the primary, and a look"
+    await three.sentinels.aclose()
+    assert asyncio.all_tasks() == before

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from libs.common.telemetry.events import EVENTS, OF_ALERTS, OF_POSTS, OF_SERVICES
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 LEVELS = {"debug", "info", "warning", "error", "exception"}
 DOCUMENT = ROOT / "docs" / "logs.md"

@@ -16,7 +16,7 @@ from libs.common.telemetry.server_metrics import ServerMetrics
 from libs.common.telemetry.span_metrics import SpanMetrics
 from libs.common.telemetry.watchdog_metrics import WatchdogMetrics
 from libs.common.telemetry.worker_metrics import WorkerMetrics
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 DOCUMENT = ROOT / "docs" / "metrics.md"
 

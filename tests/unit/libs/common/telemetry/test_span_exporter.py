@@ -28,7 +28,7 @@ from libs.common.telemetry.span_record import CONSUMER, Hello, Report, SpanRecor
 from libs.common.telemetry.tracing_settings import HTTP
 from tests.support.otlp_sink import OtlpSink
 from tests.support.ports import free_port
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 HELLO = Hello("bascule-test", "1.2.3", "one")
 RECORD = SpanRecord(

@@ -16,7 +16,7 @@ from libs.common.telemetry.span_record import Hello
 from libs.common.telemetry.trace_sampler import ALWAYS
 from libs.common.telemetry.tracing_settings import HTTP, TracingSettings
 from tests.support.eventually import eventually
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 HELLO = Hello("bascule-test", "1", "one")
 SPAN = b"\xa1x"

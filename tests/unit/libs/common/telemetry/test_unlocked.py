@@ -29,16 +29,16 @@ def test_a_histogram_is_shown_as_the_librarys(values: list[float]) -> None:
     assert shown(own) == shown(other)
 
 
-@given(st.lists(st.tuples(words, words)))
+@given(st.lists(st.tuples(words, words, st.integers(0, 3))))
 @example([])
-def test_a_counter_is_shown_as_the_librarys(counted: list[tuple[str, str]]) -> None:
+def test_a_counter_is_shown_as_the_librarys(counted: list[tuple[str, str, int]]) -> None:
     disable_created_metrics()
     own, other = CollectorRegistry(), CollectorRegistry()
     ours = LabelledCounter(own, "posts_total", "Posts answered.", "status", "reason")
     theirs = prometheus_client.Counter("posts_total", "Posts answered.", ("status", "reason"), registry=other)
     ours.of("200", "never counted")
     theirs.labels("200", "never counted")
-    for status, reason in counted:
-        ours.of(status, reason).inc()
-        theirs.labels(status, reason).inc()
+    for status, reason, times in counted:
+        ours.of(status, reason).inc(times)
+        theirs.labels(status, reason).inc(times)
     assert shown(own) == shown(other)

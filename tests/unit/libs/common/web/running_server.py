@@ -19,7 +19,7 @@ from libs.common.web.server import HttpServer
 from libs.common.web.whole_request import WholeRequest
 from tests.support.eventually import eventually
 from tests.support.ports import free_port
-from tests.support.processes import ROOT
+from tests.support.tree import ROOT
 
 GET = b"GET /fast HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF = b"POST /echo HTTP/1.1\r\nHost: x\r\n"

@@ -36,7 +36,8 @@ from libs.common.store.head import HandedOut, Head, Held
 from libs.common.store.intake import Admission, Intake, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Parking, Reader
-from libs.common.store.orders import NO_LIMIT, Finding, Go, Intent, OrderOutcome, Orders, Settlement
+from libs.common.store.order_answers import Go
+from libs.common.store.orders import NO_LIMIT, Finding, Intent, OrderOutcome, Orders, Settlement
 from libs.common.store.retention import Retention
 from libs.common.store.scripts import Script
 from libs.common.store.upkeep import Upkeep

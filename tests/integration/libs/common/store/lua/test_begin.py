@@ -4,7 +4,7 @@ from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Head, Moved, Stale
-from libs.common.store.orders import Expired, Go, Wait
+from libs.common.store.order_answers import Expired, Go, Wait
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
 

@@ -4,7 +4,7 @@ import json
 
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
-from libs.common.store.orders import Go, OverBudget
+from libs.common.store.order_answers import Go, OverBudget
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
 

@@ -8,7 +8,8 @@ from libs.common.domain.ids import client_order_id
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Head, Moved, Stale
-from libs.common.store.orders import Doubt, Noted, TooEarly
+from libs.common.store.order_answers import Noted, TooEarly
+from libs.common.store.orders import Doubt
 from tests.integration.libs.common.store.lua.rig import RETENTION, START_MS, Hold, Rig
 from tests.integration.libs.common.store.lua.test_replay import replay
 from tests.support.rollback import Rollback

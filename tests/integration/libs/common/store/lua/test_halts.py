@@ -5,7 +5,7 @@ import pytest
 from libs.common.domain.ids import AccountName
 from libs.common.domain.reasons import Reason
 from libs.common.store.breakers import BreakerReport, Pause
-from libs.common.store.orders import Expired, Go, Halted, Wait
+from libs.common.store.order_answers import Expired, Go, Halted, Wait
 from tests.integration.libs.common.store.lua.rig import START_MS, Rig
 
 DESK = AccountName("desk")

@@ -6,7 +6,8 @@ from libs.common.domain.ids import client_order_id
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Closed, Head, Moved
-from libs.common.store.orders import Finding, Go, Noted, OrderOutcome, Settlement, Wait
+from libs.common.store.order_answers import Go, Noted, Wait
+from libs.common.store.orders import Finding, OrderOutcome, Settlement
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
 

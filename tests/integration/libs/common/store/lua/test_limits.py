@@ -12,7 +12,7 @@ from libs.common.domain.ids import AlertId
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Head
-from libs.common.store.orders import Expired, Go, Wait
+from libs.common.store.order_answers import Expired, Go, Wait
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
 HOUR_MS = 3_600_000

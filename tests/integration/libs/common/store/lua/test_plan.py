@@ -4,7 +4,8 @@ from libs.common.domain.ids import Market
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Head, Moved, Stale
-from libs.common.store.orders import Expired, Halted, Planned, Planning, Wait
+from libs.common.store.order_answers import Expired, Halted, Planned, Wait
+from libs.common.store.orders import Planning
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
 

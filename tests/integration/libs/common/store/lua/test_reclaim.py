@@ -6,7 +6,7 @@ from libs.common.domain.ids import AccountName, LaneName, Market
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Stale
-from libs.common.store.orders import Go
+from libs.common.store.order_answers import Go
 from libs.common.store.upkeep import Grace, ReclaimedHead, Reclamation, Touched
 from tests.integration.libs.common.store.lua.rig import LEASE_MS, Rig
 

@@ -2,7 +2,7 @@ from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.breakers import BreakerReport
-from libs.common.store.orders import Go, Wait
+from libs.common.store.order_answers import Go, Wait
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 
 SCOPE = "desk"

@@ -3,7 +3,7 @@ import pytest
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.lifecycle import OrderState
 from libs.common.store.head import Moved, Stale
-from libs.common.store.orders import Noted, TooEarly
+from libs.common.store.order_answers import Noted, TooEarly
 from tests.integration.libs.common.store.lua.rig import Rig
 
 NOT_EXECUTED, UNKNOWN = OrderState.NOT_EXECUTED, OrderState.UNKNOWN

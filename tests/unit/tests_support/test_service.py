@@ -4,33 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Bridge, Service, merge
-
-
-def test_sections_are_merged_and_none_takes_a_key_away():
-    base = {"a": {"x": 1, "y": 2}, "b": 3}
-    assert merge(base, {"a": {"y": 4, "z": 5}, "b": None}) == {"a": {"x": 1, "y": 4, "z": 5}}
-
-
-def test_another_broker_replaces_the_account():
-    base = {"desk": {"broker": "http", "url": "http://x", "secret": "S"}}
-    assert merge(base, {"desk": {"broker": "log"}}) == {"desk": {"broker": "log"}}
-
-
-@pytest.mark.parametrize("broker", ["paper", "log"])
-def test_the_configuration_a_bridge_writes_is_valid(tmp_path: Path, broker: str):
-    from libs.common.runtime.config_file import read_document
-    from libs.common.runtime.load_settings import load_settings
-
-    bridge = Bridge(tmp_path, "unix:///tmp/none.sock", broker=broker, ingresses=2, workers=2)
-    for service in bridge.services:
-        import yaml
-
-        service.config_path.write_text(yaml.safe_dump(service.config))
-        settings = load_settings(service.config_path, {"BASCULE_OPS_PORT": str(service.ops_port)})
-        assert settings.limits.symbol.rate.is_off
-        assert read_document(service.config_path)["redis"]["url"] == "unix:///tmp/none.sock"
-    assert len({ingress.url for ingress in bridge.ingresses}) == 2
+from tests.support.service import Service
 
 
 def test_a_service_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path):
