@@ -11,7 +11,8 @@ from libs.common.domain.errors import StoreUnavailable
 from libs.common.store.batch import Batch
 from libs.common.store.client import connect
 from libs.common.store.head import Head
-from libs.common.store.orders import MOST_FLIGHTS, WORTH_A_FLIGHT, Go, Intent
+from libs.common.store.order_answers import Go
+from libs.common.store.orders import MOST_FLIGHTS, WORTH_A_FLIGHT, Intent
 from libs.common.store.scripts import Script
 from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
 from tests.support.eventually import eventually
