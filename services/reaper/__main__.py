@@ -155,7 +155,13 @@ def telling_duties(
     alarms = service.settings.alarms
     return [
         Tell(
-            Told(shard.client, shard.keys, shard=shard.number, target=target.name),
+            Told(
+                shard.client,
+                shard.keys,
+                shard=shard.number,
+                target=target.name,
+                receiver=target.receiver,
+            ),
             target,
             # Longer than a try lasts: who still has its turn after it tells alone.
             turns.of(shard, f"tell_{target.name}", alarms.timeout_ms + TELL_MS),
