@@ -34,7 +34,7 @@ from libs.common.web.server import HttpServer
 from services.ingress.app import IngressApp, Problems, rest_of_app
 from services.ingress.door import NO_FACTS, Door
 from services.ingress.fresh_ids import FreshIds
-from services.ingress.gates import Gate, health_of, readiness_of
+from services.ingress.gates import Gate, health_of, readiness_of, started_of
 from services.ingress.preview import PreviewEndpoint
 from services.ingress.proof import Senders
 from services.ingress.refusals import Refusals
@@ -83,7 +83,14 @@ async def main(service: Service) -> None:
     server = HttpServer(
         app, ingress.host, ingress.port, drain_s=DRAIN_S, metrics=counts, take_whole=app.take_whole
     )
-    ops = ops_server(service.name, service.registry, ingress.ops_host, ingress.ops_port, ready=readiness)
+    ops = ops_server(
+        service.name,
+        service.registry,
+        ingress.ops_host,
+        ingress.ops_port,
+        ready=readiness,
+        started=started_of(gates),
+    )
     try:
         await ops.start()
         await server.start()
