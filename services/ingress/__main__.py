@@ -27,13 +27,14 @@ from libs.common.store.intake import Intake
 from libs.common.store.shards import Shard, Shards
 from libs.common.store.tables import TableStore
 from libs.common.telemetry.ingress_metrics import IngressMetrics
+from libs.common.telemetry.outage import Outage
 from libs.common.telemetry.server_metrics import ServerMetrics
 from libs.common.web.health import HealthEndpoint
 from libs.common.web.server import HttpServer
 from services.ingress.app import IngressApp, Problems, rest_of_app
 from services.ingress.door import NO_FACTS, Door
 from services.ingress.fresh_ids import FreshIds
-from services.ingress.gates import Gate, health_of, readiness_of
+from services.ingress.gates import Gate, health_of, readiness_of, started_of
 from services.ingress.preview import PreviewEndpoint
 from services.ingress.proof import Senders
 from services.ingress.refusals import Refusals
@@ -55,7 +56,8 @@ async def main(service: Service) -> None:
     timeout_ms = int(ingress.deadline_ms * STORE_SHARE)
     shards = Shards.open(settings.redis.url, settings.redis.shards, timeout_s=timeout_ms / 1_000)
     gates = _gates(settings, shards, metrics, clock, timeout_ms)
-    registry = _registry(service, TableStore(shards.first.client, shards.first.keys))
+    outages = [Outage(clock, shard=shard.number) for shard in shards]
+    registry = _registry(service, TableStore(shards.first.client, shards.first.keys), outages[0])
     health, readiness = health_of(gates, clock), readiness_of(gates, clock)
     problems = Problems(metrics, clock, ids)
     refusals = Refusals(gates[0].intake, service.masker, metrics, clock, ids, senders)
@@ -81,7 +83,14 @@ async def main(service: Service) -> None:
     server = HttpServer(
         app, ingress.host, ingress.port, drain_s=DRAIN_S, metrics=counts, take_whole=app.take_whole
     )
-    ops = ops_server(service.name, service.registry, ingress.ops_host, ingress.ops_port, ready=readiness)
+    ops = ops_server(
+        service.name,
+        service.registry,
+        ingress.ops_host,
+        ingress.ops_port,
+        ready=readiness,
+        started=started_of(gates),
+    )
     try:
         await ops.start()
         await server.start()
@@ -91,7 +100,10 @@ async def main(service: Service) -> None:
         # Until then posts are answered 503, which makes TradingView send them again.
         await run_together(
             service.stopping,
-            *(_keep_gate(service, shard, gates[shard.number], registry, claimed) for shard in shards),
+            *(
+                _keep_gate(service, shard, gates[shard.number], registry, claimed, outages[shard.number])
+                for shard in shards
+            ),
         )
     finally:
         await server.stop()
@@ -124,7 +136,12 @@ def _gates(
 
 
 async def _keep_gate(
-    service: Service, shard: Shard, gate: Gate, registry: Registry, claimed: asyncio.Event
+    service: Service,
+    shard: Shard,
+    gate: Gate,
+    registry: Registry,
+    claimed: asyncio.Event,
+    outage: Outage,
 ) -> None:
     """Open the gate of a shard once its Redis is fit, and watch that it stays so until `stopping` is set."""
     redis, stopping = service.settings.redis, service.stopping
@@ -139,7 +156,9 @@ async def _keep_gate(
         if stopping.is_set():  # nothing was read then
             return
         gate.door.open()
-        await keep_checking(shard.client, redis, stopping, gate.door.judge, on_facts=gate.door.weigh)
+        await keep_checking(
+            shard.client, redis, stopping, gate.door.judge, outage=outage, on_facts=gate.door.weigh
+        )
     finally:
         if keeping_up is not None:
             await keeping_up
@@ -157,7 +176,7 @@ def _senders(settings: Settings) -> Senders:
         raise ConfigError(f"ingress: {error}") from error
 
 
-def _registry(service: Service, tables: TableStore) -> Registry:
+def _registry(service: Service, tables: TableStore, outage: Outage) -> Registry:
     settings = service.settings
     keys = {
         name: read_secret(variable, os.environ).reveal() for name, variable in settings.signing_keys.items()
@@ -165,7 +184,7 @@ def _registry(service: Service, tables: TableStore) -> Registry:
     declared = {name: _declared(name, webhook, os.environ) for name, webhook in settings.webhooks.items()}
     default = declared.pop(DEFAULT_WEBHOOK)
     maker = HookMaker(settings, service.masker, keys)
-    return Registry(tables, maker, default, tuple(declared.values()), service.clock)
+    return Registry(tables, maker, default, tuple(declared.values()), service.clock, outage)
 
 
 def _declared(name: WebhookName, settings: WebhookSettings, environ: Mapping[str, str]) -> Declared:

@@ -48,6 +48,8 @@ class Door:
         self._full_lanes: dict[LaneName, Sampler] = {}
         self.is_open = False
         """Whether Redis was found fit. What it is too full for is still asked of it: it knows repeats."""
+        self.has_opened = False
+        """Whether it ever was."""
         self.reason = "Redis has not been found fit since the start"
         """Why it is closed, where it is."""
         self._facts = facts
@@ -56,7 +58,7 @@ class Door:
 
     def open(self) -> None:
         """Take alerts from now on, as far as there is room."""
-        self.is_open = True
+        self.is_open = self.has_opened = True
         log.info("door_opened", **self._facts)
 
     def judge(self, broken: str | None) -> None:

@@ -20,7 +20,7 @@ from libs.common.store.intake import (
     Verdict,
     parts_of,
 )
-from libs.common.web.health import CachedCheck
+from libs.common.web.health import CachedCheck, Check, Degraded, Health, Healthy
 from services.ingress.door import Door
 
 
@@ -95,6 +95,17 @@ def health_of(gates: Sequence[Gate], clock: Clock) -> CachedCheck:
 def readiness_of(gates: Sequence[Gate], clock: Clock) -> CachedCheck:
     """Return the check whether any alert posted now would: of several shards one that is away stops only its own."""
     return _check(gates, clock, is_enough=lambda problems: len(problems) < len(gates))
+
+
+def started_of(gates: Sequence[Gate]) -> Check:
+    """Return the check whether any shard's Redis was ever found fit: it never fails again."""
+
+    async def started() -> Health:
+        if any(gate.door.has_opened for gate in gates):
+            return Healthy()
+        return Degraded(gates[0].door.reason)
+
+    return started
 
 
 def _check(

@@ -15,6 +15,7 @@ from libs.common.runtime.settings import Settings
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.tables import Tables, TableStore
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import Outage
 from libs.common.wire.dialects.catalogue import BY_NAME
 from libs.common.wire.masking import Masker
 from services.ingress.hook import Hook
@@ -22,6 +23,8 @@ from services.ingress.hooks import Hooks
 
 LOOK_EVERY_S: Final = 0.25
 """A change is known within a second, a slow answer of Redis included."""
+
+LOOP: Final = "webhooks"
 
 CURRENT_FOR_MS: Final = 2_000
 """How long what we know counts as current without an answer."""
@@ -93,6 +96,7 @@ class Registry:
         default: Declared,
         others: Sequence[Declared],
         clock: Clock,
+        outage: Outage,
     ) -> None:
         """Args:
         tables: In Redis.
@@ -100,6 +104,7 @@ class Registry:
         default: What `POST /webhook` serves.
         others: The named ones of the configuration.
         clock: Says how old what we know is.
+        outage: Says that Redis is away.
 
         Raises:
             ConfigError: A webhook of the configuration cannot be built.
@@ -109,6 +114,7 @@ class Registry:
         self._default = default
         self._others = tuple(others)
         self._clock = clock
+        self._outage = outage
         try:
             self.hooks = Hooks(*self._declared())
         except ValueError as error:
@@ -149,12 +155,17 @@ class Registry:
             try:
                 await self.look()
             except BridgeError as error:
-                trouble = str(error)
+                if self._outage.covers(LOOP, error):
+                    log.debug("webhooks_unknown", reason=str(error))
+                else:
+                    trouble = str(error)
             except (
                 Exception
             ) as error:  # the loop must go on: without it run-time webhooks are answered 503 for good
                 trouble = repr(error)
                 log.exception("webhooks_look_failed")
+            else:
+                self._outage.answered(LOOP)
             if trouble and not self._trouble:
                 log.warning("webhooks_unknown", reason=trouble)
             self._trouble = trouble

@@ -29,6 +29,7 @@ from libs.common.store.upkeep import Upkeep
 from libs.common.store.watch import Watch
 from libs.common.telemetry.census_metrics import CensusMetrics
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import Outage
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.telemetry.watchdog_metrics import WatchdogMetrics
@@ -155,7 +156,13 @@ def telling_duties(
     alarms = service.settings.alarms
     return [
         Tell(
-            Told(shard.client, shard.keys, shard=shard.number, target=target.name),
+            Told(
+                shard.client,
+                shard.keys,
+                shard=shard.number,
+                target=target.name,
+                receiver=target.receiver,
+            ),
             target,
             # Longer than a try lasts: who still has its turn after it tells alone.
             turns.of(shard, f"tell_{target.name}", alarms.timeout_ms + TELL_MS),
@@ -189,6 +196,7 @@ async def main(service: Service) -> None:
 
     shards = Shards.open(redis.url, redis.shards, timeout_s=lease_ms / 1_000 / 2, greeting=greeting)
     loops_of: dict[Shard, list[DutyLoop]] = {}
+    outages = [Outage(clock, shard=shard.number) for shard in shards]
     for shard in shards:
         number = shard.number if len(shards) > 1 else None
         look = Look(partial(met[shard.keys.prefix].look, shard.client))
@@ -196,7 +204,14 @@ async def main(service: Service) -> None:
         watchdog = watchdog_duties(service, shards, shard, watchdog_metrics, turns, machine=machine)
         telling = telling_duties(service, shard, targets, watchdog_metrics, turns)
         loops_of[shard] = [
-            DutyLoop(duty, clock, metrics, shard=number)
+            DutyLoop(
+                duty,
+                clock,
+                metrics,
+                shard=number,
+                # What looks at several shards says for itself which it misses.
+                outage=None if number is not None and isinstance(duty, Silence) else outages[shard.number],
+            )
             for duty in (*duties(settings, upkeep, metrics, service.tracer), look, *watchdog, *telling)
         ]
     loops = [loop for own in loops_of.values() for loop in own]
@@ -208,6 +223,7 @@ async def main(service: Service) -> None:
         clock,
         metrics,
         retry_s=CENSUS_RETRY_S,
+        outage=outages[0] if len(shards) == 1 else None,
     )
     ops = ops_server(
         service.name,

@@ -7,6 +7,7 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import Outage
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 
 RETRY_S: Final = 0.1
@@ -39,6 +40,7 @@ class DutyLoop:
         *,
         shard: int | None = None,
         retry_s: float = RETRY_S,
+        outage: Outage | None = None,
     ) -> None:
         """Args:
         duty: What is done.
@@ -46,6 +48,7 @@ class DutyLoop:
         metrics: Count what is made and what fails.
         shard: The number of its shard; None where there is one alone, or the duty is on all of them.
         retry_s: From a pass that failed to the next.
+        outage: Says that Redis is away, for all duties on its shard; without it the loop says so itself.
         """
         self._duty = duty
         self.name = duty.name if shard is None else f"{duty.name} of shard {shard}"
@@ -53,6 +56,7 @@ class DutyLoop:
         self._clock = clock
         self._metrics = metrics
         self._retry_s = retry_s
+        self._outage = outage
         metrics.passed(duty.name, 0)
         metrics.failed(duty.name, 0)
         self.beat_at_ms = clock.monotonic_ms()
@@ -77,7 +81,9 @@ class DutyLoop:
             try:
                 pause_s = await self._duty.run_once()
             except BridgeError as error:
-                if self._told is not type(error):
+                if self._outage is not None and self._outage.covers(self.name, error):
+                    self._log.debug("pass_failed", duty=self._duty.name, error=str(error))
+                elif self._told is not type(error):
                     self._log.warning("pass_failed", duty=self._duty.name, error=str(error))
                 self._told, self.problem = type(error), str(error)
                 self.is_well = False
@@ -91,5 +97,7 @@ class DutyLoop:
                 pause_s = 1.0
             else:
                 self.is_well, self._told = True, None
+                if self._outage is not None:
+                    self._outage.answered(self.name)
                 self._metrics.passed(self._duty.name)
             await wait_for_event(stopping, pause_s)

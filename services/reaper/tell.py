@@ -146,7 +146,9 @@ class Tell:
             tries = self._tries = Tries(message_id, now_ms)
         tries.count += 1
         tries.refused += failed.is_refused
-        is_old = self._clock.now_ms() - untold.message.at_ms > self._keep_trying_ms
+        age_ms = self._clock.now_ms() - untold.message.at_ms
+        # What stands is news for as long as it does.
+        is_old = age_ms > self._keep_trying_ms and not untold.is_standing
         is_refused = tries.refused >= REFUSED_AT_LEAST and now_ms - tries.first_at_ms >= REFUSED_FOR_MS
         if is_old or is_refused:
             self._metrics.delivery("given_up")

@@ -11,6 +11,7 @@ from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.head import Held
 from libs.common.store.lanes import Lanes, Parking, Reader
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import Outage
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
@@ -21,6 +22,8 @@ BLOCK_MS: Final = 1_000
 """How long one read waits; also how late a shutdown may notice."""
 
 RETRY_S: Final = 0.1
+
+LOOP: Final = "consumer"
 
 log = get_logger()
 
@@ -39,6 +42,7 @@ class Consumer:
         clock: Clock,
         metrics: WorkerMetrics,
         slots: Slots,
+        outage: Outage,
         shard: int = 0,
     ) -> None:
         self._reader = reader
@@ -49,6 +53,7 @@ class Consumer:
         self._clock = clock
         self._metrics = metrics
         self._slots = slots
+        self._outage = outage
         self._shard = shard
         self._tasks: dict[Held, asyncio.Task[None]] = {}
         self._slot_freed = asyncio.Event()
@@ -89,6 +94,7 @@ class Consumer:
                 continue
             own_first = False
             self.is_connected, self._told = True, None
+            self._outage.answered(LOOP)
             await self._start(found, asked_at_ms)
         while self._tasks:
             self.beat_at_ms = self._clock.monotonic_ms()
@@ -105,7 +111,9 @@ class Consumer:
         await wait_for_event(self._slot_freed, BLOCK_MS / 1_000)
 
     async def _read_failed(self, error: BridgeError) -> None:
-        if self._told is not type(error) or isinstance(error, StoreCorrupt):
+        if self._outage.covers(LOOP, error):
+            log.debug("read_failed", error=str(error), shard=self._shard)
+        elif self._told is not type(error) or isinstance(error, StoreCorrupt):
             log.warning("read_failed", error=str(error), shard=self._shard)
         self._told, self.problem = type(error), str(error)
         self.is_connected = False

@@ -34,6 +34,7 @@ from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.following import LEASE_MS, FollowedOrder, FollowedOrders, Following, Kept, Note
 from libs.common.telemetry.execution_spans import start_following
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import is_outage
 from libs.common.telemetry.spans import OFF, Span, Tracer
 from libs.common.telemetry.subject import turn_to
 from libs.common.telemetry.tracing import OUTCOME
@@ -126,7 +127,10 @@ class Follower:
                 pause_s = await self.look()
                 self._words = ""
             except BridgeError as error:
-                self._warn(str(error))
+                if is_outage(error):
+                    log.debug("orders_not_followed", error=str(error))
+                else:
+                    self._warn(str(error))
                 pause_s = RETRY_S
             except Exception as error:  # noqa: BLE001 - nothing may end the loop
                 self._warn(repr(error))
@@ -168,7 +172,10 @@ class Follower:
             await self._follow_claimed(order)
         except BridgeError as error:
             # What was not written comes due again when the lease is over, and is looked up anew.
-            log.warning("followed_order_not_noted", **_names(order), error=str(error))
+            if is_outage(error):
+                log.debug("followed_order_not_noted", **_names(order), error=str(error))
+            else:
+                log.warning("followed_order_not_noted", **_names(order), error=str(error))
         except Exception:
             log.exception("followed_order_failed", **_names(order))
         finally:

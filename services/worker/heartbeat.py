@@ -8,6 +8,7 @@ from libs.common.domain.errors import BridgeError
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.lanes import Lanes
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import Outage
 from services.worker.leases import Leases
 
 RENEWALS_PER_LEASE: Final = 3
@@ -17,16 +18,19 @@ LONGEST_PAUSE_S: Final = 2.0
 CHUNK: Final = 256
 RETRY_S: Final = 0.1
 
+LOOP: Final = "heartbeat"
+
 log = get_logger()
 
 
 class Heartbeat:
     """Renews every lease three times in its length, and sooner again after a failure."""
 
-    def __init__(self, lanes: Lanes, leases: Leases, clock: Clock, *, lease_ms: int) -> None:
+    def __init__(self, lanes: Lanes, leases: Leases, clock: Clock, *, lease_ms: int, outage: Outage) -> None:
         self._lanes = lanes
         self._leases = leases
         self._clock = clock
+        self._outage = outage
         self._interval_s = min(lease_ms / 1_000 / RENEWALS_PER_LEASE, LONGEST_PAUSE_S)
         self.beat_at_ms = clock.monotonic_ms()
         """When the loop last came round, monotonic; liveness reads it."""
@@ -40,12 +44,15 @@ class Heartbeat:
             try:
                 await self.beat()
             except BridgeError as error:
-                if not self.problem:
+                if self._outage.covers(LOOP, error):
+                    log.debug("leases_not_renewed", error=str(error), leases=len(self._leases))
+                elif not self.problem:
                     log.warning("leases_not_renewed", error=str(error), leases=len(self._leases))
                 self.problem = str(error)
                 await wait_for_event(stopped, RETRY_S)
             else:
                 self.problem = ""
+                self._outage.answered(LOOP)
                 await wait_for_event(stopped, self._interval_s)
 
     async def beat(self) -> None:

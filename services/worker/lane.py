@@ -12,6 +12,7 @@ from libs.common.store.head import Closed, Head, Moved, Stale
 from libs.common.store.lanes import HandedBack, Lanes, Parking
 from libs.common.telemetry.execution_spans import note_lost, processing
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import is_outage
 from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.telemetry.subject import turn_to
 from libs.common.telemetry.worker_metrics import WorkerMetrics
@@ -101,7 +102,10 @@ class LaneRunner:
                 executed += 1
                 moved = 0 if isinstance(step, Head) else moved
         except StoreUnavailable as error:
-            log.warning("lane_dropped", lane=lease.held.lane, error=str(error))
+            if is_outage(error):
+                log.debug("lane_dropped", lane=lease.held.lane, error=str(error))
+            else:
+                log.warning("lane_dropped", lane=lease.held.lane, error=str(error))
         except Exception as error:
             log.exception("lane_failed", lane=lease.held.lane)
             self._metrics.lane_failed()

@@ -12,6 +12,7 @@ from libs.common.policy.symbols import Mapped, SymbolEntry, SymbolMode, Unmapped
 from libs.common.runtime.waiting import wait_for_event
 from libs.common.store.tables import TableStore
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import is_outage
 from services.worker.account import Account
 
 PAUSE_S: Final = 2.0
@@ -81,9 +82,11 @@ class MappingCheck:
                 await self.refresh()
                 is_known = True
             except BridgeError as error:
-                if is_known:
+                if is_outage(error):
+                    log.debug("symbols_not_read", error=str(error))
+                elif is_known:
                     log.warning("symbols_not_read", error=str(error))
-                is_known = False
+                is_known = is_outage(error)
             await wait_for_event(stopped, PAUSE_S)
 
     def _judge(self, instruction: Instruction, account: Account) -> Refused | None:

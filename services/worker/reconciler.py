@@ -36,6 +36,7 @@ from libs.common.store.halts import Halts
 from libs.common.store.published import Published
 from libs.common.store.reconciliation import BEFORE_ALL, KeptBase, Reconciled, Reconciliation
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import is_outage
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.asking import Asker
 from services.worker.brokers.port import Broker
@@ -146,10 +147,10 @@ class Reconciler:
                     await self.reconcile(name, stopped)
                     self._worked(name)
             except BridgeError as error:
-                self._failed(name, str(error))
+                self._failed(name, error)
                 wait_ms = int(RETRY_S * 1_000)
             except Exception as error:  # noqa: BLE001 - an adapter's fault must end neither the loop nor the worker
-                self._failed(name, repr(error))
+                self._failed(name, error)
                 wait_ms = int(RETRY_S * 1_000)
             await wait_for_event(stopped, wait_ms / 1_000)
 
@@ -203,10 +204,10 @@ class Reconciler:
             )
             await self._publisher.publish_balance(name, account.broker, failures)
         except BridgeError as error:
-            self._failed(name, str(error))
+            self._failed(name, error)
         else:
             if failures:
-                self._failed(name, str(failures[0]))
+                self._failed(name, failures[0])
 
     # What is known.
 
@@ -380,8 +381,11 @@ class Reconciler:
                 self._metrics.drifted(this.name, "order")
                 log.warning("order_drifted", account=this.name, market=market, drift=words)
 
-    def _failed(self, name: AccountName, words: str) -> None:
-        if self._failures.get(name) != words:
+    def _failed(self, name: AccountName, error: Exception) -> None:
+        words = str(error) if isinstance(error, BridgeError) else repr(error)
+        if is_outage(error):
+            log.debug("account_not_reconciled", account=name, error=words)
+        elif self._failures.get(name) != words:
             log.warning("account_not_reconciled", account=name, error=words)
             self._failures[name] = words
 

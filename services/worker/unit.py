@@ -23,6 +23,7 @@ from libs.common.store.reconciliation import Reconciliation
 from libs.common.store.retention import Retention
 from libs.common.store.shards import Shard
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import Outage
 from libs.common.telemetry.spans import OFF, Tracer
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.attempts import Attempts
@@ -94,6 +95,7 @@ class Unit:
         self._settings = settings
         self._clock = clock
         self._began_at_ms: int | None = None
+        outage = Outage(clock, shard=shard.number)
         retention = Retention(settings.retention.alerts_ms, settings.retention.dead_letters_ms)
         self._lanes = Lanes(client, keys, holder)
         self._leases = Leases(clock, worker.lease_ms)
@@ -179,9 +181,10 @@ class Unit:
             slots=Slots(
                 clock, count=worker.concurrency, per_account=slots_per_account(settings, len(brokers))
             ),
+            outage=outage,
             shard=shard.number,
         )
-        self.heartbeat = Heartbeat(self._lanes, self._leases, clock, lease_ms=worker.lease_ms)
+        self.heartbeat = Heartbeat(self._lanes, self._leases, clock, lease_ms=worker.lease_ms, outage=outage)
 
     def stands_ms(self) -> dict[str, int]:
         """Return for how long its loops have not come round, ms, by their names; none before its Redis was found fit."""

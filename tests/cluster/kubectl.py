@@ -9,6 +9,7 @@ from tests.support.eventually import eventually_sync
 from tests.support.tree import ROOT
 
 NAMESPACE: Final = "bascule"
+NAMESPACE_AT: Final = "k8s/namespace"
 ROLLOUT_S: Final = 300
 
 
@@ -34,7 +35,7 @@ class Kubectl:
 
     def apply(self, secret: str) -> None:
         """Make the one secret, and everything else."""
-        self._call("apply", "--filename", str(ROOT / self.overlay / "namespace.yaml"))
+        self._call("apply", "--kustomize", str(ROOT / NAMESPACE_AT))
         # On standard input, where no list of processes shows it.
         made = {
             "apiVersion": "v1",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.kubectl import Kubectl
+from tests.cluster.kubectl import NAMESPACE_AT, Kubectl
 from tests.cluster.scenario import LOAD, Cluster, Scenario
 from tests.support.bridge import Bridge
 from tests.support.redis_server import RedisServer
@@ -188,7 +188,7 @@ def over_a_cluster_in_use(directory: Path, *arguments: str) -> "tuple[subprocess
 
 
 def test_what_is_applied_is_there() -> None:
-    assert (ROOT / Kubectl("k8s/overlays/dev").overlay / "namespace.yaml").exists()
+    assert (ROOT / NAMESPACE_AT / "kustomization.yaml").exists()
 
 
 _TWO = [{"is_live": True}, {"is_live": True}]

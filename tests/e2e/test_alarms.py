@@ -142,6 +142,26 @@ async def test_a_strategy_that_falls_silent_is_told_once_and_once_more_when_it_i
     await eventually(lambda: told <= {json.loads(line)["id"] for line in notes.read_text().splitlines()})
 
 
+async def test_whoever_is_to_be_told_from_now_on_is_told_what_stands(
+    private_redis: RedisServer, bridge_factory: Callable[..., Bridge]
+) -> None:
+    watchdog = {"skew": "0s", "silence": {"strategies": {"asleep": "100ms"}}}
+    parts = {"ingresses": 0, "workers": 0}
+    bridge = bridge_factory(private_redis, **parts, config={"watchdog": watchdog})
+    await eventually(lambda: [state for state, _ in journal(bridge)] == ["raised"])
+    assert bridge.reapers[0].terminate().code == 0
+
+    for _ in range(2):
+        async with Upstream() as receiver:
+            alarms = {"alarms": {"url": receiver.url}}
+            config = {"watchdog": watchdog, **alarms}
+            bridge = bridge_factory(private_redis, **parts, config=config, is_started=False)
+            bridge.reapers[0].start()
+            await eventually(lambda: messages(receiver, "alarm"))
+            assert bridge.reapers[0].terminate().code == 0
+            assert [one["subject"] for one in messages(receiver, "alarm")] == ["asleep"]
+
+
 async def test_a_rise_of_refused_posts_is_told_and_so_is_its_end(
     private_redis: RedisServer, bridge_factory: Callable[..., Bridge]
 ) -> None:

@@ -1,5 +1,6 @@
 """What the watchdog raises, and what is told of it to whoever is to know."""
 
+import datetime as dt
 from enum import StrEnum
 from typing import Final
 
@@ -60,14 +61,26 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def alarm_message(
-    message_id: str, *, kind: str, subject: str, change: str, detail: str, at_ms: int
+    message_id: str,
+    *,
+    kind: str,
+    subject: str,
+    change: str,
+    detail: str,
+    at_ms: int,
+    is_standing: bool = False,
 ) -> Message:
-    """Return what is told of an alarm that was raised or cleared."""
+    """Return what is told of an alarm that was raised or cleared; of one that stands, it says since when."""
     about = f"{kind} of {subject}" if subject else kind
+    since = (
+        f" on {dt.datetime.fromtimestamp(at_ms // 1_000, dt.UTC):%Y-%m-%d at %H:%M} UTC"
+        if is_standing
+        else ""
+    )
     return Message(
         id=message_id,
         type="alarm",
-        text=f"Bascule: {about} {change}: {detail}",
+        text=f"Bascule: {about} {change}{since}: {detail}",
         at_ms=at_ms,
         kind=kind,
         state=change,

@@ -1,6 +1,7 @@
 """Those who are told of alarms: an address that JSON is posted to, and a command that reads it."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import ssl
@@ -60,6 +61,8 @@ class Target(Protocol):
     """What its cursor and its duty are called."""
     shown: str
     """Where it is, without what is secret in it."""
+    receiver: str
+    """Tells one receiver from another, and nothing about them."""
 
     async def deliver(self, message: Message) -> Delivery:
         """Tell one message, once, within the time of the settings."""
@@ -110,6 +113,7 @@ class UrlTarget:
         timeout_s: For one post with its answer.
         """
         self.shown = f"{origin_of(url.reveal())}/..."
+        self.receiver = _fingerprint(url.reveal())
         self._url = httpx.URL(url.reveal())
         self._timeout_s = timeout_s
         self._transport: httpx.AsyncHTTPTransport | None = None
@@ -168,6 +172,7 @@ class CommandTarget:
         timeout_s: After it, the program is killed with all that it started.
         """
         self.shown = command[0]
+        self.receiver = _fingerprint("\0".join(command))
         self._command = command
         self._environ = dict(environ)
         self._timeout_s = timeout_s
@@ -249,6 +254,13 @@ class _Said:
         if self._is_open:
             self._is_open = False
             asyncio.get_running_loop().remove_reader(self._begin)
+
+
+def _fingerprint(text: str) -> str:
+    """Return what changes with the text; dear to compute, since whoever reads it may guess a short password."""
+    return hashlib.scrypt(
+        text.encode("utf-8", "surrogatepass"), salt=b"bascule alarms", n=2**14, r=8, p=1, dklen=8
+    ).hex()
 
 
 def _authorization(url: httpx.URL) -> list[tuple[str, str]]:

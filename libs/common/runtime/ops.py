@@ -17,22 +17,30 @@ MAX_CONNECTIONS: Final = 32
 
 
 def ops_app(
-    service: str, registry: CollectorRegistry, *, ready: Check, live: Check = always_healthy
+    service: str,
+    registry: CollectorRegistry,
+    *,
+    ready: Check,
+    live: Check = always_healthy,
+    started: Check | None = None,
 ) -> Starlette:
-    """Return the app with `GET /live`, `/ready` and `/metrics`.
+    """Return the app with `GET /live`, `/ready` and `/metrics`, and `/started` where that is another matter.
 
     Args:
         service: Its name, for the answers.
         registry: The process's metrics.
         ready: Whether it can do its work.
         live: Whether a restart would help; by default only that the loop still turns.
+        started: Whether it could ever do its work since the start.
     """
 
     async def on_metrics(_: Request) -> Response:
         return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
 
+    began = [] if started is None else [Route("/started", HealthEndpoint(service, started), methods=["GET"])]
     return Starlette(
         routes=[
+            *began,
             Route("/live", HealthEndpoint(service, live), methods=["GET"]),
             Route("/ready", HealthEndpoint(service, ready), methods=["GET"]),
             Route("/metrics", on_metrics),
@@ -48,7 +56,8 @@ def ops_server(
     *,
     ready: Check,
     live: Check = always_healthy,
+    started: Check | None = None,
 ) -> HttpServer:
     """Return the server of the ops port, not yet started."""
-    app = ops_app(service, registry, ready=ready, live=live)
+    app = ops_app(service, registry, ready=ready, live=live, started=started)
     return HttpServer(app, host, port, backlog=64, drain_s=1, max_connections=MAX_CONNECTIONS)

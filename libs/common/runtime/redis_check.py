@@ -15,10 +15,13 @@ from libs.common.store.layout import claim_layout
 from libs.common.store.replicas import TooFewReplicas, check_replicas, guard_promise
 from libs.common.store.shards import Shard
 from libs.common.telemetry.logs import get_logger
+from libs.common.telemetry.outage import Outage
 
 RETRY_S: Final = 0.2
 
 FIRST_TIMEOUT_S: Final = 2.0
+
+LOOP: Final = "check"
 
 AGAIN_S: Final = 1.0
 """Between checks while the process runs: a Redis that was restarted may come back with another configuration."""
@@ -47,7 +50,8 @@ async def check_when_up(
         ConfigError: It does not let us in, does not keep the promises of the configuration, or holds another number of
             shards; the process must end.
     """
-    is_away = False
+    away_at_s: float | None = None
+    now_s = asyncio.get_running_loop().time
     while shard.number > 0 and not await wait_for_event(claimed, RETRY_S):
         if stopping.is_set():
             return False
@@ -64,11 +68,13 @@ async def check_when_up(
             except StoreBarred as error:
                 raise ConfigError(f"{error}: {error.remedy}") from error
             except StoreUnavailable as error:
-                if not is_away:
+                if away_at_s is None:
+                    away_at_s = now_s()
                     log.warning("redis_away", error=str(error), shard=shard.number)
-                is_away = True
                 await wait_for_event(stopping, RETRY_S)
             else:
+                if away_at_s is not None:
+                    log.info("redis_back", shard=shard.number, away_ms=round((now_s() - away_at_s) * 1_000))
                 _tell_of_guard(facts, redis, shard)
                 return True
     finally:
@@ -88,6 +94,7 @@ async def keep_checking(
     stopping: asyncio.Event,
     on_change: Callable[[str | None], None],
     *,
+    outage: Outage,
     on_facts: Callable[[ServerFacts], None] = lambda _: None,
 ) -> None:
     """Check every second until `stopping` is set.
@@ -97,6 +104,7 @@ async def keep_checking(
         redis: What it is held against.
         stopping: Ends it.
         on_change: Called with what is wrong once a promise is broken, and with None once all are kept again.
+        outage: Says that Redis is away.
         on_facts: Called with what a server that keeps them says of itself, at every look.
     """
     broken: str | None = None
@@ -107,12 +115,14 @@ async def keep_checking(
             check_replicas(facts, redis.replicas)
         except TooFewReplicas as error:
             found = str(error)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            outage.covers(LOOP, error)
             continue
         except ConfigError as error:
             found = str(error)
         else:
             on_facts(facts)
+        outage.answered(LOOP)
         if found != broken:
             broken = found
             on_change(found)

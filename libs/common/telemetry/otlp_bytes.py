@@ -111,8 +111,8 @@ class Encoder:
         return found
 
     def _number(self, key: str, value: bool | int | float) -> bytes:
-        # 1, 1.0 and True are the same key, and not the same bytes.
-        known = (key, value, value.__class__)
+        # 1, 1.0 and True are the same key, and not the same bytes; nor are 0.0 and -0.0.
+        known = (key, value or str(value), value.__class__)
         found = self._numbers.get(known)
         if found is None:
             if len(self._numbers) >= MAX_KEPT:

@@ -134,17 +134,16 @@ def test_probes_ask_ports_that_are_there(bundle: Bundle) -> None:
                     assert container[kind]["httpGet"]["port"] in ports, name
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_life_is_asked_of_the_process_alone(bundle: Bundle, service: str) -> None:
-    (container,) = containers_of(bundle.workloads[service])
-    assert container["livenessProbe"]["httpGet"] == {"path": "/live", "port": "ops"}
-    assert "startupProbe" in container
-
-
 def test_an_ingress_that_began_stays_ready_while_redis_is_away(bundle: Bundle) -> None:
     (container,) = containers_of(bundle.workloads["ingress"])
-    assert container["startupProbe"]["httpGet"] == {"path": "/ready", "port": "ops"}
-    assert container["readinessProbe"]["httpGet"] == {"path": "/live", "port": "ops"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/started", "port": "ops"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_start_without_redis_waits_and_is_not_ended(bundle: Bundle, service: str) -> None:
+    (container,) = containers_of(bundle.workloads[service])
+    for kind in ("startupProbe", "livenessProbe"):
+        assert container[kind]["httpGet"] == {"path": "/live", "port": "ops"}, kind
 
 
 @pytest.mark.parametrize("service", ["worker", "reaper"])

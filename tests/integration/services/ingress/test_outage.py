@@ -98,6 +98,7 @@ async def test_health_tells_the_truth_within_a_second(
     await eventually(is_degraded, timeout_s=3)
     assert service.ops("/live")[0] == 200
     assert service.ops("/ready")[0] == 503
+    assert service.ops("/started")[0] == 200
     private_redis.thaw()
 
     async def is_healthy() -> bool:
@@ -128,6 +129,7 @@ async def test_started_without_redis_it_answers_503_and_opens_when_redis_comes(
         return await status() == 503
 
     await eventually(is_up, timeout_s=10)
+    assert (service.ops("/live")[0], service.ops("/started")[0]) == (200, 503)
     assert service.metric("bascule_door_open") == 0
     assert (await bridge.post({**bridge.alert(), "secret": "wrong"})).status == 401
     private_redis.start()
@@ -136,6 +138,7 @@ async def test_started_without_redis_it_answers_503_and_opens_when_redis_comes(
         return await status() == 200
 
     await eventually(is_open, timeout_s=2)
+    await eventually(lambda: service.ops("/started")[0] == 200)
 
 
 async def test_a_redis_that_keeps_no_promise_ends_the_process_when_it_comes(

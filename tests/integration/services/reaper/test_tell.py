@@ -24,6 +24,7 @@ class Receiver:
 
     name = "url"
     shown = "http://receiver/..."
+    receiver = "first"
 
     def __init__(self) -> None:
         self.says: Delivery = Delivered()
@@ -50,7 +51,7 @@ class Stage:
     def reaper(self, holder: str) -> Tell:
         client, keys = self.rig.client, self.rig.keys
         return Tell(
-            Told(client, keys, shard=0, target="url"),
+            Told(client, keys, shard=0, target="url", receiver="first"),
             self.receiver,
             Turn(client, keys, "tell_url", holder=holder, lasts_ms=60_000),
             self.clock,
@@ -122,6 +123,21 @@ async def test_what_is_too_old_is_given_up_once_it_cannot_be_told(
 
     assert (stage.receiver.got, stage.count("given_up")) == (["a", "b"], 2)
     assert [one["event"] for one in events] == ["alarm_given_up", "alarm_given_up"]
+
+
+async def test_what_stands_is_not_given_up_for_its_age(rig: ReaperRig) -> None:
+    stage = Stage(rig)
+    await stage.raise_("a")
+    stage.clock.advance(KEEP_TRYING_MS + 1)
+
+    stage.receiver.says = Failed("no answer")
+    await stage.tell.run_once()
+    assert (stage.receiver.got, stage.count("given_up")) == (["a"], 0)
+    stage.clock.advance(BACKOFF_CAP_MS)
+    stage.receiver.says = Delivered()
+    await stage.tell.run_once()
+
+    assert (stage.receiver.got, stage.count("delivered")) == (["a", "a"], 1)
 
 
 async def test_what_goes_away_while_the_target_does_is_counted_as_skipped_and_said(

@@ -50,6 +50,7 @@ from libs.common.store.reconciliation import Reconciliation
 from libs.common.store.retention import Retention
 from libs.common.store.tables import TableStore
 from libs.common.store.upkeep import Upkeep
+from libs.common.telemetry.outage import Outage
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker import attempts as attempts_module
@@ -162,7 +163,8 @@ class Worker:
             clock=rig.clock,
             metrics=self.metrics,
         )
-        self.heartbeat = Heartbeat(self.lanes, self.leases, rig.clock, lease_ms=LEASE_MS)
+        self.outage = Outage(rig.clock, shard=0)
+        self.heartbeat = Heartbeat(self.lanes, self.leases, rig.clock, lease_ms=LEASE_MS, outage=self.outage)
         self._reading: Redis | None = None
 
     def reader(self, url: str | None = None) -> Reader:
@@ -180,6 +182,7 @@ class Worker:
             solo=self.solo,
             clock=self.rig.clock,
             metrics=self.metrics,
+            outage=self.outage,
             slots=Slots(self.rig.clock, count=concurrency, per_account=slots_per_account or concurrency),
         )
 

@@ -26,7 +26,7 @@ from libs.common.store.intake import (
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.web.health import Degraded, Healthy
 from services.ingress.door import Door
-from services.ingress.gates import Gate, admit_to_each, health_of, readiness_of
+from services.ingress.gates import Gate, admit_to_each, health_of, readiness_of, started_of
 from tests.support.clock import ManualClock
 
 ONE, FIRST = AlertId("fresh"), AlertId("first")
@@ -182,3 +182,16 @@ async def test_with_one_shard_health_and_readiness_say_the_same(clock: ManualClo
     house = House(clock, {0: StoreUnavailable("away")})
     for check in (health_of(house.gates[:1], clock), readiness_of(house.gates[:1], clock)):
         assert await check() == Degraded("away")
+
+
+async def test_what_was_found_fit_once_has_started_for_good(clock: ManualClock) -> None:
+    house = House(clock, {})
+    for gate in house.gates:
+        gate.door.is_open = gate.door.has_opened = False
+    started = started_of(house.gates)
+    assert await started() == Degraded(house.gates[0].door.reason)
+
+    house.gates[1].door.open()
+    assert await started() == Healthy()
+    house.gates[1].door.judge("it forgets")
+    assert await started() == Healthy()

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from libs.common.domain.errors import StoreUnavailable
+from libs.common.telemetry.outage import Outage
 from libs.common.telemetry.reaper_metrics import ReaperMetrics
 from services.reaper import duty as duty_module
 from services.reaper.duty import DutyLoop
@@ -130,6 +131,28 @@ async def test_an_outage_is_said_once_and_a_bug_each_time(rig: Rig, events: list
     rig.duty.raises = ZeroDivisionError()
     await _pass(rig, 4)
     assert [event["event"] for event in events].count("pass_broke") >= 3
+
+
+async def test_of_several_duties_that_miss_redis_the_first_says_so_for_all(
+    clock: ManualClock, events: list[EventDict]
+):
+    metrics, outage, stopping = ReaperMetrics(CollectorRegistry()), Outage(clock, shard=0), asyncio.Event()
+    duties = [Scripted(), Scripted()]
+    for duty in duties:
+        duty.raises = StoreUnavailable("away")
+    loops = [
+        DutyLoop(duty, clock, metrics, retry_s=0.001, shard=n, outage=outage) for n, duty in enumerate(duties)
+    ]
+    running = asyncio.gather(*(loop.run(stopping) for loop in loops))
+    await eventually(lambda: min(duty.passes for duty in duties) > 3)
+    for duty in duties:
+        duty.raises = None
+    await eventually(lambda: all(loop.is_well for loop in loops))
+    stopping.set()
+    await running
+
+    said = [(one["event"], one.get("loop")) for one in events if one["log_level"] != "debug"]
+    assert said == [("redis_lost", "scripted of shard 0"), ("redis_back", None)]
 
 
 async def test_it_says_when_it_last_came_round(rig: Rig, clock: ManualClock):

@@ -32,8 +32,8 @@ async def rig(redis_server: RedisServer) -> AsyncIterator[Rig]:
     await rig.stop()
 
 
-def told(rig: Rig, target: str = "url") -> Told:
-    return Told(rig.client, rig.keys, shard=0, target=target)
+def told(rig: Rig, target: str = "url", receiver: str = "first") -> Told:
+    return Told(rig.client, rig.keys, shard=0, target=target, receiver=receiver)
 
 
 def bury(rig: Rig, body: str = BODY) -> str:
@@ -42,6 +42,31 @@ def bury(rig: Rig, body: str = BODY) -> str:
 
 async def ids(told: Told) -> list[str]:
     return [one.message.id for one in await told.untold()]
+
+
+def now_ms(rig: Rig) -> int:
+    seconds, microseconds = rig.redis.time()
+    return int(seconds) * 1_000 + int(microseconds) // 1_000
+
+
+async def alarm(rig: Rig, subject: str, change: Change = Change.RAISED) -> None:
+    await Alarms(rig.client, rig.keys).note(AlarmKind.SILENCE, subject, change, "quiet")
+    noted_ms = now_ms(rig)
+    # What comes next is of another millisecond.
+    while now_ms(rig) == noted_ms:
+        pass
+
+
+async def hears(told: Told, most: int | None = None) -> list[tuple[str, str]]:
+    """Tell what there is, or so many; return what alarms were told of, and how."""
+    heard: list[tuple[str, str]] = []
+    while waiting := await told.untold():
+        for one in waiting:
+            if len(heard) == most:
+                return heard
+            heard.append((one.message.subject, one.message.state))
+            assert await told.note(one)
+    return heard
 
 
 async def test_nothing_from_before_the_first_asking_is_told(rig: Rig) -> None:
@@ -134,3 +159,68 @@ async def test_a_letter_that_was_taken_away_meanwhile_is_not_missed(rig: Rig) ->
 
     assert await told(rig).note(one)
     assert await ids(told(rig)) == [f"s0-dead-{left}"]
+
+
+async def test_whoever_is_told_for_the_first_time_is_told_once_what_stands(rig: Rig) -> None:
+    await alarm(rig, "over")
+    await alarm(rig, "over", Change.CLEARED)
+    await alarm(rig, "b")
+    await alarm(rig, "a, näher ✓|:")
+
+    assert await hears(told(rig)) == [("b", "raised"), ("a, näher ✓|:", "raised")]
+    assert await hears(told(rig)) == []
+    await alarm(rig, "b", Change.CLEARED)
+    await alarm(rig, "c")
+    assert await hears(told(rig)) == [("b", "cleared"), ("c", "raised")]
+
+
+async def test_another_receiver_is_told_once_what_stands_and_then_what_comes(rig: Rig) -> None:
+    await hears(told(rig))
+    await alarm(rig, "a")
+    await alarm(rig, "b")
+    await alarm(rig, "b", Change.CLEARED)
+    assert len(await hears(told(rig))) == 3
+
+    assert await hears(told(rig, receiver="second")) == [("a", "raised")]
+    assert await hears(told(rig, receiver="second")) == []
+    await alarm(rig, "a", Change.CLEARED)
+    assert await hears(told(rig, receiver="second")) == [("a", "cleared")]
+
+
+async def test_what_the_receiver_before_was_not_told_yet_another_one_is_told_once(rig: Rig) -> None:
+    await hears(told(rig))
+    await alarm(rig, "told")
+    await hears(told(rig))
+    await alarm(rig, "untold")
+
+    assert await hears(told(rig, receiver="second")) == [("told", "raised"), ("untold", "raised")]
+
+
+async def test_what_stands_is_told_on_from_where_another_reaper_stopped(rig: Rig) -> None:
+    for subject in ("a", "b", "c"):
+        await alarm(rig, subject)
+
+    assert await hears(told(rig), most=2) == [("a", "raised"), ("b", "raised")]
+    await alarm(rig, "d")
+    assert await hears(told(rig)) == [("c", "raised"), ("d", "raised")]
+
+
+async def test_each_try_to_tell_what_stands_has_one_id_and_says_since_when(rig: Rig) -> None:
+    await alarm(rig, "trend")
+    (stands,) = await Alarms(rig.client, rig.keys).raised()
+
+    (one,), (again,) = await told(rig).untold(), await told(rig).untold()
+
+    assert one.is_standing
+    assert one.message == again.message
+    assert one.message.id.isascii()
+    assert one.message.at_ms == stands.raised_at_ms
+
+
+async def test_what_is_cleared_before_it_could_be_told_is_not_told_as_standing(rig: Rig) -> None:
+    await alarm(rig, "a")
+    assert len(await told(rig).untold()) == 1
+
+    await alarm(rig, "a", Change.CLEARED)
+
+    assert await hears(told(rig)) == [("a", "cleared")]

@@ -50,6 +50,20 @@ def test_an_alarm_says_what_it_is_about_and_what_became_of_it(subject: str, text
     assert (message.kind, message.state, message.subject) == ("certificate", "raised", subject)
 
 
+def test_an_alarm_that_stands_says_since_when() -> None:
+    message = alarm_message(
+        "s0-raised-1",
+        kind="silence",
+        subject="trend",
+        change="raised",
+        detail="not heard for 6 h",
+        at_ms=1_795_268_732_000,
+        is_standing=True,
+    )
+    assert message.text == "Bascule: silence of trend raised on 2026-11-21 at 13:45 UTC: not heard for 6 h"
+    assert message.state == "raised"
+
+
 @pytest.mark.parametrize(
     ("quantity", "asked"),
     [(Decimal("1.50"), "buy 1.50 BTC"), (Decimal("1E+3"), "buy 1000 BTC"), (None, "buy BTC")],

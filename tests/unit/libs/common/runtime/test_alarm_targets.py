@@ -62,6 +62,25 @@ async def test_a_message_is_posted_as_json_with_its_id_and_the_name_of_the_addre
     await target.aclose()
 
 
+def test_a_receiver_is_known_by_where_it_is_and_not_by_what_is_secret() -> None:
+    def receiver(url: str) -> str:
+        return UrlTarget(Secret(url), timeout_s=5).receiver
+
+    url = "https://me:password@chat.example.com/hook?key=1"
+    known = receiver(url)
+    assert known == receiver(url)
+    assert known not in {receiver(f"{url}2"), receiver(url.replace("me:", "you:"))}
+    assert not [part for part in ("password", "hook", "chat") if part in known]
+
+
+def test_another_program_or_argument_is_another_receiver() -> None:
+    def receiver(*command: str) -> str:
+        return CommandTarget(command, {}, timeout_s=5).receiver
+
+    assert receiver("page", "a") == receiver("page", "a")
+    assert len({receiver("page", "a"), receiver("page", "b"), receiver("page"), receiver("page a")}) == 4
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [

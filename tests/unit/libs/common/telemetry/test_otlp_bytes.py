@@ -57,3 +57,13 @@ def test_what_is_kept_of_attributes_is_bounded():
         encoder.encode([SpanRecord("a", 1, "a" * 32, "b" * 16, "", False, 1, 2, said, (), False)])
     assert 0 < len(encoder._numbers) <= MAX_KEPT
     assert 0 < len(encoder._starts) <= MAX_KEPT
+
+
+def test_zero_and_minus_zero_are_not_told_as_the_same():
+    encoder = Encoder(ATTRIBUTES, SCOPE.name, "1")
+    spans = [
+        SpanRecord("post", 1, "1" * 32, "1" * 16, "", False, 1, 1, {"a": value}, (), False)
+        for value in (0.0, -0.0)
+    ]
+    first, second = (encoder.encode([span]) for span in spans)
+    assert first != second
