@@ -41,6 +41,10 @@ def read_secret(name: str, environ: Mapping[str, str]) -> Secret:
     value, path = environ.get(name), environ.get(file_name)
     if value is not None and path is not None:
         raise ConfigError(f"secret {name}: both {name} and {file_name} are set; unset one")
+    if path == "":
+        raise ConfigError(
+            f"secret {name}: {file_name} is empty; expected the path of a file that holds it, or set {name}"
+        )
     if path is not None:
         return Secret(_read_file(name, file_name, Path(path)))
     if value is None:
