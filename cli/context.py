@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from cli.addresses import local_url, webhook_url
 from cli.output import Failure
+from cli.places import is_there
 
 if TYPE_CHECKING:
     from libs.common.runtime.run_record import RunRecord
@@ -239,7 +240,7 @@ def var_directories(start: Path) -> list[Path]:
 def default_config(start: Path) -> Path | None:
     """Return the configuration that `make up` would run here without being told; None where there is none."""
     places = [directory / "config" / "demo.yaml" for directory in (start, Path(sys.prefix).parent)]
-    return next((path for path in places if path.exists()), None)
+    return next((path for path in places if is_there(path)), None)
 
 
 def _find_record(start: Path) -> "tuple[Path | None, RunRecord | None]":

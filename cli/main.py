@@ -5,12 +5,13 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import click
 
 from cli.exit_codes import ExitCode
-from cli.output import ReaderGone
+from cli.output import ReaderGone, printable
 from libs.common.domain.errors import BridgeError
 
 COMMANDS: Final = (
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except BridgeError as error:
-        click.echo(f"bascule: {error}", err=True)
+        click.echo(f"bascule: {printable(str(error))}", err=True)
         return ExitCode.FAILED
     except (click.Abort, KeyboardInterrupt):
         click.echo("bascule: interrupted", err=True)
@@ -87,4 +88,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except OSError as error:
+        # What the system refuses at a place of which nobody thought: it names the file, and a traceback would not help.
+        click.echo(f"bascule: {printable(_refusal(error))}", err=True)
+        return ExitCode.FAILED
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _refusal(error: OSError) -> str:
+    """Return in words what the system refused."""
+    try:
+        Path.cwd()
+    except OSError as gone:
+        return f"the current directory cannot be used: {gone.strerror}; go to another"
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{error.filename}: {reason}"

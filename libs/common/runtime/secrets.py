@@ -51,6 +51,8 @@ def read_secret(name: str, environ: Mapping[str, str]) -> Secret:
         raise ConfigError(f"secret {name}: set {name}, or {file_name} to a file that holds it")
     if not value.strip():
         raise ConfigError(f"secret {name}: the variable is empty")
+    if not _is_utf8(value):
+        raise ConfigError(f"secret {name}: the variable is not UTF-8")
     return Secret(value)
 
 
@@ -73,6 +75,15 @@ def mask_url(url: str) -> str:
     )
     # Not urlunsplit, which drops the slashes of `unix:///`.
     return f"{parts.scheme}://{host}{parts.path}" + (f"?{query}" if query else "")
+
+
+def _is_utf8(value: str) -> bool:
+    """Return whether a variable was UTF-8: Python keeps other bytes as halves of pairs, which nothing can send."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_file(name: str, file_name: str, path: Path) -> str:
