@@ -128,9 +128,13 @@ def _named_ingress(environ: Mapping[str, str]) -> str | None:
     from libs.common.domain.errors import ConfigError
 
     url = environ.get("BASCULE_INGRESS_URL") or None
-    if url is not None and urlsplit(url).scheme not in {"http", "https"}:
+    if url is None:
+        return None
+    from libs.common.wire.web_address import is_web_address
+
+    if not is_web_address(url):
         raise ConfigError(f'BASCULE_INGRESS_URL: got "{url}", expected an http:// or https:// address')
-    return None if url is None else url.rstrip("/")
+    return url.rstrip("/")
 
 
 def _named_ops(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import click
 
 from cli.exit_codes import ExitCode
 from cli.output import ReaderGone, printable
+from cli.text import demand_text
 from libs.common.domain.errors import BridgeError
 
 COMMANDS: Final = (
@@ -52,6 +53,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"cli.{cmd_name.replace('-', '_')}").command
+        demand_text(command)
         return command
 
 
@@ -72,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Without the program's name; None takes those of the process.
     """
+    _open_streams()
     try:
         result = bascule.main(args=arguments, prog_name="bascule", standalone_mode=False)
         sys.stdout.flush()
@@ -93,6 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"bascule: {printable(_refusal(error))}", err=True)
         return ExitCode.FAILED
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _open_streams() -> None:
+    """Let what was started with a stream closed (`<&-`) find nothing there, where Python gives no stream at all."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as we live
 
 
 def _refusal(error: OSError) -> str:

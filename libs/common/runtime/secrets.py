@@ -62,8 +62,11 @@ def has_secret(name: str, environ: Mapping[str, str]) -> bool:
 
 
 def mask_url(url: str) -> str:
-    """Return a URL with `***` in place of its password, and of every one in its query."""
-    parts = urlsplit(url)
+    """Return a URL with `***` in place of its password, and of every one in its query; of all that cannot be read as one."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
     user, at, host = parts.netloc.rpartition("@")
     if at and ":" in user:
         host = f"{user.partition(':')[0]}:{MASK}@{host}"

@@ -1,4 +1,5 @@
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,29 @@ def test_what_came_from_outside_drives_no_terminal(run, capsys):
 def test_what_the_system_refuses_is_one_line_that_names_the_file(run, capsys, error, said):
     assert run(failing(error)) == ExitCode.FAILED
     assert capsys.readouterr().err == f"bascule: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "said"),
+    [
+        (["preview", "-"], "<&-", b"no running bridge found"),
+        (["send", "--url", "http://127.0.0.1:9", "--secret-stdin"], "<&-", b"first line of stdin is empty"),
+        (["--version"], ">&-", b""),
+    ],
+)
+def test_a_closed_stream_is_an_empty_one(tmp_path, arguments, closed, said):
+    words = shlex.join([sys.executable, "-m", "cli", *arguments])
+    environ = {"PYTHONPATH": str(Path.cwd()), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        f"{words} {closed}",
+        shell=True,
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        check=False,
+    )
+    assert said in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_a_directory_that_is_gone_is_named(tmp_path):

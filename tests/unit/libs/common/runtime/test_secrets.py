@@ -74,6 +74,7 @@ def test_a_secret_is_there_as_variable_or_file():
             "redis+sentinel://u:pw@h:1,i:2/desk/0?sentinel_username=w&sentinel_password=pw",
             "redis+sentinel://u:***@h:1,i:2/desk/0?sentinel_username=w&sentinel_password=***",
         ),
+        ("redis://u:pw@[::1/0?password=pw", "***"),
         ("rediss+cluster://h:1,i:2?password=pw", "rediss+cluster://h:1,i:2?password=***"),
     ],
 )
