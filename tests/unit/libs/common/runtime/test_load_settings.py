@@ -36,6 +36,7 @@ def refusal(load):
         ("breaker: {rate: 2}", "breaker.rate: got 2, expected a number <= 1"),
         ("limits: {symbol: {rate: x, burst: 1}}", 'limits.symbol.rate: got "x", expected a rate such as 5/s'),
         ("limits: {symbol: {rate: , burst: 1}}", "limits.symbol.rate: got"),
+        ("limits: {symbol: {rate: 1/s, burst: 99999999999999999999}}", "limits.symbol.burst: got 99999999999999999999, expected a whole number <= 1000000000"),
         ("limits: {symbol: off}", 'limits.symbol: got "off", expected a section with keys'),
         ("ingress: {port: 80800}", "ingress.port: got 80800, expected a whole number <= 65535"),
         ("ingress: {deadline: 4s}", 'ingress.deadline: got "4s", expected at most 3s, for TradingView hangs up then'),
