@@ -61,8 +61,6 @@ def command(
 
     The list is newest first. Of an ID its beginning is enough; the sender's own id names its newest alert.
     """
-    if alert_id == "":
-        raise click.UsageError("the ID is empty; leave it out for the list")
     bridge = find_bridge()
     if alert_id is not None:
         _show(bridge, alert_id, as_json=as_json)

@@ -165,6 +165,10 @@ def secret_finding(name: str, user: str, bridge: Bridge | None) -> Finding:
     if name == webhook_secret.VARIABLE:
         kept = webhook_secret.find_kept(var_directories(Path.cwd()))
         if kept is not None:
+            try:
+                webhook_secret.read_kept(kept)
+            except ConfigError as error:
+                return wrong(subject, str(error), f"{user} needs it")
             return ok(subject, f"kept in {kept}, for {user}")
         if is_unstarted:
             return ok(subject, f"not set: `make up` will generate it, for {user}")

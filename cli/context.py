@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from cli.addresses import local_url, webhook_url
 from cli.output import Failure
+from cli.places import is_there
 
 if TYPE_CHECKING:
     from libs.common.runtime.run_record import RunRecord
@@ -127,9 +128,13 @@ def _named_ingress(environ: Mapping[str, str]) -> str | None:
     from libs.common.domain.errors import ConfigError
 
     url = environ.get("BASCULE_INGRESS_URL") or None
-    if url is not None and urlsplit(url).scheme not in {"http", "https"}:
+    if url is None:
+        return None
+    from libs.common.wire.web_address import is_web_address
+
+    if not is_web_address(url):
         raise ConfigError(f'BASCULE_INGRESS_URL: got "{url}", expected an http:// or https:// address')
-    return None if url is None else url.rstrip("/")
+    return url.rstrip("/")
 
 
 def _named_ops(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -239,7 +244,7 @@ def var_directories(start: Path) -> list[Path]:
 def default_config(start: Path) -> Path | None:
     """Return the configuration that `make up` would run here without being told; None where there is none."""
     places = [directory / "config" / "demo.yaml" for directory in (start, Path(sys.prefix).parent)]
-    return next((path for path in places if path.exists()), None)
+    return next((path for path in places if is_there(path)), None)
 
 
 def _find_record(start: Path) -> "tuple[Path | None, RunRecord | None]":

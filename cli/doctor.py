@@ -25,6 +25,7 @@ from cli.context import NO_BRIDGE_YET, Bridge, default_config, find_bridge, run,
 from cli.filters import json_option
 from cli.findings import Finding, Verdict, ok, report, skipped, warning, wrong
 from cli.output import Failure, size
+from cli.places import is_there
 from cli.ports import PortUse, in_words, port_uses, remedy, try_port
 from libs.common.domain.errors import ConfigError, StoreCorrupt, StoreUnavailable
 
@@ -104,7 +105,7 @@ def _orphans() -> list[Finding]:
 
     for var in var_directories(Path.cwd()):
         path = var / RUN_FILE
-        if path.exists():
+        if is_there(path):
             record = read_run_record(var)
             if record is None:
                 remedy = "harmless: the next `make up` replaces it; nothing that it accepted is lost"
@@ -114,7 +115,7 @@ def _orphans() -> list[Finding]:
 
 
 def _disk() -> Finding:
-    var = next((var for var in var_directories(Path.cwd()) if (var / "lock").exists()), Path.cwd())
+    var = next((var for var in var_directories(Path.cwd()) if is_there(var / "lock")), Path.cwd())
     usage = shutil.disk_usage(var)
     detail = f"{size(usage.free)} of {size(usage.total)} free at {var}"
     if usage.free < NO_SPACE:

@@ -56,8 +56,6 @@ def command(
     Admitted, repeated and refused ones, newest first. Of an ID its beginning is enough. Refusals of strangers, such as
     for a wrong secret, are kept as a sample or not at all.
     """
-    if event_id == "":
-        raise click.UsageError("the ID is empty; leave it out for the list")
     bridge = find_bridge()
     if event_id is not None:
         _show(bridge, event_id, as_json=as_json)

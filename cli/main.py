@@ -5,12 +5,14 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import click
 
 from cli.exit_codes import ExitCode
-from cli.output import ReaderGone
+from cli.output import ReaderGone, printable
+from cli.text import demand_text
 from libs.common.domain.errors import BridgeError
 
 COMMANDS: Final = (
@@ -51,6 +53,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"cli.{cmd_name.replace('-', '_')}").command
+        demand_text(command)
         return command
 
 
@@ -71,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Without the program's name; None takes those of the process.
     """
+    _open_streams()
     try:
         result = bascule.main(args=arguments, prog_name="bascule", standalone_mode=False)
         sys.stdout.flush()
@@ -78,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except BridgeError as error:
-        click.echo(f"bascule: {error}", err=True)
+        click.echo(f"bascule: {printable(str(error))}", err=True)
         return ExitCode.FAILED
     except (click.Abort, KeyboardInterrupt):
         click.echo("bascule: interrupted", err=True)
@@ -87,4 +91,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except OSError as error:
+        # What the system refuses at a place of which nobody thought: it names the file, and a traceback would not help.
+        click.echo(f"bascule: {printable(_refusal(error))}", err=True)
+        return ExitCode.FAILED
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _open_streams() -> None:
+    """Let what was started with a stream closed (`<&-`) find nothing there, where Python gives no stream at all."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as we live
+
+
+def _refusal(error: OSError) -> str:
+    """Return in words what the system refused."""
+    try:
+        Path.cwd()
+    except OSError as gone:
+        return f"the current directory cannot be used: {gone.strerror}; go to another"
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{error.filename}: {reason}"

@@ -80,7 +80,7 @@ async def _preview(
     masker = Masker(known_secrets(settings, os.environ) | secrets)
     shown, presented = await _look(readings, settings, target, masker, body)
     masker = masker if presented == PLACEHOLDER else masker.also(presented)
-    document: Document = orjson.loads(masker.mask_json(orjson.dumps(shown.document()).decode()))
+    document: Document = masker.mask_values(orjson.loads(orjson.dumps(shown.document())))
     return document
 
 

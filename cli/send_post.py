@@ -55,7 +55,11 @@ def target_url(bridge: Bridge | None, url: str | None, hook: str | None) -> str:
 
 def shown_url(url: str) -> str:
     """Return a URL without the token that it may hold."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no address at all
+        before, found, _ = url.partition(_HOOKS)
+        return f"{before}{found}{_MASK if found else ''}"
     before, found, _ = parts.path.partition(_HOOKS)
     return urlunsplit(parts._replace(path=f"{before}{_HOOKS}{_MASK}", query="")) if found else url
 
@@ -66,7 +70,9 @@ def has_token(url: str) -> bool:
 
 
 def _checked(url: str, option: str) -> str:
-    if urlsplit(url).scheme not in {"http", "https"}:
+    from libs.common.wire.web_address import is_web_address
+
+    if not is_web_address(url):
         raise click.UsageError(f'{option}: got "{shown_url(url)}", expected an http:// or https:// address')
     return url
 

@@ -185,4 +185,4 @@ def is_generated(plan: Plan) -> bool:
     """Return whether the webhook's secret is the one kept in `var/`."""
     path = webhook_secret.kept_path(plan.var)
     value = plan.environ.get(webhook_secret.VARIABLE)
-    return value is not None and path.exists() and webhook_secret.read_kept(path) == value
+    return value is not None and webhook_secret.has_kept(plan.var) and webhook_secret.read_kept(path) == value

@@ -5,11 +5,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import httpx
-
 from libs.common.domain.errors import ConfigError
 from libs.common.runtime.ops import ops_server
 from libs.common.runtime.service import EXIT_FAILED, EXIT_OK, Process, run_process
+from libs.common.runtime.trust import trust_context
 from libs.common.telemetry.relay_metrics import RelayMetrics
 from libs.common.telemetry.server_metrics import ServerMetrics
 from libs.common.web.health import HealthEndpoint, always_healthy
@@ -31,7 +30,7 @@ async def main(process: Process, settings: RelaySettings) -> None:
     """Pass posts on until `stopping` is set, then answer those under way."""
     metrics = RelayMetrics(process.registry)
     refusals = Refusals(metrics, process.clock)
-    upstream = Upstream(settings.upstream, settings.signing_key, httpx.create_ssl_context())
+    upstream = Upstream(settings.upstream, settings.signing_key, trust_context())
     endpoint = RelayEndpoint(
         upstream,
         token=settings.token,

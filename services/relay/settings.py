@@ -89,9 +89,9 @@ def relay_settings(environ: Mapping[str, str]) -> RelaySettings:
         is_token_derived=is_token_derived,
         allow=_addresses("RELAY_ALLOW", environ.get("RELAY_ALLOW", "tradingview"), NAMED_SETS),
         trusted_proxies=_proxies(environ),
-        host=environ.get("RELAY_HOST", "127.0.0.1"),
+        host=_host("RELAY_HOST", environ),
         port=_number("RELAY_PORT", environ, default=8_090, most=65_535),
-        ops_host=environ.get("RELAY_OPS_HOST", "127.0.0.1"),
+        ops_host=_host("RELAY_OPS_HOST", environ),
         ops_port=_number("BASCULE_OPS_PORT", environ, default=9_104, most=65_535),
         max_body_bytes=_number("RELAY_MAX_BODY", environ, default=40_960, most=_MAX_BODY_BYTES),
         timeout_ms=_timeout_ms(environ),
@@ -155,6 +155,14 @@ def _addresses(name: str, text: str, named: Mapping[str, Sequence[str]]) -> Addr
 
 def _words(text: str) -> list[str]:
     return [word for word in _SEPARATOR.split(text) if word]
+
+
+def _host(name: str, environ: Mapping[str, str]) -> str:
+    host = environ.get(name, "127.0.0.1").strip()
+    if not host:
+        expected = "expected one, such as 127.0.0.1, or 0.0.0.0 for every one"
+        raise ConfigError(f"{name}: it is empty, which would be every address; {expected}")
+    return host
 
 
 def _number(name: str, environ: Mapping[str, str], *, default: int, most: int) -> int:

@@ -5,10 +5,9 @@ sent. `bascule check --connect` puts it into words.
 """
 
 import asyncio
-import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -22,7 +21,7 @@ from libs.common.runtime.settings import Settings
 from libs.common.runtime.system_clock import SystemClock
 from libs.common.store.shards import Shards
 from libs.common.telemetry.logs import configure_logs
-from libs.common.wire.masking import MASK
+from libs.common.wire.masking import Masker
 from services.worker.brokers.ccxt_broker import CcxtBroker
 from services.worker.brokers.http import HttpBroker
 from services.worker.brokers.port import Broker
@@ -105,11 +104,26 @@ def main(environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     found = asyncio.run(check(settings, SystemClock(), environ))
-    text = json.dumps([msgspec.to_builtins(one) for one in found])
-    for secret in known_secrets(settings, environ):
-        text = text.replace(json.dumps(secret)[1:-1], MASK)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(in_json(found, known_secrets(settings, environ)) + "\n")
     return 0
+
+
+def in_json(found: Sequence[Checked], secrets: Iterable[str]) -> str:
+    """Return what was found out, as a document.
+
+    Args:
+        found: About each account.
+        secrets: What must not show in the words that came from outside. All else is the configuration's own, or a figure:
+            a secret of one letter is a part of anything.
+    """
+    mask = Masker(secrets).mask_text
+    shown = [
+        msgspec.structs.replace(
+            one, error=None if one.error is None else mask(one.error), currency=mask(one.currency)
+        )
+        for one in found
+    ]
+    return msgspec.json.encode(shown).decode()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cli import check_connect
@@ -15,7 +16,7 @@ from libs.common.domain.ids import AccountName
 from libs.common.runtime.account_settings import CcxtAccount, LogAccount
 from libs.common.runtime.settings import Settings
 from libs.common.runtime.system_clock import SystemClock
-from services.worker.check import check
+from services.worker.check import Checked, check, in_json
 from tests.contract.ccxt_answers import EXCHANGES
 from tests.contract.ccxt_server import Reply, serve
 from tests.contract.test_ccxt_questions import BALANCES
@@ -74,6 +75,22 @@ def test_the_program_writes_one_document_without_secrets(tmp_path: Path) -> None
     assert (done.returncode, found["account"], found["place"]) == (0, "e", "url")
     assert found["error"]
     assert "of-a-test" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("secret", ["e", "account", "null", ",", '"', "[", "1", "\\", "ccxt"])
+def test_a_secret_that_is_a_part_of_anything_leaves_the_document_whole(secret: str) -> None:
+    found = Checked(
+        account=AccountName("e"),
+        broker="ccxt",
+        skew_ms=11,
+        equity="1.1",
+        currency="EUR",
+        error=f"the venue said <{secret}>",
+    )
+    (document,) = json.loads(in_json([found], {secret}))
+    told = {name: value for name, value in document.items() if name != "error"}
+    assert told == {name: value for name, value in msgspec.to_builtins(found).items() if name != "error"}
+    assert "<***>" in document["error"]
 
 
 def facts(**more: Any) -> dict[str, Any]:

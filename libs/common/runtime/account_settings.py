@@ -18,6 +18,7 @@ from libs.common.runtime.risk_settings import RiskSettings
 from libs.common.runtime.sections import Section, WrongValue
 from libs.common.runtime.setting_values import VARIABLE, VARIABLE_FORM, BasisPoints, Count
 from libs.common.runtime.webhook_settings import OnlySettings
+from libs.common.wire.web_address import is_web_address
 
 DEFAULT_RECONCILE_MS: Final = 60_000
 LEAST_RECONCILE_MS: Final = 1_000
@@ -202,8 +203,7 @@ class HttpAccount(AccountSettings, frozen=True, kw_only=True, tag_field="broker"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+        if not is_web_address(self.url) or urlsplit(self.url).query or urlsplit(self.url).fragment:
             raise WrongValue("url", "an http:// or https:// address without a query")
         if VARIABLE.fullmatch(self.secret) is None:
             raise WrongValue("secret", VARIABLE_FORM, is_hidden=True)
@@ -259,13 +259,8 @@ class CcxtAccount(AccountSettings, frozen=True, kw_only=True, tag_field="broker"
         if self.live and self.demo:
             raise WrongValue("demo", "false, or `live` to be false: demo trading is not live")
         if self.url is not None:
-            parts = urlsplit(self.url)
-            if (
-                parts.scheme not in {"http", "https"}
-                or not parts.netloc
-                or parts.path.strip("/")
-                or parts.query
-            ):
+            is_fit = is_web_address(self.url)
+            if not is_fit or urlsplit(self.url).path.strip("/") or urlsplit(self.url).query:
                 raise WrongValue("url", "an http:// or https:// address without a path")
 
 

@@ -41,12 +41,18 @@ def read_secret(name: str, environ: Mapping[str, str]) -> Secret:
     value, path = environ.get(name), environ.get(file_name)
     if value is not None and path is not None:
         raise ConfigError(f"secret {name}: both {name} and {file_name} are set; unset one")
+    if path == "":
+        raise ConfigError(
+            f"secret {name}: {file_name} is empty; expected the path of a file that holds it, or set {name}"
+        )
     if path is not None:
         return Secret(_read_file(name, file_name, Path(path)))
     if value is None:
         raise ConfigError(f"secret {name}: set {name}, or {file_name} to a file that holds it")
     if not value.strip():
         raise ConfigError(f"secret {name}: the variable is empty")
+    if not _is_utf8(value):
+        raise ConfigError(f"secret {name}: the variable is not UTF-8")
     return Secret(value)
 
 
@@ -56,8 +62,11 @@ def has_secret(name: str, environ: Mapping[str, str]) -> bool:
 
 
 def mask_url(url: str) -> str:
-    """Return a URL with `***` in place of its password, and of every one in its query."""
-    parts = urlsplit(url)
+    """Return a URL with `***` in place of its password, and of every one in its query; of all that cannot be read as one."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
     user, at, host = parts.netloc.rpartition("@")
     if at and ":" in user:
         host = f"{user.partition(':')[0]}:{MASK}@{host}"
@@ -69,6 +78,15 @@ def mask_url(url: str) -> str:
     )
     # Not urlunsplit, which drops the slashes of `unix:///`.
     return f"{parts.scheme}://{host}{parts.path}" + (f"?{query}" if query else "")
+
+
+def _is_utf8(value: str) -> bool:
+    """Return whether a variable was UTF-8: Python keeps other bytes as halves of pairs, which nothing can send."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_file(name: str, file_name: str, path: Path) -> str:

@@ -55,7 +55,10 @@ class Misfit(Exception):
     """A value that does not fit; the text is one line: its key, what came and what was expected."""
 
     def __init__(self, keys: Keys, remark: str) -> None:
-        super().__init__(f"{'.'.join(map(str, keys))}: {remark}")
+        text = f"{'.'.join(map(str, keys))}: {remark}"
+        # Texts of a file may hold line ends, and what drives a terminal.
+        shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        super().__init__("".join(shown))
 
 
 def read_section(kind: type[S], value: object, keys: Keys = ()) -> S:

@@ -8,7 +8,8 @@ import msgspec
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
 
-Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+"""More than anybody means, and as much as every part of the bridge can count."""
 
 
 BasisPoints = Annotated[float, msgspec.Meta(ge=0, le=10_000)]

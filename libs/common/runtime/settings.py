@@ -7,7 +7,6 @@ can see by itself is checked in `load_settings`.
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -28,6 +27,7 @@ from libs.common.runtime.setting_values import Count, Port
 from libs.common.runtime.watchdog_settings import AlarmSettings, WatchdogSettings
 from libs.common.runtime.webhook_settings import WebhookSettings
 from libs.common.wire.redis_url import FORMS, is_redis_url
+from libs.common.wire.web_address import is_web_address
 
 REQUEST_MARGIN_MS: Final = 1_000
 """How much sooner than its lane's lease a broker request must be dead."""
@@ -108,7 +108,7 @@ class IngressSettings(Section, frozen=True, kw_only=True):
             raise WrongValue("deadline", "at most 3s, for TradingView hangs up then")
         if self.port == self.ops_port:
             raise WrongValue("ops_port", "another port than `port`")
-        if self.public_url is not None and urlsplit(self.public_url).scheme not in {"http", "https"}:
+        if self.public_url is not None and not is_web_address(self.public_url):
             raise WrongValue("public_url", "an http:// or https:// address")
 
 

@@ -11,8 +11,9 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from libs.common.domain.errors import ConfigError, StoreUnavailable
+from libs.common.domain.errors import ConfigError, StoreBarred, StoreCorrupt, StoreUnavailable
 from libs.common.store.client import translate
+from libs.common.store.connections import CORRECT_ADDRESS, not_redis
 from libs.common.store.routing import RoutedPool
 
 OLDEST: Final = (6, 2)
@@ -21,6 +22,13 @@ ALWAYS_BUT_IN_REWRITES: Final = "always but in rewrites"
 
 FSYNC_SETTINGS: Final = "*appendfsync*"
 """What CONFIG GET is asked for: `appendfsync` and `no-appendfsync-on-rewrite`. Redis 6.2 takes only one pattern."""
+
+LONGEST_ANSWER: Final = 120
+"""Characters of what stands there instead of facts: it may be anything."""
+
+HEED_IT: Final = f"{CORRECT_ADDRESS}, or do what its words say"
+
+_VERSIONS: Final = frozenset({"redis_version", "valkey_version"})
 
 LONGEST_LAG_S: Final = 10
 """A replica that was silent for longer does not count as one."""
@@ -129,10 +137,7 @@ async def read_server(client: Redis, durability: str, *, replicas: int = 0) -> S
     Raises:
         StoreUnavailable: No answer.
     """
-    try:
-        info: dict[str, Any] = await client.info()
-    except (RedisError, OSError) as error:
-        raise translate(error) from error
+    info = await _info(client)
     if info.get("loading"):
         # Until it is done it says that it keeps no append-only file.
         raise StoreUnavailable("Redis is loading its data")
@@ -153,6 +158,35 @@ async def read_server(client: Redis, durability: str, *, replicas: int = 0) -> S
         least_replicas=await _least_replicas(client) if replicas and durability != "declared" else None,
         is_replica=info.get("role") == "slave",
     )
+
+
+async def _info(client: Redis) -> dict[str, Any]:
+    """Return what a server answers to INFO.
+
+    Raises:
+        StoreUnavailable: No answer; as `StoreBarred` where it is none of Redis'.
+    """
+    answer: object
+    try:
+        answer = await client.info()
+    except (RedisError, OSError) as error:
+        problem = translate(error)
+        if isinstance(problem, StoreCorrupt):  # it knows no INFO, or none for strangers
+            problem = StoreBarred(f"what answers at {_where(client)} refuses INFO: {error}", HEED_IT)
+        raise problem from error
+    except (AttributeError, TypeError, ValueError) as error:  # redis-py's, at what it cannot read
+        answer = error
+    if isinstance(answer, dict) and not _VERSIONS.isdisjoint(answer):
+        return answer
+    raise translate(not_redis(_where(client), f"INFO answers {str(answer)[:LONGEST_ANSWER]}"))
+
+
+def _where(client: Redis) -> str:
+    """Return which server a client was connected to, as far as its address says."""
+    options = client.connection_pool.connection_kwargs
+    if "path" in options:
+        return str(options["path"])
+    return f"{options['host']}:{options['port']}" if "port" in options else "the address of Redis"
 
 
 def promises(facts: ServerFacts, durability: str) -> list[Promise]:

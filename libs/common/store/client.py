@@ -35,6 +35,7 @@ from libs.common.store.connections import (
     UnixConnection,
     barrier_of,
     is_script_barred,
+    is_wait_refused,
 )
 from libs.common.store.keys import Keys
 from libs.common.store.pool import Pool
@@ -204,6 +205,6 @@ def translate_text(text: str) -> BridgeError:
     """Return our error for the text of an error reply, as scripts report it for one item."""
     if is_script_barred(text):
         return StoreBarred(f"Redis does not allow it: the user of its address: {text}", GIVE_RIGHTS)
-    if _PASSING_CODE.search(text) is not None:
+    if _PASSING_CODE.search(text) is not None or is_wait_refused(text):
         return StoreUnavailable(f"Redis did not take the call: {text}")
     return StoreCorrupt(text)

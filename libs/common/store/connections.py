@@ -5,6 +5,7 @@ redis-py passes on what it met: the text of OpenSSL, a user without a name, a re
 
 import asyncio
 import math
+import re
 import ssl
 from collections.abc import Iterable
 from typing import Any, Final
@@ -14,6 +15,7 @@ from redis.exceptions import (
     AskError,
     AuthenticationError,
     ConnectionError,  # noqa: A004 - the name is redis-py's
+    InvalidResponse,
     NoPermissionError,
     ReadOnlyError,
     RedisError,
@@ -29,6 +31,9 @@ _SCRIPT_BARRED: Final = ("The user executing the script can't", "ACL failure in 
 
 _READ_ONLY: Final = "READONLY You can't write"
 """What Redis 6.2 says, somewhere in its words, of a script that a replica was asked to run."""
+
+_WAITS_NOT: Final = re.compile(r"WAIT(?:AOF)? cannot be used with replica instances")
+"""What one says, under no code of its own, that is asked how many replicas have what was written to it as a primary."""
 
 _NAME_ONE: Final = f"name one with {CERTIFICATE} and {KEY} in the address"
 
@@ -56,6 +61,9 @@ _WRONG_NAME: Final = frozenset({62, 64})
 """The same of a certificate for somebody else."""
 
 
+CORRECT_ADDRESS: Final = "correct the address"
+
+
 class Unfit(ConnectionError):
     """What is at the address is not what the address says: it does not pass by itself.
 
@@ -76,12 +84,25 @@ Barrier = AuthenticationError | NoPermissionError | Unfit
 """What does not pass by itself."""
 
 
+def not_redis(where: str, finding: object, *, remedy: str = CORRECT_ADDRESS) -> Unfit:
+    """Return that something else answers than Redis.
+
+    Args:
+        where: It was met.
+        finding: What it answered.
+        remedy: What to do about it.
+    """
+    return Unfit(f"what answers at {where} is not Redis: {finding}", remedy=remedy)
+
+
 class Worded(AbstractConnection):
     """What all kinds of connections have in common."""
 
     _has_answered = False
     """Whether anything came since it was made."""
     _loop: asyncio.AbstractEventLoop
+    _correction = CORRECT_ADDRESS
+    """What to do where something else than Redis answers."""
 
     async def _connect(self) -> None:
         self._has_answered = False
@@ -110,10 +131,14 @@ class Worded(AbstractConnection):
             raise type(error)(self._named(error)) from None
         except ConnectionError as error:
             raise self._explained(error) from error
+        except InvalidResponse as error:
+            if self._has_answered:
+                raise
+            raise not_redis(self._host_error(), error, remedy=self._correction) from error
         except AskError as error:  # MOVED is one, too
             raise self._redirected(error) from error
         except ResponseError as error:
-            if isinstance(error, ReadOnlyError) or _READ_ONLY in str(error):
+            if isinstance(error, ReadOnlyError) or _READ_ONLY in str(error) or is_wait_refused(str(error)):
                 # The primary no longer. Should it become that again, then with the data of another: to be met anew.
                 await self.disconnect()
             if is_script_barred(str(error)):
@@ -164,6 +189,8 @@ class Worded(AbstractConnection):
 
 class PlainConnection(Worded, Connection):
     """Over TCP."""
+
+    _correction = f"{CORRECT_ADDRESS}; where Redis speaks TLS it begins with rediss://"
 
 
 class UnixConnection(Worded, UnixDomainSocketConnection):
@@ -218,6 +245,11 @@ def barrier_of(error: BaseException) -> Barrier | None:
 def is_script_barred(text: str) -> bool:
     """Return whether the text of an error says that an ACL denies a script something."""
     return any(words in text for words in _SCRIPT_BARRED)
+
+
+def is_wait_refused(text: str) -> bool:
+    """Return whether the text of an error says that a server cannot wait for replicas, being one by now."""
+    return _WAITS_NOT.search(text) is not None
 
 
 def _tls_words(error: ssl.SSLError) -> tuple[str, str]:

@@ -120,6 +120,8 @@ def _listen(host: str, port: int, backlog: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=backlog)
+    except (TypeError, ValueError) as error:  # no name at all
+        raise ConfigError(f"cannot listen on {host}:{port}: expected an address, or a name of one") from error
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(f"port {port} on {host} is in use by another process") from error

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote
 
 MASK: Final = "***"
@@ -64,6 +64,16 @@ class Masker:
         if "\\" in text:
             text = _STRING.sub(self._mask_string, text)
         return self._without_escaped(self._without_plain(text))
+
+    def mask_values(self, document: Any) -> Any:
+        """Return a document of JSON, every secret in its texts masked: names and form stay, however short a secret is."""
+        if isinstance(document, str):
+            return self.mask_text(document)
+        if isinstance(document, dict):
+            return {name: self.mask_values(value) for name, value in document.items()}
+        if isinstance(document, list | tuple):
+            return [self.mask_values(value) for value in document]
+        return document
 
     def is_shown_by(self, text: str) -> bool:
         """Tell whether a text holds a secret; short ones may well stand there by chance."""

@@ -13,9 +13,11 @@ def is_web_address(text: str) -> bool:
     """Tell whether a text is an http:// or https:// address that can be posted to."""
     try:
         parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is none
         return False
+    # Line ends are left out of the parts, without a word.
+    return is_one and text.isprintable() and " " not in text
 
 
 def origin_of(address: str) -> str:

@@ -19,6 +19,7 @@ from libs.common.domain.ids import ClientOrderId, Market
 from libs.common.domain.order import OrderReport, OrderRequest
 from libs.common.domain.venue import Balance, Instrument, OpenOrder
 from libs.common.runtime.secrets import Secret
+from libs.common.runtime.trust import trust_context
 from libs.common.wire.masking import MIN_WORD_LENGTH, Masker
 from libs.common.wire.signing import is_signed, sign_body, sign_request
 from services.worker.brokers import http_facts, http_orders
@@ -244,7 +245,7 @@ def _making(url: httpx.URL) -> Callable[[], HttpConnection]:
     tls = None
     if url.scheme == "https":
         # One for all: loading the certificate authorities takes tens of milliseconds and megabytes.
-        tls = httpx.create_ssl_context()
+        tls = trust_context()
         tls.set_alpn_protocols(["http/1.1"])
     port = url.port or (80 if tls is None else 443)
     return partial(HttpConnection, url.raw_host.decode("ascii"), port, tls)

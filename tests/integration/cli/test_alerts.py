@@ -126,7 +126,7 @@ def test_people_see_an_alert_with_its_history(bascule: CommandLine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"), [("nothing", "nothing"), ("\udcff", "\\udcff"), ("a b:c", "a b:c")]
+    ("name", "shown"), [("nothing", "nothing"), ("a\x1bb", "a\\x1bb"), ("a b:c", "a b:c")]
 )
 def test_an_unknown_alert_is_one_line_and_exit_code_1(bascule: CommandLine, name: str, shown: str) -> None:
     outcome = bascule("alerts", name, "--json")
@@ -227,11 +227,17 @@ def test_an_alert_is_found_by_its_senders_own_id(bascule: CommandLine) -> None:
     assert f"sender id  id-{ids[1]}" in bascule("alerts", ids[1]).out
 
 
-def test_an_empty_id_is_a_usage_error(bascule: CommandLine) -> None:
-    outcome = bascule("alerts", "")
+@pytest.mark.parametrize("command", ["alerts", "events"])
+@pytest.mark.parametrize(
+    ("name", "words"), [("", "it is empty; leave it out"), ("\udcff", "it is not UTF-8")]
+)
+def test_an_id_that_is_none_is_a_usage_error(
+    bascule: CommandLine, command: str, name: str, words: str
+) -> None:
+    outcome = bascule(command, name)
 
     assert (outcome.code, outcome.out) == (2, "")
-    assert "the ID is empty" in outcome.err
+    assert f"Invalid value for '[ID]': {words}" in outcome.err
 
 
 @pytest.mark.parametrize("command", ["alerts", "orders", "positions"])

@@ -82,6 +82,18 @@ def test_an_alert_that_would_be_admitted_says_where_it_goes_and_why(
     assert bascule("events", "--json").json == []
 
 
+@pytest.mark.parametrize("secret", ["e", "accounts", '"', ","])
+def test_a_secret_that_is_a_part_of_anything_breaks_nothing(
+    bascule: CommandLine, alert: Path, monkeypatch: pytest.MonkeyPatch, secret: str
+) -> None:
+    monkeypatch.setenv("WEBHOOK_SECRET", secret)
+    alert.write_text(body(secret=secret))
+
+    outcome = bascule("preview", str(alert), "--json")
+
+    assert (outcome.code, outcome.json["ok"], outcome.err) == (0, True, "")
+
+
 def test_people_see_the_same_as_tables(bascule: CommandLine, alert: Path) -> None:
     alert.write_text(body())
 

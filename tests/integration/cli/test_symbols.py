@@ -270,7 +270,7 @@ def test_the_prefix_or_the_option_binds_an_entry_to_its_exchange(bascule: Comman
         (["SOLUSDT", "--market", "a market"], "expected at most 64"),
         (["SOL|USDT", "--market", "SOL/USDT"], "without |"),
         (["S\x1bOL", "--market", "SOL/USDT"], "printable"),
-        (["", "--market", "SOL/USDT"], "empty"),
+        ([" ", "--market", "SOL/USDT"], "empty"),
         (["SOL", "--exchange", "A|B", "--market", "SOL/USDT"], "the exchange is"),
     ],
 )

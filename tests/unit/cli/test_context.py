@@ -1,6 +1,7 @@
 """Which bridge a command is about."""
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -61,9 +62,12 @@ def test_the_environment_says_where_an_ingress_is_that_runs_elsewhere(
     assert find_bridge(named, tmp_path).ingress_url() == "http://ingress:8080"
 
 
-def test_an_ingress_that_is_no_address_is_refused(tmp_path: Path, running: RunRecord) -> None:
-    with pytest.raises(ConfigError, match='got "ingress:8080"'):
-        find_bridge({"BASCULE_INGRESS_URL": "ingress:8080"}, tmp_path)
+@pytest.mark.parametrize(
+    "url", ["ingress:8080", "http://", "http://[::1", "http://ingress:99999", "ftp://ingress"]
+)
+def test_an_ingress_that_is_no_address_is_refused(tmp_path: Path, running: RunRecord, url: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f'BASCULE_INGRESS_URL: got "{url}"')):
+        find_bridge({"BASCULE_INGRESS_URL": url}, tmp_path)
 
 
 def test_the_environments_redis_comes_first(tmp_path: Path, running: RunRecord) -> None:

@@ -1,6 +1,8 @@
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -73,6 +75,63 @@ def test_an_error_of_ours_is_one_line_on_stderr(run, capsys):
     assert run(failing(ConfigError("port 8080 is in use"))) == ExitCode.FAILED
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "bascule: port 8080 is in use\n")
+
+
+def test_what_came_from_outside_drives_no_terminal(run, capsys):
+    assert run(failing(ConfigError("got \x1b[2J and \udcff\n"))) == ExitCode.FAILED
+    assert capsys.readouterr().err == "bascule: got \\x1b[2J and \\udcff\\n\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/srv/var/redis"), "/srv/var/redis: Permission denied"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (TimeoutError("nobody answers"), "nobody answers"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_that_names_the_file(run, capsys, error, said):
+    assert run(failing(error)) == ExitCode.FAILED
+    assert capsys.readouterr().err == f"bascule: {said}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "said"),
+    [
+        (["preview", "-"], "<&-", b"no running bridge found"),
+        (["send", "--url", "http://127.0.0.1:9", "--secret-stdin"], "<&-", b"first line of stdin is empty"),
+        (["--version"], ">&-", b""),
+    ],
+)
+def test_a_closed_stream_is_an_empty_one(tmp_path, arguments, closed, said):
+    words = shlex.join([sys.executable, "-m", "cli", *arguments])
+    environ = {"PYTHONPATH": str(Path.cwd()), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        f"{words} {closed}",
+        shell=True,
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        check=False,
+    )
+    assert said in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_directory_that_is_gone_is_named(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = "import os, sys; from cli.main import main; os.rmdir(os.getcwd()); sys.exit(main(['check']))"
+    environ = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=gone, env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (ExitCode.FAILED, "")
+    assert (
+        done.stderr
+        == "bascule: the current directory cannot be used: No such file or directory; go to another\n"
+    )
 
 
 def test_an_interrupt_is_no_traceback(run, capsys):

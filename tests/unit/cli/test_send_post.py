@@ -30,6 +30,10 @@ def test_posts_go_where_url_and_hook_say(url: str | None, hook: str | None, expe
         (f"{BASE}/webhook", "T1"),
         (BASE, "https://hooks.example.com/hooks/T1"),
         (None, "ftp://hooks.example.com/hooks/T1"),
+        (None, "http://[::1/hooks/T1"),
+        (None, "http:///hooks/T1"),
+        (f"{BASE}9999", None),
+        ("http://[::1", None),
     ],
 )
 def test_an_address_that_is_none_is_usage(url: str | None, hook: str | None) -> None:

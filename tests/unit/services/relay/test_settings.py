@@ -117,6 +117,8 @@ def test_addresses_are_separated_by_commas_or_spaces(allow: str, address: str, i
         ({"BASCULE_OPS_PORT": "0"}, "BASCULE_OPS_PORT: got"),
         ({"RELAY_MAX_BODY": "-1"}, "RELAY_MAX_BODY: got"),
         ({"RELAY_TIMEOUT": "2"}, 'RELAY_TIMEOUT: got "2", expected a duration'),
+        ({"RELAY_HOST": ""}, "RELAY_HOST: it is empty, which would be every address; expected one"),
+        ({"RELAY_OPS_HOST": " "}, "RELAY_OPS_HOST: it is empty"),
         ({"RELAY_TIMEOUT": "3s"}, 'RELAY_TIMEOUT: got "3s", expected at most 2500ms'),
     ],
 )

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.ids import AlertId
 from libs.common.policy.halts import HaltMode, Scope
+from libs.common.policy.shards import HASH
 from libs.common.store.checks import read_server
 from libs.common.store.client import connect
 from libs.common.store.copies import Copies
@@ -141,6 +142,26 @@ async def test_what_another_connection_wrote_is_waited_for_too(
     with primary.client() as direct:
         direct.set(KEYS.probe, "another's", px=10_000)
     assert not await is_copied(pipe)
+
+
+@pytest.mark.parametrize("is_piped", [False, True])
+async def test_a_primary_that_is_one_no_more_is_away_and_no_record_is_wrong(
+    primary: RedisServer, replica: RedisServer, client: Redis, *, is_piped: bool
+):
+    """It answers what is only read, and then that it waits for nobody."""
+    where, layout = Pipe(client) if is_piped else client, Script("layout")
+    words = ["", "1", HASH]
+    await eventually(lambda: is_copied(Pipe(client)))
+    await layout.run(where, KEYS.fixed, words)
+    with primary.client() as direct:
+        direct.replicaof("127.0.0.1", "1")
+        before = direct.info("stats")["total_connections_received"]
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="WAIT cannot be used with replica instances"):
+            await layout.run(where, KEYS.fixed, words, copies=wanted(is_stamped=False))
+    with primary.client() as direct:
+        # Of these one is our own: a connection that was told so is used no more.
+        assert direct.info("stats")["total_connections_received"] >= before + 2
 
 
 async def is_copied(pipe: Pipe) -> bool:

@@ -45,6 +45,8 @@ def test_what_is_wrong_with_a_secret_is_said_without_its_value(tmp_path):
         ({"KEY_FILE": str(binary)}, "not UTF-8"),
         ({"KEY_FILE": str(tmp_path / "missing")}, "No such file"),
         ({"KEY_FILE": str(tmp_path)}, "Is a directory"),
+        ({"KEY": "hunter2\udcff"}, "the variable is not UTF-8"),
+        ({"KEY_FILE": ""}, "KEY_FILE is empty; expected the path of a file that holds it"),
     ):
         with pytest.raises(ConfigError, match=expected) as caught:
             read_secret("KEY", environ)
@@ -72,6 +74,7 @@ def test_a_secret_is_there_as_variable_or_file():
             "redis+sentinel://u:pw@h:1,i:2/desk/0?sentinel_username=w&sentinel_password=pw",
             "redis+sentinel://u:***@h:1,i:2/desk/0?sentinel_username=w&sentinel_password=***",
         ),
+        ("redis://u:pw@[::1/0?password=pw", "***"),
         ("rediss+cluster://h:1,i:2?password=pw", "rediss+cluster://h:1,i:2?password=***"),
     ],
 )

@@ -131,6 +131,8 @@ def test_an_error_of_one_item_keeps_its_words():
         "TRYAGAIN Multiple keys request during rehashing of slot",
         "BUSY Redis is busy running a script.",
         "UNBLOCKED the stream key no longer exists",
+        "WAIT cannot be used with replica instances. Please also note that writes to replicas are just local.",
+        "ERR WAITAOF cannot be used with replica instances.",
     ],
 )
 def test_what_passes_by_itself_is_told_apart(text: str):

@@ -4,10 +4,14 @@ import asyncio
 
 import pytest
 
+from libs.common.domain.errors import ConfigError
 from libs.common.web import server
+from libs.common.web.server import HttpServer
 from tests.support.eventually import eventually
+from tests.support.ports import free_port
 from tests.unit.libs.common.web.running_server import (
     GET,
+    App,
     Running,
     answer,
     both_ways,
@@ -40,3 +44,10 @@ async def test_a_server_that_stops_answers_what_is_under_way(running: Running) -
     await stopping
     assert await is_closed(reader)
     writer.close()
+
+
+@pytest.mark.parametrize("host", ["\udcff", "a b", "x" * 70, "256.0.0.1", "no-such-host.invalid"])
+async def test_a_host_that_cannot_be_listened_on_is_named(host: str) -> None:
+    server = HttpServer(App(), host, free_port())
+    with pytest.raises(ConfigError, match="cannot listen on"):
+        await server.start()

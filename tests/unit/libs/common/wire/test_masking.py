@@ -58,6 +58,13 @@ def test_of_two_secrets_that_overlap_the_longer_one_goes_first() -> None:
     assert Masker(["secret", "secret-2"]).mask_text("secret-2 secret") == "*** ***"
 
 
+@pytest.mark.parametrize("secret", ["e", "name", "null", ",", '"', "1", "\\"])
+def test_a_secret_that_is_a_part_of_anything_leaves_a_document_its_form(secret: str) -> None:
+    document = {"name": [{"e": secret, "count": 1}, None, True, [1.5, f"<{secret}>"]]}
+    masked = {"name": [{"e": "***", "count": 1}, None, True, [1.5, "<***>"]]}
+    assert Masker([secret]).mask_values(document) == masked
+
+
 def test_an_empty_secret_masks_nothing() -> None:
     assert Masker([""]).mask_text("text") == "text"
 
