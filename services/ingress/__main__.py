@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -95,7 +94,6 @@ async def main(service: Service) -> None:
         await ops.start()
         await server.start()
         service.started(port=server.port, ops_port=ops.port)
-        _spare_collector()
         claimed = asyncio.Event()
         # Until then posts are answered 503, which makes TradingView send them again.
         await run_together(
@@ -190,13 +188,6 @@ def _registry(service: Service, tables: TableStore, outage: Outage) -> Registry:
 def _declared(name: WebhookName, settings: WebhookSettings, environ: Mapping[str, str]) -> Declared:
     own = () if settings.secret is None else (read_secret(settings.secret, environ).reveal(),)
     return Declared(declared_webhook(name, settings, environ), own)
-
-
-def _spare_collector() -> None:
-    # What start-up made lives as long as the process, and posts leave no cycles behind: look seldom.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
 
 
 if __name__ == "__main__":
