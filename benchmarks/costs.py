@@ -33,19 +33,19 @@ class Costs:
     """The same with the `http` broker at some hundred orders a second. Benchmark: latency at 500 alerts/s, workers."""
     fsync_us: float = 150
     """One fsync; all that Redis took meanwhile share it. Every benchmark's file names its own."""
-    queued_bytes: float = 1_600
+    queued_bytes: float = 1_400
     """Redis' memory of an instruction that waits. Benchmark: growth, 1,000 lanes."""
-    queued_apart_bytes: float = 3_700
+    queued_apart_bytes: float = 1_900
     """The same where each lane holds one or two. Benchmark: growth, 10,000 lanes."""
-    ended_bytes: float = 3_600
+    ended_bytes: float = 2_600
     """Redis' memory of an ended alert with one order. Benchmark: growth, ended."""
-    record_part: float = 0.43
-    """Of it: the records of alert and instruction. These four by MEMORY USAGE of 2,000 ended instructions."""
-    order_part: float = 0.36
+    record_part: float = 0.41
+    """Of it: the records of alert and instruction. These four by MEMORY USAGE of 4,000 ended instructions."""
+    order_part: float = 0.22
     """Of it: the record of the order."""
-    journal_part: float = 0.16
+    journal_part: float = 0.31
     """Of it: the journal."""
-    seen_part: float = 0.05
+    seen_part: float = 0.06
     """Of it: the dedup key."""
     file_admit_bytes: float = 1_600
     """The append-only file of an admitted alert; taken while growth ran."""
@@ -53,7 +53,7 @@ class Costs:
     """The append-only file of an executed instruction; taken while growth ran."""
     ingress_mb: float = 57
     """An ingress, resident. Benchmark: memory."""
-    worker_mb: float = 67
+    worker_mb: float = 63
     """A worker, resident. Benchmark: memory."""
     exporter_mb: float = 42
     """The exporter of spans beside each of them, where tracing is on. Benchmark: ingress, with its exporter."""
