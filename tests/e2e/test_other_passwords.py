@@ -51,7 +51,7 @@ class Load:
             alert = self._bridge.alert(symbol=f"S{number % 10}")
             ingress = self.ingresses[number % len(self.ingresses)]
             self.answers.append(await self._bridge.post(alert, ingress=ingress))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # the pace of the sender
 
     async def passes(self, count: int = 10) -> None:
         """Wait until so many more were answered."""
