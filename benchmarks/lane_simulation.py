@@ -17,7 +17,7 @@ from typing import Final
 
 from benchmarks.costs import Costs
 from libs.common.store import batch, orders
-from services.worker.lane import HAND_BACK_AFTER, HAND_BACK_AFTER_MS
+from services.worker.leases import HAND_BACK_AFTER, HAND_BACK_AFTER_MS
 
 HOP_US: Final = 50.0
 """A message's way to another process, waking it included: taken on trust, not measured."""
@@ -176,7 +176,7 @@ class _Worker:
     def __init__(self, events: _Events, redis: _Redis, costs: Costs, slots: int) -> None:
         self.core = _Core(events)
         self.free = slots
-        self.open, self.hand_back = (_Batch(events, redis, costs.call_us) for _ in range(2))
+        self.open = _Batch(events, redis, costs.call_us)
         self.begin, self.settle = (
             _Batch(events, redis, costs.call_us, orders.MOST_FLIGHTS, orders.WORTH_A_FLIGHT) for _ in range(2)
         )
@@ -263,7 +263,7 @@ class _Bridge:
             lane.has_token = False
             self._free_slot(worker, held_us)
         elif lane.executed >= HAND_BACK_AFTER or held_us >= HAND_BACK_AFTER_MS * 1_000:
-            worker.hand_back.submit(partial(self._handed_back, worker, lane))
+            self._handed_back(worker, lane)
         else:
             self._execute(worker, lane)
 

@@ -43,7 +43,15 @@ class Endings:
         Raises:
             StoreUnavailable: Redis is away and the lane is lost.
         """
-        settlement = Settlement(lease.held, head.entry_id, ended.state, ended.reason, ended.detail, order)
+        settlement = Settlement(
+            lease.held,
+            head.entry_id,
+            ended.state,
+            ended.reason,
+            ended.detail,
+            order,
+            goes_back=lease.is_share_used(lease.executed + 1),
+        )
         following = await persist(lambda: self._orders.settle.submit(settlement), lease)
         if not isinstance(following, Moved | Stale):
             self._metrics.settled(ended.state, ended.reason)

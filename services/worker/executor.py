@@ -11,8 +11,8 @@ from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.order import Plan
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
-from libs.common.store.head import Closed, Head, Moved, Stale
-from libs.common.store.lanes import HandedBack, Lanes
+from libs.common.store.head import Closed, HandedBack, Head, Moved, Stale
+from libs.common.store.lanes import Lanes
 from libs.common.store.orders import OrderOutcome, Orders
 from libs.common.telemetry.execution_spans import note_instruction
 from libs.common.telemetry.logs import get_logger

@@ -8,8 +8,8 @@ from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment
 from libs.common.policy.retry import backoff_ms
-from libs.common.store.head import Closed, Head, Moved, Stale
-from libs.common.store.lanes import HandedBack, Lanes, Parking
+from libs.common.store.head import Closed, HandedBack, Head, Moved, Stale
+from libs.common.store.lanes import Lanes, Parking
 from libs.common.telemetry.execution_spans import note_lost, processing
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.outage import is_outage
@@ -22,12 +22,6 @@ from services.worker.persistence import persist
 from services.worker.solo import Solo
 from services.worker.subjects import HeadSubject
 from services.worker.work import Step
-
-HAND_BACK_AFTER: Final = 32
-"""Instructions after which a lane is handed back, so that other lanes and new workers get their share."""
-
-HAND_BACK_AFTER_MS: Final = 1_000
-"""The same by time."""
 
 MOVED_AT_MOST: Final = 5
 """Times in a row that a head may turn out to have moved on, before that counts as an error of its records."""
@@ -64,10 +58,9 @@ class LaneRunner:
         """Run a lane until it is ours no longer. An unexpected error counts against its head."""
         head: Head | None = None
         try:
-            executed = moved = 0
+            moved = 0
             step: Step = await persist(lambda: self._lanes.open.submit(lease.held), lease)
-            started_ms = self._clock.monotonic_ms()
-            lease.is_opened = True
+            lease.opened()
             while True:
                 match step:
                     case Head():
@@ -92,14 +85,12 @@ class LaneRunner:
                         return
                     case _:
                         assert_never(step)
-                is_long = self._clock.monotonic_ms() - started_ms >= HAND_BACK_AFTER_MS
-                # At least one each time: with a slow Redis lanes would only ever be handed round.
-                is_share_used = executed >= 1 and (executed >= HAND_BACK_AFTER or is_long)
-                if is_share_used or self.is_draining or self._solo.is_wanted:
+                # The script that ends an instruction hands a lane back that was due then; here, whatever was not.
+                if lease.is_share_used(lease.executed) or self.is_draining or self._solo.is_wanted:
                     await persist(lambda: self._lanes.yield_.submit(lease.held), lease)
                     return
                 step = await self._execute(lease, head)
-                executed += 1
+                lease.executed += 1
                 moved = 0 if isinstance(step, Head) else moved
         except StoreUnavailable as error:
             if is_outage(error):

@@ -19,8 +19,8 @@ from libs.common.domain.lifecycle import AMBIGUOUS, RESTING, OrderState
 from libs.common.domain.order import OrderReport
 from libs.common.domain.reasons import Reason
 from libs.common.policy.following import LOST_LOOK_UPS
-from libs.common.store.head import Closed, Head, KnownOrder, Moved, Stale
-from libs.common.store.lanes import HandedBack, Lanes
+from libs.common.store.head import Closed, HandedBack, Head, KnownOrder, Moved, Stale
+from libs.common.store.lanes import Lanes
 from libs.common.store.order_answers import Noted, TooEarly
 from libs.common.store.orders import Doubt, Finding, Orders
 from libs.common.telemetry.logs import get_logger

@@ -351,8 +351,19 @@ _ALL: Final = (
         "born = math.min(item.fired_at, NOW)", "born = item.fired_at", "test_admit",
     ),
     # Moving lanes.
-    Mutation("yield issues no token", "yield", "  issue_token(lane)\n", "", "test_yield"),
-    Mutation("yield keeps the old token", "yield", "  drop_token(token)\n", "", "test_yield"),
+    Mutation(
+        "a lane handed back has no token", "prelude",
+        "  issue_token(lane)\n  return {'OK'}", "  return {'OK'}", "test_yield",
+    ),
+    Mutation(
+        "a lane handed back keeps its old token", "prelude",
+        "  drop_token(token)\n  issue_token(lane)\n  return", "  issue_token(lane)\n  return", "test_yield",
+    ),
+    Mutation(
+        "settle hands no lane back", "settle",
+        "  if goes_back and next_head then return hand_back(lane, token) end\n", "", "test_settle",
+    ),
+    Mutation("settle hands an empty lane back", "settle", "if goes_back and next_head then", "if goes_back then", "test_settle"),
     Mutation("a parked lane keeps its fence", "park", "  redis.call('HDEL', LANES, lane)\n", "", "test_park"),
     Mutation("a parked lane is forgotten", "park", "  redis.call('ZADD', PARKED, text(due), lane)\n", "", "test_park"),
     Mutation("a failure is not counted", "park", "if is_to_blame then redis.call('HINCRBY', key, 'lost_holders', 1) end", "", "test_park"),

@@ -14,8 +14,8 @@ from libs.common.domain.lifecycle import AMBIGUOUS, InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.store.breakers import BreakerReport, SharedBreakers
-from libs.common.store.head import Closed, Head, Held, Moved, Stale
-from libs.common.store.lanes import HandedBack, Lanes, Parking, Reader
+from libs.common.store.head import Closed, HandedBack, Head, Held, Moved, Stale
+from libs.common.store.lanes import Lanes, Parking, Reader
 from libs.common.store.order_answers import Expired, Go, TooEarly, Wait
 from libs.common.store.orders import Doubt, Finding, Intent, OrderOutcome, Orders, Settlement
 from libs.common.store.retention import Retention
@@ -270,7 +270,8 @@ class Task:
     def _settle(
         self, head: Head, state: InstructionState, reason: Reason, order: OrderOutcome | None = None
     ) -> Steps:
-        settlement = Settlement(self.held, head.entry_id, state, reason, "", order)
+        goes_back = self.rng.random() < 0.2
+        settlement = Settlement(self.held, head.entry_id, state, reason, "", order, goes_back)
         return (yield from self._ask(lambda: self.process.orders.settle.submit(settlement)))
 
     def _park(self, wait_ms: int, reason: Reason, *, is_to_blame: bool = False) -> Steps:

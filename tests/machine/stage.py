@@ -27,10 +27,9 @@ from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.decisions import Decisions
 from libs.common.store.following import Following
 from libs.common.store.halts import Halts
-from libs.common.store.head import Closed, Head, Held
+from libs.common.store.head import Closed, HandedBack, Head, Held
 from libs.common.store.intake import Admission, Admitted, Conflict, Duplicate, Intake, Routed
 from libs.common.store.keys import GROUP, Keys
-from libs.common.store.lanes import HandedBack
 from libs.common.store.orders import NO_LIMIT
 from libs.common.store.scripts import Script
 from libs.common.store.upkeep import Promotion, Upkeep

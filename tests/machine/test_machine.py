@@ -36,6 +36,7 @@ HAPPENED = (
     "begin RISK",
     "begin EXPIRED",
     "open STALE",
+    "settle OK",
     "settle STALE",
     "resolve EARLY",
     "park OK",

@@ -77,6 +77,11 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedBack:
+    """The lane is ready or parked, and no longer ours."""
+
+
+@dataclass(frozen=True, slots=True)
 class Moved:
     """The head or its order is not what we thought: open again. Nothing was written."""
 
@@ -110,6 +115,11 @@ def handed_out(answer: list[bytes]) -> HandedOut | BridgeError:
     if word == b"STATE":
         return Moved()
     return failure(answer)
+
+
+def settled(answer: list[bytes]) -> HandedOut | HandedBack | BridgeError:
+    """Read an answer of `lua/settle.lua`."""
+    return HandedBack() if answer[0] == b"OK" else handed_out(answer)
 
 
 def failure(answer: list[bytes]) -> BridgeError:

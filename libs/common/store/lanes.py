@@ -12,7 +12,7 @@ from libs.common.domain.ids import Holder, LaneName, Token
 from libs.common.domain.reasons import Reason
 from libs.common.store.batch import Batch
 from libs.common.store.client import call, translate
-from libs.common.store.head import Closed, HandedOut, Held, Stale, failure, handed_out
+from libs.common.store.head import Closed, HandedBack, HandedOut, Held, Stale, failure, handed_out
 from libs.common.store.keys import GROUP, Keys
 from libs.common.store.scripts import Script, read_each
 from libs.common.store.sending import exchange, packed
@@ -33,11 +33,6 @@ class Parking:
     is_to_blame: bool = False
     """Whether the head counts as having failed: an unexpected error."""
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HandedBack:
-    """The lane is ready or parked, and no longer ours."""
 
 
 Return = HandedBack | Closed | Stale

@@ -17,7 +17,7 @@ from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.batch import Batch
 from libs.common.store.copies import Copies
-from libs.common.store.head import HandedOut, Held, handed_out
+from libs.common.store.head import HandedBack, HandedOut, Held, handed_out, settled
 from libs.common.store.keys import Keys
 from libs.common.store.order_answers import Begun, PlanAnswer, Resolved, begun, planned, resolved
 from libs.common.store.retention import Retention
@@ -145,6 +145,8 @@ class Settlement(msgspec.Struct, frozen=True):
     reason: Reason
     detail: str = ""
     order: OrderOutcome | None = None
+    goes_back: bool = False
+    """Whether the lane is handed back where it holds more."""
 
 
 class Orders:
@@ -185,10 +187,10 @@ class Orders:
         """Submit a `Doubt`; get the head again, with that order as one whose outcome is not known."""
         self.resolve: Batch[Finding, Resolved] = Batch(self._send_resolve)
         """Submit a `Finding`."""
-        self.settle: Batch[Settlement, HandedOut] = Batch(
+        self.settle: Batch[Settlement, HandedOut | HandedBack] = Batch(
             self._send_settle, max_flights=MOST_FLIGHTS, worth_a_flight=WORTH_A_FLIGHT
         )
-        """Submit a `Settlement`; get the next head."""
+        """Submit a `Settlement`; get the next head, unless the lane was handed back."""
 
     async def _send_begin(self, items: Sequence[Intent]) -> Sequence[Begun | BridgeError]:
         keys = [*self._keys.fixed]
@@ -283,7 +285,9 @@ class Orders:
         reply = await self._scripts["resolve"].run(self._client, keys, args)
         return read_each(reply, resolved)
 
-    async def _send_settle(self, items: Sequence[Settlement]) -> Sequence[HandedOut | BridgeError]:
+    async def _send_settle(
+        self, items: Sequence[Settlement]
+    ) -> Sequence[HandedOut | HandedBack | BridgeError]:
         keys = [*self._keys.fixed]
         kept = self._retention
         args: list[str | bytes | int] = [self._now, int(kept.alerts_ms), int(kept.replayable_ms)]
@@ -312,5 +316,6 @@ class Orders:
                     order.market,
                     order.filled,
                 )
+            args.append(int(one.goes_back))
         reply = await self._scripts["settle"].run(self._client, keys, args)
-        return read_each(reply, handed_out)
+        return read_each(reply, settled)

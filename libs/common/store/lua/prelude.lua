@@ -130,6 +130,13 @@ local function issue_token(lane)
   return token
 end
 
+-- Gives a held lane a new token, at the tail of those that are ready.
+local function hand_back(lane, token)
+  drop_token(token)
+  issue_token(lane)
+  return {'OK'}
+end
+
 -- Starts leases afresh, as far as there are any: with a token, the group or the stream gone there is nothing to renew,
 -- which the audit heals; what the caller has to say stays true. Together at the end, since several tokens of a holder
 -- cost little more than one.

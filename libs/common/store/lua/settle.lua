@@ -1,12 +1,14 @@
--- settle: end the head instruction of a lane and hand out the next one.
+-- settle: end the head instruction of a lane and hand out the next one, or hand the lane back.
 --
 -- Atomic because a crash between the outcome and the removal would execute the instruction again, and one
 -- between the removal and closing the lane would leave a lane with work and no token.
 --
 -- Re-sent after a lost reply, the entry is no longer the head: nothing is written and the current head is handed
--- out, as the first time. Never ends an instruction whose order may still execute, but where its account would rather
--- lose sight of an order than hold a lane (DEAD as outcome_unknown): that order stays UNKNOWN. Nor one of which Redis may
--- have forgotten an order, until that was looked up; what nobody can read was never sent.
+-- out, as the first time. A lane that was closed or handed back is nobody's, or somebody else's: STALE.
+--
+-- Never ends an instruction whose order may still execute, but where its account would rather lose sight of an order
+-- than hold a lane (DEAD as outcome_unknown): that order stays UNKNOWN. Nor one of which Redis may have forgotten an
+-- order, until that was looked up; what nobody can read was never sent.
 --
 -- Orders that rest at the venue are followed from here on, outside the lane.
 --
@@ -14,20 +16,22 @@
 -- ARGV[2]    ms that ended records stay
 -- ARGV[3]    ms that they stay where a dead letter may be replayed
 -- ARGV[4..]  per item: lane, token, holder, entry id, state, reason, detail, client order id or '', attempt,
---            order's new state or '', order's answer, market, signed quantity filled or ''
+--            order's new state or '', order's answer, market, signed quantity filled or '', is the lane
+--            handed back where it holds more 1|0
 --
--- Returns per item: {'HEAD', ...} as `hand_out` answers | {'CLOSED'} | {'STATE'} | {'STALE'} | {'ERROR', text}
+-- Returns per item: {'HEAD', ...} as `hand_out` answers | {'OK'} where it was handed back | {'CLOSED'} | {'STATE'}
+--                   | {'STALE'} | {'ERROR', text}
 
 write_even_when_full()
 
 local KEEP, KEEP_DEAD = ARGV[2], ARGV[3]
 
 return answer_each((#KEYS - 8) / 2, function(i)
-  local k, a = 9 + (i - 1) * 2, 4 + (i - 1) * 13
+  local k, a = 9 + (i - 1) * 2, 4 + (i - 1) * 14
   local lane, token, holder, entry = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local state, reason, detail = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
   local order, attempt, order_state, answer = ARGV[a + 7], ARGV[a + 8], ARGV[a + 9], ARGV[a + 10]
-  local market, filled = ARGV[a + 11], ARGV[a + 12]
+  local market, filled, goes_back = ARGV[a + 11], ARGV[a + 12], ARGV[a + 13] == '1'
   local lane_key, order_key = KEYS[k], KEYS[k + 1]
   if not is_held(lane, token, holder) then return {'STALE'} end
   local head, fields, next_head = head_of(lane, lane_key, 2)
@@ -56,5 +60,6 @@ return answer_each((#KEYS - 8) / 2, function(i)
     end
     note_fill(fields.account, market, order, filled)
   end
+  if goes_back and next_head then return hand_back(lane, token) end
   return hand_out(lane, lane_key, token, next_head)
 end)

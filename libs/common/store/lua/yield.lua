@@ -18,7 +18,5 @@ return answer_each(#KEYS - 8, function(i)
   local head, fields = head_of(lane, KEYS[8 + i])
   if not head then return close_lane(lane, KEYS[8 + i], token) end
   redis.call('HSET', instruction_key(fields.alert, fields.account), 'running', '')
-  drop_token(token)
-  issue_token(lane)
-  return {'OK'}
+  return hand_back(lane, token)
 end)

@@ -197,7 +197,7 @@ class Worker:
         """Read the next token and open its lane."""
         lease = await self.take()
         await self.lanes.open.submit(lease.held)
-        lease.is_opened = True
+        lease.opened()
         return lease
 
     async def run_lane(self) -> Lease:

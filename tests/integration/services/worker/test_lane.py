@@ -7,7 +7,7 @@ import pytest
 
 from libs.common.domain.ids import LaneName, Token
 from libs.common.store.head import Held
-from services.worker.lane import HAND_BACK_AFTER, HAND_BACK_AFTER_MS
+from services.worker.leases import HAND_BACK_AFTER, HAND_BACK_AFTER_MS
 from tests.integration.services.worker.rig import (
     DESK,
     LEASE_MS,
@@ -43,6 +43,18 @@ async def test_a_lane_is_handed_back_after_32_instructions(
     assert rig.parked() == {}
     assert (await rig.worker("b").run_lane()).held.token != first.held.token
     assert len(broker.executed) == HAND_BACK_AFTER + 3
+    assert rig.is_at_rest()
+
+
+async def test_the_call_that_ends_an_instruction_hands_the_lane_back(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    for _ in range(HAND_BACK_AFTER + 1):
+        await rig.admit()
+    apart = lose_answers(worker.lanes.yield_, 1)
+    first = await worker.run_lane()
+    assert (rig.waiting(), apart) == (1, [])
+    assert (await rig.worker("b").run_lane()).held.token != first.held.token
     assert rig.is_at_rest()
 
 

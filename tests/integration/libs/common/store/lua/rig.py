@@ -255,9 +255,10 @@ class Rig:
         reason: Reason = Reason.FILLED,
         order: OrderState | None = OrderState.FILLED,
         attempt: int = 1,
+        goes_back: bool = False,
     ) -> Settlement:
         outcome = None if order is None else OrderOutcome(hold.order_id, attempt, order, b'{"report":1}')
-        return Settlement(hold.held, hold.head.entry_id, state, reason, "detail", outcome)
+        return Settlement(hold.held, hold.head.entry_id, state, reason, "detail", outcome, goes_back)
 
     async def settle(self, hold: Hold, *args: Any, **options: Any) -> Any:
         return await self.do(self.orders(hold.holder).settle.submit(self.settlement(hold, *args, **options)))

@@ -2,8 +2,8 @@ import pytest
 
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.reasons import Reason
-from libs.common.store.head import Closed, Stale
-from libs.common.store.lanes import HandedBack, Parking
+from libs.common.store.head import Closed, HandedBack, Stale
+from libs.common.store.lanes import Parking
 from tests.integration.libs.common.store.lua.rig import START_MS, Rig
 
 

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.lifecycle import DEAD_LETTERED, ENDED, InstructionState, OrderState
 from libs.common.domain.reasons import Reason
-from libs.common.store.head import Closed, Head, Moved, Stale
+from libs.common.store.head import Closed, HandedBack, Head, Moved, Stale
 from tests.integration.libs.common.store.lua.rig import DAY_MS, RETENTION, START_MS, Hold, Rig
 
 EXECUTED, SKIPPED, DEAD = InstructionState.EXECUTED, InstructionState.SKIPPED, InstructionState.DEAD
@@ -174,6 +174,40 @@ async def test_what_is_not_the_head_is_not_ended_and_the_head_is_handed_out(rig:
     with rig.nothing_written():
         assert await rig.settle(hold, DEAD, order=None) == replace(second, is_first=False)
     assert rig.instruction(hold.head.alert_id)["state"] == "SKIPPED"
+
+
+async def test_a_lane_is_handed_back_with_a_new_token_at_the_tail_and_its_next_head_untouched(rig: Rig):
+    hold = await rig.hold(alerts=2)
+    await rig.admit("ETH")
+    assert await rig.settle(hold, SKIPPED, order=None, goes_back=True) == HandedBack()
+    assert [lane for _, lane in rig.tokens()] == ["desk:ETH", "desk:BTC"]
+    assert rig.fence() == f"{rig.tokens()[-1][0]}|"
+    assert rig.pending() == {}
+    assert rig.instruction(hold.head.alert_id)["state"] == "SKIPPED"
+    following = rig.instruction("alert00002")
+    assert (following["state"], following.get("running")) == ("QUEUED", None)
+
+
+async def test_a_lane_that_is_empty_is_closed_instead_of_handed_back(rig: Rig):
+    hold = await rig.hold()
+    assert await rig.settle(hold, SKIPPED, order=None, goes_back=True) == Closed()
+    assert rig.is_at_rest()
+
+
+async def test_what_is_not_the_head_hands_no_lane_back(rig: Rig):
+    hold = await rig.hold(alerts=2)
+    second = await rig.settle(hold, SKIPPED, order=None)
+    with rig.nothing_written():
+        assert await rig.settle(hold, SKIPPED, order=None, goes_back=True) == replace(second, is_first=False)
+
+
+async def test_re_sent_after_a_lost_reply_it_hands_no_lane_back_twice(rig: Rig):
+    hold = await rig.hold(alerts=2)
+    settlement = rig.settlement(hold, SKIPPED, order=None, goes_back=True)
+    answer = await rig.lose_reply("settle", lambda: rig.orders().settle.submit(settlement))
+    assert answer == Stale()  # either way it is ours no longer
+    assert len(rig.tokens()) == 1
+    assert rig.fence() == f"{rig.tokens()[0][0]}|"
 
 
 # Re-sent, stale, memory limit, one bad item.

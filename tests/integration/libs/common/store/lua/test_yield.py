@@ -1,8 +1,7 @@
 import pytest
 
 from libs.common.domain.errors import StoreCorrupt
-from libs.common.store.head import Closed, Stale
-from libs.common.store.lanes import HandedBack
+from libs.common.store.head import Closed, HandedBack, Stale
 from tests.integration.libs.common.store.lua.rig import Rig
 
 
