@@ -17,7 +17,7 @@ from typing import Final
 
 from benchmarks.costs import Costs
 from libs.common.store import batch, orders
-from services.worker.leases import HAND_BACK_AFTER, HAND_BACK_AFTER_MS
+from services.worker.turn import ASK_AFTER_MS, HAND_BACK_AFTER
 
 HOP_US: Final = 50.0
 """A message's way to another process, waking it included: taken on trust, not measured."""
@@ -262,7 +262,7 @@ class _Bridge:
         if not lane.received_us:
             lane.has_token = False
             self._free_slot(worker, held_us)
-        elif lane.executed >= HAND_BACK_AFTER or held_us >= HAND_BACK_AFTER_MS * 1_000:
+        elif lane.executed >= HAND_BACK_AFTER or (self._ready and held_us >= ASK_AFTER_MS * 1_000):
             self._handed_back(worker, lane)
         else:
             self._execute(worker, lane)

@@ -50,7 +50,7 @@ class Endings:
             ended.reason,
             ended.detail,
             order,
-            goes_back=lease.is_share_used(lease.executed + 1),
+            goes_back=lease.turn.goes_back(),
         )
         following = await persist(lambda: self._orders.settle.submit(settlement), lease)
         if not isinstance(following, Moved | Stale):

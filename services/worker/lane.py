@@ -85,12 +85,10 @@ class LaneRunner:
                         return
                     case _:
                         assert_never(step)
-                # The script that ends an instruction hands a lane back that was due then; here, whatever was not.
-                if lease.is_share_used(lease.executed) or self.is_draining or self._solo.is_wanted:
+                if self.is_draining or self._solo.is_wanted:
                     await persist(lambda: self._lanes.yield_.submit(lease.held), lease)
                     return
                 step = await self._execute(lease, head)
-                lease.executed += 1
                 moved = 0 if isinstance(step, Head) else moved
         except StoreUnavailable as error:
             if is_outage(error):

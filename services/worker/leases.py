@@ -1,22 +1,16 @@
-"""The lanes this process holds, for how long it may believe so, and how much of each it has executed."""
+"""The lanes this process holds, and for how long it may believe so."""
 
 from collections.abc import Iterable
-from typing import Final
 
 from libs.common.domain.clock import Clock
 from libs.common.store.head import Held
-
-HAND_BACK_AFTER: Final = 32
-"""Instructions after which a lane is handed back, so that other lanes and new workers get their share."""
-
-HAND_BACK_AFTER_MS: Final = 1_000
-"""The same by time."""
+from services.worker.turn import Turn
 
 
 class Lease:
     """One held lane, by our own monotonic clock."""
 
-    __slots__ = ("_clock", "_since_ms", "_until_ms", "executed", "held", "is_lost", "is_opened")
+    __slots__ = ("_clock", "_until_ms", "held", "is_lost", "is_opened", "turn")
 
     def __init__(self, held: Held, until_ms: int, clock: Clock) -> None:
         self.held = held
@@ -24,22 +18,14 @@ class Lease:
         """Whether Redis said that the token is not current any more."""
         self.is_opened = False
         """Whether the fence names us by now: before that there is nothing to renew, and nothing is lost."""
-        self.executed = 0
-        """Instructions that were taken through since the lane was opened, to whatever came of them."""
-        self._since_ms = clock.monotonic_ms()
+        self.turn = Turn(clock)
+        """What was executed of it since it was opened."""
         self._until_ms = until_ms
         self._clock = clock
 
     def opened(self) -> None:
         """Note that the fence names us from now on."""
-        self.is_opened, self._since_ms = True, self._clock.monotonic_ms()
-
-    def is_share_used(self, executed: int) -> bool:
-        """Tell whether the lane is to be handed back once so many instructions were executed."""
-        # At least one each time: with a slow Redis lanes would only ever be handed round.
-        return executed >= 1 and (
-            executed >= HAND_BACK_AFTER or self._clock.monotonic_ms() - self._since_ms >= HAND_BACK_AFTER_MS
-        )
+        self.is_opened, self.turn = True, Turn(self._clock)
 
     def extend(self, until_ms: int) -> None:
         """Believe in it until then: the time before the renewing call was made, plus the lease."""

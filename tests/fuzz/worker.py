@@ -17,7 +17,7 @@ from libs.common.store.breakers import BreakerReport, SharedBreakers
 from libs.common.store.head import Closed, HandedBack, Head, Held, Moved, Stale
 from libs.common.store.lanes import Lanes, Parking, Reader
 from libs.common.store.order_answers import Expired, Go, TooEarly, Wait
-from libs.common.store.orders import Doubt, Finding, Intent, OrderOutcome, Orders, Settlement
+from libs.common.store.orders import Doubt, Finding, GoesBack, Intent, OrderOutcome, Orders, Settlement
 from libs.common.store.retention import Retention
 from tests.fuzz.venue import Request
 
@@ -270,7 +270,7 @@ class Task:
     def _settle(
         self, head: Head, state: InstructionState, reason: Reason, order: OrderOutcome | None = None
     ) -> Steps:
-        goes_back = self.rng.random() < 0.2
+        goes_back = self.rng.choice((GoesBack.NO, GoesBack.NO, GoesBack.IF_WANTED, GoesBack.ALWAYS))
         settlement = Settlement(self.held, head.entry_id, state, reason, "", order, goes_back)
         return (yield from self._ask(lambda: self.process.orders.settle.submit(settlement)))
 

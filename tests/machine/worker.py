@@ -21,7 +21,7 @@ from libs.common.store.head import Head, Held, Moved
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
 from libs.common.store.order_answers import Expired, Go, Halted, Noted, OverBudget, TooEarly, Wait
-from libs.common.store.orders import Doubt, Finding, Intent, OrderOutcome, Orders, Settlement
+from libs.common.store.orders import Doubt, Finding, GoesBack, Intent, OrderOutcome, Orders, Settlement
 from libs.common.wire import codec
 from tests.fuzz.venue import Request
 from tests.fuzz.worker import FLIP, MISSES_NEEDED, POISON_LIMIT, RETENTION
@@ -178,8 +178,8 @@ class Hand:
     def ends(self, state: InstructionState, reason: Reason, order: OrderOutcome | None = None) -> None:
         """Settle it."""
         assert self.head is not None
-        # Of every third, for good: a run that is repeated does the same.
-        goes_back = int(self.head.alert_id[1:]) % 3 == 0
+        # By its number: a run that is repeated does the same.
+        goes_back = list(GoesBack)[int(self.head.alert_id[1:]) % 3]
         self.settlement = Settlement(self.held, self.head.entry_id, state, reason, "", order, goes_back)
         self.step = Step.SETTLE
 

@@ -6,6 +6,7 @@ What is made for every instruction is a `Struct`: it costs a tenth of a frozen d
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 import msgspec
@@ -136,6 +137,15 @@ class OrderOutcome(msgspec.Struct, frozen=True):
     """Signed quantity filled, where the account's positions are compared with its venue's; else empty."""
 
 
+class GoesBack(StrEnum):
+    """Whether a lane that holds more is handed back with the end of its head."""
+
+    NO = ""
+    IF_WANTED = "if wanted"
+    """Where other lanes wait for a slot, or its holder has more than his share of them."""
+    ALWAYS = "always"
+
+
 class Settlement(msgspec.Struct, frozen=True):
     """The end of the head instruction."""
 
@@ -145,8 +155,7 @@ class Settlement(msgspec.Struct, frozen=True):
     reason: Reason
     detail: str = ""
     order: OrderOutcome | None = None
-    goes_back: bool = False
-    """Whether the lane is handed back where it holds more."""
+    goes_back: GoesBack = GoesBack.NO
 
 
 class Orders:
@@ -316,6 +325,6 @@ class Orders:
                     order.market,
                     order.filled,
                 )
-            args.append(int(one.goes_back))
+            args.append(one.goes_back)
         reply = await self._scripts["settle"].run(self._client, keys, args)
         return read_each(reply, settled)

@@ -15,13 +15,7 @@
 write_even_when_full()
 
 local keep_dead, fenced = ARGV[2], tonumber(ARGV[3])
-local groups = redis.call('EXISTS', READY) == 1 and redis.call('XINFO', 'GROUPS', READY) or {}
-local delivered
-for _, group in ipairs(groups) do
-  local facts = {}
-  for i = 1, #group, 2 do facts[group[i]] = group[i + 1] end
-  if facts.name == GROUP then delivered = facts['last-delivered-id'] end
-end
+local delivered = last_delivered()
 if not delivered then
   redis.call('XGROUP', 'CREATE', READY, GROUP, '0', 'MKSTREAM')
   delivered = '0-0'

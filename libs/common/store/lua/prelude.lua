@@ -137,6 +137,17 @@ local function hand_back(lane, token)
   return {'OK'}
 end
 
+-- The newest token that a worker was given; nil where the group is gone.
+local function last_delivered()
+  local groups = redis.call('EXISTS', READY) == 1 and redis.call('XINFO', 'GROUPS', READY) or {}
+  for _, group in ipairs(groups) do
+    local facts = {}
+    for i = 1, #group, 2 do facts[group[i]] = group[i + 1] end
+    if facts.name == GROUP then return facts['last-delivered-id'] end
+  end
+  return nil
+end
+
 -- Starts leases afresh, as far as there are any: with a token, the group or the stream gone there is nothing to renew,
 -- which the audit heals; what the caller has to say stays true. Together at the end, since several tokens of a holder
 -- cost little more than one.

@@ -16,8 +16,8 @@
 -- ARGV[2]    ms that ended records stay
 -- ARGV[3]    ms that they stay where a dead letter may be replayed
 -- ARGV[4..]  per item: lane, token, holder, entry id, state, reason, detail, client order id or '', attempt,
---            order's new state or '', order's answer, market, signed quantity filled or '', is the lane
---            handed back where it holds more 1|0
+--            order's new state or '', order's answer, market, signed quantity filled or '', and where
+--            a lane that holds more is handed back 'always' | 'if wanted' elsewhere, or ''
 --
 -- Returns per item: {'HEAD', ...} as `hand_out` answers | {'OK'} where it was handed back | {'CLOSED'} | {'STATE'}
 --                   | {'STALE'} | {'ERROR', text}
@@ -26,12 +26,31 @@ write_even_when_full()
 
 local KEEP, KEEP_DEAD = ARGV[2], ARGV[3]
 
+-- So many lanes of one holder are not worth sharing out; as many as one read takes.
+local FEW = 16
+
+-- Whether a lane is of more use to others than to its holder: others wait for a slot, ready or parked, or he has more than
+-- his share of all lanes. What Redis does not say counts as a yes.
+local function is_wanted_elsewhere(holder)
+  local delivered = last_delivered()
+  if not delivered or redis.call('ZCARD', PARKED) > 0 then return true end
+  if #redis.call('XRANGE', READY, '(' .. delivered, '+', 'COUNT', 1) > 0 then return true end
+  local pending, lanes = redis.pcall('XPENDING', READY, GROUP), redis.pcall('HLEN', LANES)
+  if pending.err or type(lanes) ~= 'number' then return true end
+  local held = 0
+  for _, one in ipairs(pending[4] or {}) do
+    if one[1] == holder then held = tonumber(one[2]) end
+  end
+  local workers = redis.call('ZCARD', PREFIX .. 'workers')
+  return held > FEW and held * workers >= lanes + workers
+end
+
 return answer_each((#KEYS - 8) / 2, function(i)
   local k, a = 9 + (i - 1) * 2, 4 + (i - 1) * 14
   local lane, token, holder, entry = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local state, reason, detail = ARGV[a + 4], ARGV[a + 5], ARGV[a + 6]
   local order, attempt, order_state, answer = ARGV[a + 7], ARGV[a + 8], ARGV[a + 9], ARGV[a + 10]
-  local market, filled, goes_back = ARGV[a + 11], ARGV[a + 12], ARGV[a + 13] == '1'
+  local market, filled, goes_back = ARGV[a + 11], ARGV[a + 12], ARGV[a + 13]
   local lane_key, order_key = KEYS[k], KEYS[k + 1]
   if not is_held(lane, token, holder) then return {'STALE'} end
   local head, fields, next_head = head_of(lane, lane_key, 2)
@@ -51,6 +70,7 @@ return answer_each((#KEYS - 8) / 2, function(i)
     if one ~= order or order_state == '' then found = redis.call('HGET', PREFIX .. 'order:' .. one, 'state') end
     if AMBIGUOUS[found] and not is_given_up then return {'STATE'} end
   end
+  local hands_back = next_head and (goes_back == 'always' or (goes_back ~= '' and is_wanted_elsewhere(holder)))
   finish(lane, lane_key, entry, fields, known, state, reason, detail, KEEP, KEEP_DEAD, answer, order, order_state)
   if ends_order then
     if RESTING[order_state] then
@@ -60,6 +80,6 @@ return answer_each((#KEYS - 8) / 2, function(i)
     end
     note_fill(fields.account, market, order, filled)
   end
-  if goes_back and next_head then return hand_back(lane, token) end
+  if hands_back then return hand_back(lane, token) end
   return hand_out(lane, lane_key, token, next_head)
 end)

@@ -7,7 +7,7 @@ import pytest
 
 from libs.common.domain.ids import LaneName, Token
 from libs.common.store.head import Held
-from services.worker.leases import HAND_BACK_AFTER, HAND_BACK_AFTER_MS
+from services.worker.turn import ASK_AFTER_MS, HAND_BACK_AFTER, HAND_BACK_AFTER_MS
 from tests.integration.services.worker.rig import (
     DESK,
     LEASE_MS,
@@ -58,30 +58,35 @@ async def test_the_call_that_ends_an_instruction_hands_the_lane_back(
     assert rig.is_at_rest()
 
 
-async def test_a_lane_is_handed_back_after_a_second(rig: WorkerRig, worker: Worker, broker: ScriptedBroker):
+@pytest.mark.parametrize("is_wanted", [True, False])
+async def test_a_lane_is_handed_back_after_a_second_where_others_wait_for_a_slot(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, is_wanted: bool
+):
     async def slow() -> None:
-        rig.clock.advance(HAND_BACK_AFTER_MS // 2)
+        rig.clock.advance(ASK_AFTER_MS // 2)
+
+    broker.before_sending = slow
+    for _ in range(5):
+        await rig.admit()
+    if is_wanted:
+        await rig.admit("ETHUSDT")
+    await worker.run_lane()
+    assert len(broker.executed) == (2 if is_wanted else 5)
+    assert rig.waiting() == (3 if is_wanted else 0)
+
+
+async def test_a_lane_that_nobody_wants_is_handed_back_after_ten_seconds(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    async def slow() -> None:
+        rig.clock.advance(HAND_BACK_AFTER_MS // 4)
 
     broker.before_sending = slow
     for _ in range(5):
         await rig.admit()
     await worker.run_lane()
-    assert len(broker.executed) == 2
-    assert rig.waiting() == 3
-
-
-async def test_however_slow_redis_is_one_head_is_executed_before_a_lane_is_handed_back(
-    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
-):
-    # Or lanes would only ever be handed round.
-    for _ in range(2):
-        await rig.admit()
-    lose_answers(worker.lanes.open, 1, lambda: rig.clock.advance(HAND_BACK_AFTER_MS))
-    lose_answers(worker.orders.settle, 1, lambda: rig.clock.advance(HAND_BACK_AFTER_MS))
-    await worker.run_lane()
-    assert len(broker.executed) == 1
-    await rig.run_to_rest()
-    assert len(broker.executed) == 2
+    assert len(broker.executed) == 4
+    assert rig.waiting() == 1
 
 
 async def test_a_head_that_was_handed_back_unsent_counts_no_lost_holder(

@@ -2,7 +2,7 @@ import pytest
 
 from libs.common.domain.ids import LaneName, Token
 from libs.common.store.head import Held
-from services.worker.leases import HAND_BACK_AFTER, HAND_BACK_AFTER_MS, Lease, Leases
+from services.worker.leases import Lease, Leases
 from tests.support.clock import ManualClock
 
 LEASE_MS = 6_000
@@ -68,19 +68,6 @@ def test_only_lanes_that_were_opened_and_not_lost_are_renewed(leases: Leases):
     opened.is_lost = True
     read.opened()
     assert leases.live() == [read]
-
-
-def test_a_share_of_a_lane_is_used_by_number_or_by_time_since_it_was_opened(clock: ManualClock):
-    lease = Lease(BTC, 10_000, clock)
-    clock.advance(HAND_BACK_AFTER_MS)
-    lease.opened()
-    assert not lease.is_share_used(HAND_BACK_AFTER - 1)
-    assert lease.is_share_used(HAND_BACK_AFTER)
-    clock.advance(HAND_BACK_AFTER_MS - 1)
-    assert not lease.is_share_used(1)
-    clock.advance(1)
-    assert lease.is_share_used(1)
-    assert not lease.is_share_used(0)  # or lanes would only ever be handed round, with a slow Redis
 
 
 def test_a_lane_that_was_dropped_meanwhile_is_no_loss(leases: Leases):

@@ -37,7 +37,7 @@ from libs.common.store.intake import Admission, Intake, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Parking, Reader
 from libs.common.store.order_answers import Go
-from libs.common.store.orders import NO_LIMIT, Finding, Intent, OrderOutcome, Orders, Settlement
+from libs.common.store.orders import NO_LIMIT, Finding, GoesBack, Intent, OrderOutcome, Orders, Settlement
 from libs.common.store.retention import Retention
 from libs.common.store.scripts import Script
 from libs.common.store.upkeep import Upkeep
@@ -255,7 +255,7 @@ class Rig:
         reason: Reason = Reason.FILLED,
         order: OrderState | None = OrderState.FILLED,
         attempt: int = 1,
-        goes_back: bool = False,
+        goes_back: GoesBack = GoesBack.NO,
     ) -> Settlement:
         outcome = None if order is None else OrderOutcome(hold.order_id, attempt, order, b'{"report":1}')
         return Settlement(hold.held, hold.head.entry_id, state, reason, "detail", outcome, goes_back)

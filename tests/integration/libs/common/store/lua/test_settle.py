@@ -5,6 +5,7 @@ from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.lifecycle import DEAD_LETTERED, ENDED, InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Closed, HandedBack, Head, Moved, Stale
+from libs.common.store.orders import GoesBack
 from tests.integration.libs.common.store.lua.rig import DAY_MS, RETENTION, START_MS, Hold, Rig
 
 EXECUTED, SKIPPED, DEAD = InstructionState.EXECUTED, InstructionState.SKIPPED, InstructionState.DEAD
@@ -179,7 +180,7 @@ async def test_what_is_not_the_head_is_not_ended_and_the_head_is_handed_out(rig:
 async def test_a_lane_is_handed_back_with_a_new_token_at_the_tail_and_its_next_head_untouched(rig: Rig):
     hold = await rig.hold(alerts=2)
     await rig.admit("ETH")
-    assert await rig.settle(hold, SKIPPED, order=None, goes_back=True) == HandedBack()
+    assert await rig.settle(hold, SKIPPED, order=None, goes_back=GoesBack.ALWAYS) == HandedBack()
     assert [lane for _, lane in rig.tokens()] == ["desk:ETH", "desk:BTC"]
     assert rig.fence() == f"{rig.tokens()[-1][0]}|"
     assert rig.pending() == {}
@@ -190,7 +191,7 @@ async def test_a_lane_is_handed_back_with_a_new_token_at_the_tail_and_its_next_h
 
 async def test_a_lane_that_is_empty_is_closed_instead_of_handed_back(rig: Rig):
     hold = await rig.hold()
-    assert await rig.settle(hold, SKIPPED, order=None, goes_back=True) == Closed()
+    assert await rig.settle(hold, SKIPPED, order=None, goes_back=GoesBack.ALWAYS) == Closed()
     assert rig.is_at_rest()
 
 
@@ -198,12 +199,60 @@ async def test_what_is_not_the_head_hands_no_lane_back(rig: Rig):
     hold = await rig.hold(alerts=2)
     second = await rig.settle(hold, SKIPPED, order=None)
     with rig.nothing_written():
-        assert await rig.settle(hold, SKIPPED, order=None, goes_back=True) == replace(second, is_first=False)
+        assert await rig.settle(hold, SKIPPED, order=None, goes_back=GoesBack.ALWAYS) == replace(
+            second, is_first=False
+        )
+
+
+async def test_a_lane_that_nobody_else_wants_stays(rig: Rig):
+    hold = await rig.hold(alerts=2)
+    await rig.lanes().check_in()
+    await rig.lanes("b").check_in()
+    assert isinstance(await rig.settle(hold, SKIPPED, order=None, goes_back=GoesBack.IF_WANTED), Head)
+    assert rig.fence() == f"{hold.held.token}|a"
+
+
+@pytest.mark.parametrize("other", ["ready", "parked"])
+async def test_a_lane_goes_back_where_another_waits_for_a_slot(rig: Rig, other: str):
+    if other == "parked":
+        await rig.park(await rig.hold("ETH"))
+    hold = await rig.hold("BTC", alerts=2)
+    if other == "ready":
+        await rig.admit("ETH")
+    following = await rig.settle(hold, SKIPPED, order=None, goes_back=GoesBack.IF_WANTED)
+    assert following == HandedBack()
+
+
+@pytest.mark.parametrize(
+    ("held", "of_others", "workers", "goes_back"),
+    [(17, 0, "a", False), (16, 0, "ab", False), (17, 0, "ab", True), (17, 16, "ab", False)],
+)
+async def test_a_lane_goes_back_where_its_holder_has_more_than_his_share_of_many(
+    rig: Rig, held: int, of_others: int, workers: str, goes_back: bool
+):
+    for worker in workers:
+        await rig.lanes(worker).check_in()
+    for number in range(of_others):
+        await rig.hold(f"B{number}", holder="b")
+    holds = [await rig.hold(f"A{number}", alerts=2) for number in range(held)]
+    following = await rig.settle(holds[0], SKIPPED, order=None, goes_back=GoesBack.IF_WANTED)
+    assert isinstance(following, HandedBack if goes_back else Head)
+
+
+async def test_a_lane_goes_back_where_redis_does_not_say_whether_it_is_wanted(rig: Rig):
+    hold = await rig.hold(alerts=2)
+    rig.redis.execute_command("ACL", "SETUSER", "default", "-xpending")  # as for a user of an earlier version
+    try:
+        following = await rig.settle(hold, SKIPPED, order=None, goes_back=GoesBack.IF_WANTED)
+    finally:
+        rig.redis.execute_command("ACL", "SETUSER", "default", "+@all")
+    assert following == HandedBack()
+    assert rig.instruction(hold.head.alert_id)["state"] == "SKIPPED"
 
 
 async def test_re_sent_after_a_lost_reply_it_hands_no_lane_back_twice(rig: Rig):
     hold = await rig.hold(alerts=2)
-    settlement = rig.settlement(hold, SKIPPED, order=None, goes_back=True)
+    settlement = rig.settlement(hold, SKIPPED, order=None, goes_back=GoesBack.ALWAYS)
     answer = await rig.lose_reply("settle", lambda: rig.orders().settle.submit(settlement))
     assert answer == Stale()  # either way it is ours no longer
     assert len(rig.tokens()) == 1
