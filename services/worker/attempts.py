@@ -5,8 +5,11 @@ import itertools
 import random
 import secrets
 from collections.abc import Iterator
+from functools import partial
 from time import perf_counter
 from typing import Final, assert_never
+
+from msgspec.structs import replace
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import (
@@ -49,6 +52,10 @@ BACKOFF_CAP_MS: Final = 5_000
 
 THROTTLED_MS: Final = 1_000
 """How long an account pauses after "too many requests" where the venue does not say."""
+
+YOUNG_MS: Final = 200
+"""A lease renewed less than this ago is not renewed by an order: it outlasts the request by 550 ms at least, as a request executes
+for at most the lease less one second, after a wait in place of 250 ms at most."""
 
 Outcome = Done | Ended | Step
 
@@ -139,21 +146,24 @@ class Attempts:
             is_exit=leg.plan.is_exit,
             passes_breaker=leg.plan.is_exit and account.exits_pass_breaker,
             note=_note(leg.led_to_it, plan) if is_new else b"",
+            is_lease_young=work.lease.lasts(self._lease_ms - YOUNG_MS),
             budgets=leg.budgets,
             read_at_ms=leg.read_at_ms,
         )
         while True:
             asked_at_ms = self._clock.monotonic_ms()
-            begun = await persist(lambda: self._orders.begin.submit(intent), work.lease)
+            begun = await persist(partial(self._orders.begin.submit, intent), work.lease)
             match begun:
                 case Go():
-                    work.lease.extend(asked_at_ms + self._lease_ms)
+                    if not intent.is_lease_young:
+                        work.lease.extend(asked_at_ms + self._lease_ms)
                     break
                 case Wait(until_ms, reason, now_ms, detail):
                     self._metrics.waited(reason)
                     if until_ms - now_ms >= LONGEST_WAIT_IN_PLACE_MS:
                         return await self._parker.park_until(work.lease, until_ms, reason, detail=detail)
                     await asyncio.sleep((until_ms - now_ms) / 1_000)
+                    intent = replace(intent, is_lease_young=False)
                 case Expired():
                     return TOO_OLD
                 case Halted(detail):

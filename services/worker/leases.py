@@ -35,6 +35,10 @@ class Lease:
         """Tell whether a side effect may still be made under it; ask right before one."""
         return not self.is_lost and self._clock.monotonic_ms() < self._until_ms
 
+    def lasts(self, ms: int) -> bool:
+        """Tell whether it may be believed in for so long still."""
+        return not self.is_lost and self._clock.monotonic_ms() + ms <= self._until_ms
+
 
 class Leases:
     """All leases of the process."""

@@ -169,6 +169,7 @@ class Task:
             symbol_limit=symbol,
             account_limit=account,
             probe_ms=PROBE_MS,
+            is_lease_young=self.rng.random() < 0.5,
         )
         while True:
             begun = yield from self._ask(lambda: self.process.orders.begin.submit(intent))

@@ -3,6 +3,7 @@
 What is made for every instruction is a `Struct`: it costs a tenth of a frozen dataclass.
 """
 
+import itertools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -30,8 +31,10 @@ LONGEST_WAIT_IN_PLACE_MS: Final = 250
 NO_LIMIT: Final = (0, 0)
 """Interval and burst of a limit that is off."""
 
-_FLAGS: Final = {(False, False): "", (True, False): "x", (False, True): "b", (True, True): "xb"}
-"""What `begin` is told of an order, by whether it is an exit and passes open breakers."""
+_FLAGS: Final = {
+    which: "".join(itertools.compress("xby", which)) for which in itertools.product((False, True), repeat=3)
+}
+"""What `begin` is told of an order, by whether it is an exit, passes open breakers, and is of a lane with a young lease."""
 
 MOST_FLIGHTS: Final = 3
 WORTH_A_FLIGHT: Final = 12
@@ -66,6 +69,8 @@ class Intent(msgspec.Struct, frozen=True):
     """Whether it can only lessen what is open: a halt may let it through."""
     passes_breaker: bool = False
     """Whether an open breaker lets it through."""
+    is_lease_young: bool = False
+    """Whether the lane's lease was renewed a moment ago, so that this need not do it."""
     note: bytes = b""
     """JSON for the journal: what led to this order."""
     budgets: bytes = b""
@@ -227,7 +232,7 @@ class Orders:
                 *one.account_limit,
                 one.market,
                 one.strategy or "",
-                _FLAGS[one.is_exit, one.passes_breaker],
+                _FLAGS[one.is_exit, one.passes_breaker, one.is_lease_young],
                 one.note,
                 one.budgets,
                 one.read_at_ms,

@@ -22,8 +22,8 @@
 -- ARGV[3]    probe ms
 -- ARGV[4..]  per item: lane, token, holder, entry id, client order id, attempt, nonce, window ms, plan of the leg,
 --            plan of all legs or '' where it is the only one, symbol interval us or 0 (no limit), symbol burst,
---            account interval us or 0, account burst, market, strategy, flags (x: an exit, b: passes open breakers),
---            note for the journal, budgets, read at ms
+--            account interval us or 0, account burst, market, strategy, flags (x: an exit, b: passes open breakers,
+--            y: its lease is young and not renewed), note for the journal, budgets, read at ms
 --
 -- Returns per item:
 --   {'GO', expires at ms, wait ms, ms left until it expires, generation of the market's breaker, is its probe 1|0,
@@ -262,7 +262,7 @@ local answers = answer_each((#KEYS - 8) / 4, function(i)
   if of_head[5] ~= token then extra[#extra + 1], extra[#extra + 2] = 'running', token end
   if budgets ~= '' then extra[#extra + 1], extra[#extra + 2] = 'reserved', '1' end
   record(key, 'SENDING', fields.alert, fields.account, lane, order, attempt, extra, note, of_head[4])
-  renew_lease(token, holder)
+  if not string.find(flags, 'y', 1, true) then renew_lease(token, holder) end
   return {'GO', expires_at, text(wait), text(tonumber(expires_at) - NOW), generation, is_probe, account_generation,
     is_account_probe}
 end)

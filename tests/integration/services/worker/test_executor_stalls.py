@@ -1,5 +1,10 @@
 """What a worker sends and writes that stalled, lost its lane, or lost an answer of Redis."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from libs.common.store.orders import Intent
+from services.worker.attempts import YOUNG_MS
 from tests.integration.services.worker.rig import LEASE_MS, WINDOW_MS, Worker, WorkerRig, lose_answers
 from tests.support.scripted_broker import ScriptedBroker, knows_nothing
 
@@ -73,6 +78,27 @@ async def test_a_lease_counts_from_the_call_that_renewed_it(
     await worker.runner.run(lease)
     assert len(broker.requests) == 1
     assert broker.unsent == []
+
+
+async def test_only_a_lease_that_is_not_young_is_renewed_by_an_order(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    asked: list[bool] = []
+    send = worker.orders.begin._send
+
+    async def watched(items: Sequence[Intent]) -> Any:
+        asked.extend(one.is_lease_young for one in items)
+        return await send(items)
+
+    async def passing() -> None:
+        rig.clock.advance(YOUNG_MS // 2 + 1)
+
+    worker.orders.begin._send, broker.before_sending = watched, passing
+    for _ in range(4):
+        await rig.admit()
+    await worker.run_lane()
+    assert asked == [True, True, False, True]
+    assert len(broker.requests) == 4
 
 
 async def test_a_go_that_comes_after_its_request_would_have_expired_sends_nothing(

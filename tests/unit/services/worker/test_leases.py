@@ -60,6 +60,15 @@ def test_a_lease_that_is_lost_is_not_ours_however_young_and_no_renewal_brings_it
     assert not lease.is_ours()
 
 
+def test_a_lease_lasts_as_long_as_it_may_be_believed_in(leases: Leases, clock: ManualClock):
+    lease = leases.take(BTC, 0)
+    clock.advance(100)
+    assert lease.lasts(LEASE_MS - 100)
+    assert not lease.lasts(LEASE_MS - 99)
+    lease.is_lost = True
+    assert not lease.lasts(0)
+
+
 def test_only_lanes_that_were_opened_and_not_lost_are_renewed(leases: Leases):
     read, opened = leases.take(BTC, 0), leases.take(ETH, 0)
     assert leases.live() == []

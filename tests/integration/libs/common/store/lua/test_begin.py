@@ -5,7 +5,7 @@ from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Head, Moved, Stale
 from libs.common.store.order_answers import Expired, Go, Wait
-from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
+from tests.integration.libs.common.store.lua.rig import LEASE_MS, START_MS, Hold, Rig
 
 
 async def test_go_puts_the_intent_on_disk(rig: Rig):
@@ -132,6 +132,17 @@ async def test_go_starts_the_lease_afresh(rig: Rig):
     await rig.go(hold)  # re-sent
     [entry] = rig.redis.xpending_range(rig.keys.ready, "workers", "-", "+", 5)
     assert (entry["consumer"], entry["times_delivered"]) == ("a", 1)
+    assert entry["time_since_delivered"] < 5_000
+
+
+async def test_go_leaves_a_young_lease_as_it_is_but_not_when_it_is_asked_for_again(rig: Rig):
+    hold = await rig.hold()
+    rig.lapse(hold.held.token)
+    await rig.go(hold, is_lease_young=True)
+    [entry] = rig.redis.xpending_range(rig.keys.ready, "workers", "-", "+", 5)
+    assert entry["time_since_delivered"] >= LEASE_MS
+    await rig.go(hold, is_lease_young=True)  # its answer was lost, so time has passed
+    [entry] = rig.redis.xpending_range(rig.keys.ready, "workers", "-", "+", 5)
     assert entry["time_since_delivered"] < 5_000
 
 
