@@ -120,6 +120,30 @@ def test_status_with_redis_away_is_degraded(bascule: CommandLine, monkeypatch: p
     assert "no answer from Redis" in bascule("status").out
 
 
+def test_without_redis_services_of_a_configuration_are_not_shown_as_those_of_that_redis(
+    bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    write_config(
+        tmp_path,
+        monkeypatch,
+        f"""
+ingress: {{port: {free_port()}, ops_port: {port}}}
+webhooks: {{default: {{secret: WEBHOOK_SECRET, accounts: [paper]}}}}
+accounts: {{paper: {{broker: paper}}}}
+""",
+    )
+    monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")
+
+    lines = bascule("status").out.splitlines()
+
+    assert lines[0] == "degraded"
+    assert "no answer from Redis" in lines[1]
+    assert "the ingress refuses alerts" in lines[2]
+    assert len(lines) == 3
+    assert bascule("status", "--json").json["figures"] is None
+
+
 @pytest.mark.parametrize(
     ("environ", "verdict", "words"),
     [
