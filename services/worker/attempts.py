@@ -4,8 +4,7 @@ import asyncio
 import itertools
 import random
 import secrets
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Awaitable, Iterator
 from time import perf_counter
 from typing import Final, assert_never
 
@@ -31,7 +30,7 @@ from libs.common.runtime.account_settings import OnUnknown
 from libs.common.store.breakers import Pause, SharedBreakers
 from libs.common.store.head import KnownOrder, Moved, Stale
 from libs.common.store.lanes import Lanes
-from libs.common.store.order_answers import Expired, Go, Halted, OverBudget, Resolved, Wait
+from libs.common.store.order_answers import Begun, Expired, Go, Halted, OverBudget, Resolved, Wait
 from libs.common.store.orders import LONGEST_WAIT_IN_PLACE_MS, Finding, Intent, Orders
 from libs.common.telemetry.execution_spans import note_attempt
 from libs.common.telemetry.logs import get_logger
@@ -146,13 +145,22 @@ class Attempts:
             is_exit=leg.plan.is_exit,
             passes_breaker=leg.plan.is_exit and account.exits_pass_breaker,
             note=_note(leg.led_to_it, plan) if is_new else b"",
-            is_lease_young=work.lease.lasts(self._lease_ms - YOUNG_MS),
+            is_lease_young=True,
             budgets=leg.budgets,
             read_at_ms=leg.read_at_ms,
         )
-        while True:
+        asked_at_ms = 0
+
+        def begin() -> Awaitable[Begun]:
+            nonlocal asked_at_ms, intent
             asked_at_ms = self._clock.monotonic_ms()
-            begun = await persist(partial(self._orders.begin.submit, intent), work.lease)
+            # Each time: seconds may pass until Redis hears of it.
+            if intent.is_lease_young and not work.lease.lasts(self._lease_ms - YOUNG_MS):
+                intent = replace(intent, is_lease_young=False)
+            return self._orders.begin.submit(intent)
+
+        while True:
+            begun = await persist(begin, work.lease)
             match begun:
                 case Go():
                     if not intent.is_lease_young:

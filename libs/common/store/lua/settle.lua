@@ -29,20 +29,37 @@ local KEEP, KEEP_DEAD = ARGV[2], ARGV[3]
 -- So many lanes of one holder are not worth sharing out; as many as one read takes.
 local FEW = 16
 
--- Whether a lane is of more use to others than to its holder: others wait for a slot, ready or parked, or he has more than
--- his share of all lanes. What Redis does not say counts as a yes.
-local function is_wanted_elsewhere(holder)
+-- How many lanes this call has handed back: they are not among those that wait for a slot.
+local GIVEN = 0
+
+-- Whether lanes of others wait for a slot, ready or parked; if not, how many lanes there are, how many of them the holder's,
+-- and how many workers.
+local function look_around(holder)
+  if redis.call('ZCARD', PARKED) > 0 then return {others_wait = true} end
   local delivered = last_delivered()
-  if not delivered or redis.call('ZCARD', PARKED) > 0 then return true end
-  if #redis.call('XRANGE', READY, '(' .. delivered, '+', 'COUNT', 1) > 0 then return true end
-  local pending, lanes = redis.pcall('XPENDING', READY, GROUP), redis.pcall('HLEN', LANES)
-  if pending.err or type(lanes) ~= 'number' then return true end
-  local held = 0
-  for _, one in ipairs(pending[4] or {}) do
-    if one[1] == holder then held = tonumber(one[2]) end
+  if not delivered or #redis.call('XRANGE', READY, '(' .. delivered, '+', 'COUNT', GIVEN + 1) > GIVEN then
+    return {others_wait = true}
   end
-  local workers = redis.call('ZCARD', PREFIX .. 'workers')
-  return held > FEW and held * workers >= lanes + workers
+  local held = GIVEN
+  for _, one in ipairs(redis.call('XPENDING', READY, GROUP)[4] or {}) do
+    if one[1] == holder then held = held + tonumber(one[2]) end
+  end
+  return {lanes = redis.call('HLEN', LANES), held = held, workers = redis.call('ZCARD', PREFIX .. 'workers')}
+end
+
+local AROUND
+
+-- Whether a lane is of more use to others than to its holder: others wait for a slot, or he has more than his share of all
+-- lanes. What Redis does not say counts as a yes. It is found out once for all items, who are of one holder: where there
+-- are hundreds of workers that takes longer than an instruction.
+local function is_wanted_elsewhere(holder)
+  if not AROUND then
+    local ok, around = pcall(look_around, holder)
+    AROUND = ok and around or {others_wait = true}
+  end
+  if AROUND.others_wait then return true end
+  local held, workers = AROUND.held - GIVEN, AROUND.workers
+  return held > FEW and held * workers >= AROUND.lanes + workers
 end
 
 return answer_each((#KEYS - 8) / 2, function(i)
@@ -80,6 +97,9 @@ return answer_each((#KEYS - 8) / 2, function(i)
     end
     note_fill(fields.account, market, order, filled)
   end
-  if hands_back then return hand_back(lane, token) end
+  if hands_back then
+    GIVEN = GIVEN + 1
+    return hand_back(lane, token)
+  end
   return hand_out(lane, lane_key, token, next_head)
 end)

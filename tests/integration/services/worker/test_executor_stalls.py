@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from libs.common.domain.errors import StoreUnavailable
 from libs.common.store.orders import Intent
 from services.worker.attempts import YOUNG_MS
 from tests.integration.services.worker.rig import LEASE_MS, WINDOW_MS, Worker, WorkerRig, lose_answers
@@ -99,6 +100,31 @@ async def test_only_a_lease_that_is_not_young_is_renewed_by_an_order(
     await worker.run_lane()
     assert asked == [True, True, False, True]
     assert len(broker.requests) == 4
+
+
+async def test_a_lease_that_is_young_no_longer_when_an_order_is_asked_for_again_is_renewed(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker
+):
+    # The first call never arrived, so the second one is the first that Redis hears of.
+    asked: list[bool] = []
+    send = worker.orders.begin._send
+
+    async def away_at_first(items: Sequence[Intent]) -> Any:
+        asked.append(items[0].is_lease_young)
+        if len(asked) == 1:
+            rig.clock.advance(LEASE_MS - WINDOW_MS)
+            raise StoreUnavailable("Redis is away")
+        return await send(items)
+
+    async def stall() -> None:
+        rig.clock.advance(WINDOW_MS - 1)
+
+    worker.orders.begin._send, broker.before_sending = away_at_first, stall
+    await rig.admit()
+    await worker.run_lane()
+    assert asked == [True, False]
+    # It has a whole lease from then on.
+    assert (len(broker.requests), broker.unsent) == (1, [])
 
 
 async def test_a_go_that_comes_after_its_request_would_have_expired_sends_nothing(

@@ -250,6 +250,34 @@ async def test_a_lane_goes_back_where_redis_does_not_say_whether_it_is_wanted(ri
     assert rig.instruction(hold.head.alert_id)["state"] == "SKIPPED"
 
 
+async def test_lanes_that_a_call_hands_back_are_not_others_that_wait_for_a_slot(rig: Rig):
+    first, second = await rig.hold("BTC", alerts=2), await rig.hold("ETH", alerts=2)
+    submit = rig.orders().settle.submit
+    following = await rig.do(
+        submit(rig.settlement(first, SKIPPED, order=None, goes_back=GoesBack.ALWAYS)),
+        submit(rig.settlement(second, SKIPPED, order=None, goes_back=GoesBack.IF_WANTED)),
+    )
+    assert [type(one) for one in following] == [HandedBack, Head]
+
+
+async def test_of_lanes_that_ask_in_one_call_no_more_go_back_than_are_beyond_their_holders_share(rig: Rig):
+    for worker in "ab":
+        await rig.lanes(worker).check_in()
+    holds = [await rig.hold(f"A{number}", alerts=2) for number in range(40)]
+    asked = [rig.settlement(hold, SKIPPED, order=None, goes_back=GoesBack.IF_WANTED) for hold in holds]
+    following = await rig.do(*map(rig.orders().settle.submit, asked))
+    assert [type(one) for one in following] == [HandedBack] * 20 + [Head] * 20
+
+
+@pytest.mark.parametrize("key", ["workers", "parked"])
+async def test_an_instruction_ends_though_nobody_can_tell_whether_its_lane_is_wanted(rig: Rig, key: str):
+    hold = await rig.hold(alerts=2)
+    rig.redis.set(getattr(rig.keys, key), "of another type")
+    following = await rig.settle(hold, SKIPPED, order=None, goes_back=GoesBack.IF_WANTED)
+    assert following == HandedBack()
+    assert rig.instruction(hold.head.alert_id)["state"] == "SKIPPED"
+
+
 async def test_re_sent_after_a_lost_reply_it_hands_no_lane_back_twice(rig: Rig):
     hold = await rig.hold(alerts=2)
     settlement = rig.settlement(hold, SKIPPED, order=None, goes_back=GoesBack.ALWAYS)
