@@ -4,7 +4,6 @@ import asyncio
 from decimal import Decimal
 from typing import Any, Final
 
-import redis as sync_redis
 from prometheus_client import CollectorRegistry
 
 from libs.common.domain.clock import DAY_MS
@@ -94,8 +93,10 @@ class Desk:
 class RestingRig:
     def __init__(self, server: RedisServer, clock: ManualClock) -> None:
         self.clock = clock
-        self.keys = Keys()
-        self.redis: sync_redis.Redis = server.client()
+        self.keys: Any = Keys()
+        """They take names, which here are plain texts."""
+        self.redis: Any = server.client()
+        """Answers whatever is there."""
         self.client = connect(server.url, timeout_s=5)
         self.broker = ScriptedBroker(clock)
         self.brokers: dict[AccountName, Any] = {DESK: self.broker}
