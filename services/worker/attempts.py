@@ -54,8 +54,8 @@ THROTTLED_MS: Final = 1_000
 """How long an account pauses after "too many requests" where the venue does not say."""
 
 YOUNG_MS: Final = 200
-"""A lease renewed less than this ago is not renewed by an order: it outlasts the request by 550 ms at least, as a request executes
-for at most the lease less one second, after a wait in place of 250 ms at most."""
+"""A lease renewed less than this ago is not renewed by an order. It outlasts the request by 550 ms, less what Redis takes to begin
+it: a request executes for at most the lease less one second, after a wait in place of 250 ms at most."""
 
 Outcome = Done | Ended | Step
 
