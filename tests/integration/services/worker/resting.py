@@ -22,7 +22,8 @@ from libs.common.store.retention import Retention
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.follower import FollowedAccount, Follower
-from services.worker.reconciler import ReconciledAccount, Reconciler
+from services.worker.reconciler import Reconciler
+from services.worker.rounds import ReconciledAccount
 from tests.integration.services.worker.rig import timed
 from tests.support.clock import ManualClock
 from tests.support.redis_server import RedisServer
