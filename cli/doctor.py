@@ -67,7 +67,7 @@ def findings() -> list[Finding]:
     except ConfigError as error:
         return [*found, wrong("configuration", str(error), CORRECT_IT)]
     except Failure:
-        found += [skipped("redis", NO_BRIDGE_YET), _server()]
+        found += [skipped("redis", NO_BRIDGE_YET), _server(), *_own_data()]
     try:
         settings = None if config is None else load_settings(config)
     except ConfigError as error:
@@ -93,6 +93,34 @@ def _server() -> Finding:
     return warning("redis server", detail, f"`make up` uses one for trying where it can; {INSTALL_HINT}")
 
 
+def _own_data() -> list[Finding]:
+    """Return what would keep a `make up` from starting here: it says so itself, but of one thing at a time."""
+    from libs.common.runtime.run_record import RUN_FILE
+
+    var = Path.cwd() / "var"
+    if not is_there(var):
+        problem = _unfit(var.parent, is_directory=True)
+    else:
+        kinds = ((var, True), (var / "lock", False), (var / "redis", True))
+        there = (_unfit(path, is_directory=kind) for path, kind in kinds if is_there(path))
+        problem = next((one for one in there if one is not None), None)
+        record = var / RUN_FILE
+        if problem is None and record.is_dir():  # a file is replaced, whoever may write it
+            problem = f"{record}: is a directory"
+    if problem is None:
+        return []
+    remedy = "run `make up` as the user whom it belongs to, or move it away"
+    return [wrong("data of up", problem, remedy)]
+
+
+def _unfit(path: Path, *, is_directory: bool) -> str | None:
+    """Return why `make up` could not use what lies there."""
+    if path.is_dir() != is_directory:
+        return f"{path}: is no directory" if is_directory else f"{path}: is a directory"
+    needed = os.R_OK | os.W_OK | os.X_OK if is_directory else os.R_OK | os.W_OK
+    return None if os.access(path, needed) else f"{path}: may not be written"
+
+
 def _python() -> Finding:
     version = platform.python_version()
     if sys.version_info[:2] < OLDEST_PYTHON:
@@ -105,7 +133,7 @@ def _orphans() -> list[Finding]:
 
     for var in var_directories(Path.cwd()):
         path = var / RUN_FILE
-        if is_there(path):
+        if is_there(path) and not path.is_dir():
             record = read_run_record(var)
             if record is None:
                 remedy = "harmless: the next `make up` replaces it; nothing that it accepted is lost"
@@ -151,7 +179,7 @@ def _redis(bridge: Bridge, settings: "Settings | None") -> list[Finding]:
         away = spread.away
     except (StoreUnavailable, StoreCorrupt) as error:
         finding = away_finding(bridge, error)
-        return [finding, _server()] if finding.verdict is Verdict.SKIPPED else [finding]
+        return [finding, _server(), *_own_data()] if finding.verdict is Verdict.SKIPPED else [finding]
     except ConfigError as error:
         return [wrong("redis", str(error), CORRECT_ADDRESS)]
     servers = group_servers({number: one for number, (one, _, _) in spread.answers.items()})

@@ -12,6 +12,7 @@ from cli.filters import duration_ms, is_same, json_option
 from cli.halt_scope import EFFECTS, failures
 from cli.operators import confirm_typed, known_account, operator_name
 from cli.output import Failure, ago, note, printable, span, write, write_json, write_table
+from cli.text import REASON
 from cli.waiting import ENDED_WELL, until_ended
 from libs.common.domain.ids import AccountName, AlertId, Market
 from libs.common.policy.halts import Effect, HaltMode, Scope, find_stop
@@ -29,7 +30,7 @@ MAX_AGE_MS: Final = 600_000
 @click.command(name="flatten")
 @click.argument("account")
 @click.option("--symbol", "symbols", multiple=True, help="Only this market, known or not; may be repeated.")
-@click.option("--reason", default="flatten", help="Why, for the history.")
+@click.option("--reason", type=REASON, default="flatten", help="Why, for the history.")
 @click.option("--yes", "is_confirmed", is_flag=True, help="Do it without being asked.")
 @click.option("--halt", "halts_first", is_flag=True, help="First set the account to close-only.")
 @click.option("--no-wait", is_flag=True, help="Return once all is queued.")

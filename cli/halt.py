@@ -18,6 +18,7 @@ from cli.halt_scope import (
 )
 from cli.operators import operator_name
 from cli.output import note, printable, write, write_json
+from cli.text import REASON
 from libs.common.policy.halts import Halt, HaltMode, Scope
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ MOST_NAMED: Final = 5
     required=True,
     help="Let alerts wait, end them REJECTED, or let exits through alone.",
 )
-@click.option("--reason", required=True, help="Why; for whoever finds trading stopped.")
+@click.option("--reason", type=REASON, required=True, help="Why; for whoever finds trading stopped.")
 @json_option
 def command(
     account: str | None, strategy: str | None, symbol: str | None, mode: str, reason: str, as_json: bool

@@ -11,8 +11,10 @@ from cli.context import Bridge
 from cli.documents import Document
 from cli.operators import known_account
 from cli.output import Failure, ago, printable
-from libs.common.domain.ids import AccountName, Market
+from cli.text import ANY_LENGTH
+from libs.common.domain.ids import MAX_MARKET_LENGTH, AccountName, Market
 from libs.common.policy.halts import Halt, HaltMode, Scope
+from libs.common.wire.dialects.fields import MAX_TEXT_LENGTH
 
 if TYPE_CHECKING:
     from libs.common.domain.errors import BridgeError
@@ -35,8 +37,8 @@ EFFECTS: Final = MappingProxyType(
 def scope_options(function: F) -> F:
     """Add `--account`, `--strategy` and `--symbol` of a scope."""
     for option in (
-        click.option("--symbol", help="Only this market, as the account's venue calls it."),
-        click.option("--strategy", help="Only this strategy, as its alerts name it."),
+        click.option("--symbol", type=ANY_LENGTH, help="Only this market, as the account's venue calls it."),
+        click.option("--strategy", type=ANY_LENGTH, help="Only this strategy, as its alerts name it."),
         click.option("--account", help="Only this account."),
     ):
         function = option(function)
@@ -58,12 +60,16 @@ def read_scope(
         account: As typed.
         strategy: As typed.
         symbol: As typed.
-        may_be_gone: Whether the account may have left the configuration.
+        may_be_gone: Whether the account may have left the configuration, and the names be longer than those of alerts:
+            what an earlier version has set must be lifted.
 
     Raises:
         UsageError: A name is none.
         Failure: There is no such account.
     """
+    if not may_be_gone:
+        _demand_length("--strategy", strategy, MAX_TEXT_LENGTH)
+        _demand_length("--symbol", symbol, MAX_MARKET_LENGTH)
     named = None if account is None else AccountName(account)
     try:
         scope = Scope(named, strategy, None if symbol is None else Market(symbol))
@@ -77,6 +83,11 @@ def read_scope(
         if may_be_gone:
             return scope
         raise
+
+
+def _demand_length(option: str, name: str | None, longest: int) -> None:
+    if name is not None and len(name) > longest:
+        raise click.UsageError(f"{option}: got {len(name)} characters, expected at most {longest}")
 
 
 def scope_document(scope: Scope) -> Document:

@@ -11,6 +11,7 @@ from cli.filters import json_option
 from cli.naming import find_beginning
 from cli.operators import confirm_typed, operator_name
 from cli.output import Failure, cell, note, painted, span, when, write, write_json
+from cli.text import REASON
 from libs.common.domain.ids import ClientOrderId, is_client_order_id
 from libs.common.domain.lifecycle import AMBIGUOUS, RESTING
 
@@ -45,7 +46,7 @@ def positive(_: click.Context, param: click.Parameter, value: str | None) -> Dec
     required=True,
     help="What the venue shows of it.",
 )
-@click.option("--reason", required=True, help="How you know; kept in its history.")
+@click.option("--reason", type=REASON, required=True, help="How you know; kept in its history.")
 @click.option("--quantity", callback=positive, help="Of filled: how much, where it was not all.")
 @click.option("--price", callback=positive, help="Of filled: at which average price.")
 @click.option("--yes", "is_confirmed", is_flag=True, help="Do it without being asked.")

@@ -19,6 +19,7 @@ from cli.halt_scope import (
 )
 from cli.operators import operator_name
 from cli.output import Failure, note, printable, write, write_json
+from cli.text import REASON
 
 if TYPE_CHECKING:
     from libs.common.store.fan_out import Spread
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.command(name="resume")
 @scope_options
-@click.option("--reason", default="resumed", help="Why, for the journal.")
+@click.option("--reason", type=REASON, default="resumed", help="Why, for the journal.")
 @json_option
 def command(account: str | None, strategy: str | None, symbol: str | None, reason: str, as_json: bool) -> int:
     """Lift a halt: the one of exactly this scope.

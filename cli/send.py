@@ -29,23 +29,30 @@ from cli.send_body import (
 )
 from cli.send_post import has_token, is_accepted, post_all, say_answer, shown_url, summary, target_url
 from cli.send_wait import Outcomes, ended_well, outcome_document, show_outcomes, wait_for
+from cli.text import ANY_LENGTH
 
 _OF_A_SAMPLE = ("symbol", "action", "price", "quantity", "sender_id", "dialect", "is_own_secret")
 """What says nothing beside --body."""
 
 
 @click.command(name="send")
-@click.option("--symbol", help=f"As TradingView writes it.  [default: {DEFAULT_SYMBOL}]")
-@click.option("--action", help=f"buy or sell.  [default: {DEFAULT_ACTION}]")
+@click.option("--symbol", type=ANY_LENGTH, help=f"As TradingView writes it.  [default: {DEFAULT_SYMBOL}]")
+@click.option("--action", type=ANY_LENGTH, help=f"buy or sell.  [default: {DEFAULT_ACTION}]")
 @click.option(
     "--price",
+    type=ANY_LENGTH,
     help=f"The reference price; the account's default without it, with --dialect {DEFAULT_PRICE}.",
 )
 @click.option(
-    "--quantity", help=f"Base units; the account's default without it, with --dialect {DEFAULT_QUANTITY}."
+    "--quantity",
+    type=ANY_LENGTH,
+    help=f"Base units; the account's default without it, with --dialect {DEFAULT_QUANTITY}.",
 )
 @click.option(
-    "--id", "sender_id", help="The alert's id; a fresh one without it. The same one again is a duplicate."
+    "--id",
+    "sender_id",
+    type=ANY_LENGTH,
+    help="The alert's id; a fresh one without it. The same one again is a duplicate.",
 )
 @click.option("--dialect", callback=check_dialect, help="Post this dialect's template, filled in.")
 @click.option(

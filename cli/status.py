@@ -98,18 +98,20 @@ def _look(bridge: Bridge, before: Look | None = None) -> tuple[Document, Look | 
         )
 
     durability, replicas, limits = _configured(bridge)
-    ingress, live_workers = ask_ingress(bridge.ingress_url()), 0
+    ingress, live_workers, is_known = ask_ingress(bridge.ingress_url()), 0, True
     try:
         health, letters, alarms = run(bridge.redis_url, read)
     except StoreUnavailable as error:
         document = _away(no_answer(bridge, error), ingress)
+        # Those of a configuration need not be the services of this Redis, which may be another's or none.
+        is_known = bridge.record is not None or bool(bridge.named_ops)
     else:
         # They lie on the first shard, and some users of Redis may not read them.
         raised = all_raised(alarms) if 0 in alarms.answers else None
         document = status_document(health, ingress, durability, limits, letters, raised, replicas)
         live_workers = sum(one.is_live for one in health.snapshot.workers)
     document["redis"] = {"url": bridge.shown_url} | document["redis"]
-    document["figures"], look = _figures(bridge, live_workers, before)
+    document["figures"], look = _figures(bridge, live_workers, before) if is_known else (None, None)
     return document, look
 
 

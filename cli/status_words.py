@@ -26,6 +26,8 @@ def status_lines(document: Document) -> list[str]:
     lines = [painted(document["status"]), *(f"  {reason}" for reason in document["reasons"])]
     if document["lanes"] is not None:
         lines += _store_lines(document)
+    elif document["figures"] is None:  # nothing at all is known, and why stands above
+        return lines
     return lines + figures_lines(document["figures"])
 
 

@@ -46,6 +46,7 @@ def confirm_entry(bridge: Bridge, settings: "Settings", asked: Confirmation) -> 
 
         table = await read_table(readings, settings)
         symbol, exchange = place_of(asked.symbol, asked.exchange)
+        _demand_name(asked.symbol.strip())
         market = _market(
             symbol, exchange, asked, await readings.of(asked.account).markets.read(asked.account)
         )
@@ -91,6 +92,18 @@ def remove_entry(
         return entry
 
     return ask(bridge, remove)
+
+
+def _demand_name(symbol: str) -> None:
+    """Demand that something stands on both sides of a colon.
+
+    Raises:
+        Failure: An exchange without a symbol, or the other way round.
+    """
+    if symbol.endswith(":"):
+        raise Failure(f'the symbol is "{symbol}", with nothing behind its exchange')
+    if symbol.startswith(":"):
+        raise Failure(f'the symbol is "{symbol}", with nothing before its first colon')
 
 
 def _market(symbol: str, exchange: str | None, asked: Confirmation, listed: "VenueMarkets | None") -> Market:

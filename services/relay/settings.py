@@ -87,7 +87,7 @@ def relay_settings(environ: Mapping[str, str]) -> RelaySettings:
         signing_key=signing_key,
         token=token,
         is_token_derived=is_token_derived,
-        allow=_addresses("RELAY_ALLOW", environ.get("RELAY_ALLOW", "tradingview"), NAMED_SETS),
+        allow=_allow(environ),
         trusted_proxies=_proxies(environ),
         host=_host("RELAY_HOST", environ),
         port=_number("RELAY_PORT", environ, default=8_090, most=65_535),
@@ -136,6 +136,17 @@ def _token(environ: Mapping[str, str]) -> Secret:
             "RELAY_TOKEN: expected 16 to 128 letters, digits, '_' and '-', as it stands in the URL"
         )
     return token
+
+
+def _allow(environ: Mapping[str, str]) -> AddressList:
+    name = "RELAY_ALLOW"
+    text = environ.get(name, "tradingview")
+    if not _words(text):
+        # What a shell makes of a variable that is not set: neither everybody nor, for hours unseen, nobody.
+        raise ConfigError(
+            f"{name}: it is empty, which would let nobody in; leave it out for tradingview, or name who may post"
+        )
+    return _addresses(name, text, NAMED_SETS)
 
 
 def _proxies(environ: Mapping[str, str]) -> AddressList:

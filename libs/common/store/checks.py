@@ -12,8 +12,8 @@ from redis.exceptions import (
 )
 
 from libs.common.domain.errors import ConfigError, StoreBarred, StoreCorrupt, StoreUnavailable
-from libs.common.store.client import translate
-from libs.common.store.connections import CORRECT_ADDRESS, not_redis
+from libs.common.store.client import misfit, server_of, translate
+from libs.common.store.connections import CORRECT_ADDRESS
 from libs.common.store.routing import RoutedPool
 
 OLDEST: Final = (6, 2)
@@ -22,9 +22,6 @@ ALWAYS_BUT_IN_REWRITES: Final = "always but in rewrites"
 
 FSYNC_SETTINGS: Final = "*appendfsync*"
 """What CONFIG GET is asked for: `appendfsync` and `no-appendfsync-on-rewrite`. Redis 6.2 takes only one pattern."""
-
-LONGEST_ANSWER: Final = 120
-"""Characters of what stands there instead of facts: it may be anything."""
 
 HEED_IT: Final = f"{CORRECT_ADDRESS}, or do what its words say"
 
@@ -172,21 +169,13 @@ async def _info(client: Redis) -> dict[str, Any]:
     except (RedisError, OSError) as error:
         problem = translate(error)
         if isinstance(problem, StoreCorrupt):  # it knows no INFO, or none for strangers
-            problem = StoreBarred(f"what answers at {_where(client)} refuses INFO: {error}", HEED_IT)
+            problem = StoreBarred(f"what answers at {server_of(client)} refuses INFO: {error}", HEED_IT)
         raise problem from error
     except (AttributeError, TypeError, ValueError) as error:  # redis-py's, at what it cannot read
         answer = error
     if isinstance(answer, dict) and not _VERSIONS.isdisjoint(answer):
         return answer
-    raise translate(not_redis(_where(client), f"INFO answers {str(answer)[:LONGEST_ANSWER]}"))
-
-
-def _where(client: Redis) -> str:
-    """Return which server a client was connected to, as far as its address says."""
-    options = client.connection_pool.connection_kwargs
-    if "path" in options:
-        return str(options["path"])
-    return f"{options['host']}:{options['port']}" if "port" in options else "the address of Redis"
+    raise misfit(client, "INFO", answer)
 
 
 def promises(facts: ServerFacts, durability: str) -> list[Promise]:

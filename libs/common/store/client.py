@@ -36,6 +36,7 @@ from libs.common.store.connections import (
     barrier_of,
     is_script_barred,
     is_wait_refused,
+    not_redis,
 )
 from libs.common.store.keys import Keys
 from libs.common.store.pool import Pool
@@ -62,6 +63,9 @@ _PASSING_CODE: Final = re.compile(
 MOST_CONNECTIONS: Final = 16
 """The most that a client opens, unless its user says otherwise: of a worker's scripts two may have three calls under way
 each, eight others one, so that renewing its leases waits for none of them."""
+
+LONGEST_ANSWER: Final = 120
+"""Characters of what answers in place of Redis, in a message."""
 
 GIVE_IDENTITY: Final = (
     "put the user's name and password into its address: REDIS_URL=redis://NAME:PASSWORD@host:port/0, without NAME "
@@ -177,6 +181,25 @@ async def call(client: Redis, *command: str | bytes | int) -> Any:
         RedisError, OSError: As redis-py raises them; see `translate`.
     """
     return await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py leaves it so
+
+
+def server_of(client: Redis) -> str:
+    """Return which server a client was connected to, as far as its address says."""
+    options = client.connection_pool.connection_kwargs
+    if "path" in options:
+        return str(options["path"])
+    return f"{options['host']}:{options['port']}" if "port" in options else "the address of Redis"
+
+
+def misfit(client: Redis, command: str, answer: object) -> BridgeError:
+    """Return that what answers a command is not Redis, which would never answer it so.
+
+    Args:
+        client: Whose answer it is.
+        command: Its name.
+        answer: What came.
+    """
+    return translate(not_redis(server_of(client), f"{command} answers {str(answer)[:LONGEST_ANSWER]}"))
 
 
 def translate(error: RedisError | OSError) -> BridgeError:

@@ -5,7 +5,7 @@ from redis.exceptions import RedisError
 
 from libs.common.domain.errors import ConfigError, StoreCorrupt
 from libs.common.policy.shards import HASH, MOST
-from libs.common.store.client import call, translate
+from libs.common.store.client import call, misfit, translate
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
 
@@ -53,6 +53,8 @@ async def read_layout(client: Redis, keys: Keys) -> int:
         raise translate(error) from error
     if found is None:
         return 1
+    if not isinstance(found, bytes):
+        raise misfit(client, "HGET", found)
     try:
         count = int(found)
     except ValueError:

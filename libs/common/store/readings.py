@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from libs.common.domain.errors import StoreBarred, StoreUnavailable
 from libs.common.domain.ids import AccountName, DeadLetterId
 from libs.common.policy.report import Asked
-from libs.common.store.client import translate
+from libs.common.store.client import call, misfit, translate
 from libs.common.store.dead_letters import DeadLetter, Discard, Replay
 from libs.common.store.fan_out import ask_each
 from libs.common.store.halts import HaltsEverywhere
@@ -201,9 +201,14 @@ async def _count(first: Shard, url: str, timeout_s: float) -> int:
 async def _noted(shard: Shard) -> int | None:
     """Return how many shards there are, as one of them says; None where nobody has used it yet."""
     try:
-        noted, met = await shard.client.hmget(shard.keys.meta, ["shards", "run_id"])
+        answer = await call(shard.client, "HMGET", shard.keys.meta, "shards", "run_id")
     except (RedisError, OSError) as error:
         raise translate(error) from error
+    match answer:
+        case [bytes() | None as noted, bytes() | None as met]:
+            pass
+        case _:  # the first of what is asked for people: whoever else is there answers it in his own way
+            raise misfit(shard.client, "HMGET", answer)
     if noted is None:
         # What was used before numbers were noted has one.
         return None if met is None else 1

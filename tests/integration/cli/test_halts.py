@@ -99,12 +99,37 @@ def test_without_a_configuration_an_account_is_halted_as_it_is_named(
         ("--account", "*", *PAUSE),
         ("--strategy", "*", *PAUSE),
         ("--symbol", "BTC;symbol=ETH", *PAUSE),
+        ("--mode", "pause", "--reason", "n" * 501),
+        ("--strategy", "s" * 257, *PAUSE),
+        ("--symbol", "B" * 65, *PAUSE),
     ],
 )
 def test_a_halt_that_could_mean_something_else_is_usage(
     bascule: CommandLine, arguments: tuple[str, ...]
 ) -> None:
     assert bascule("halt", *arguments).code == 2
+    assert bascule("halts", "--json").json == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--strategy", "s" * 257), "--strategy: got 257 characters, expected at most 256"),
+        (("--symbol", "B" * 65), "--symbol: got 65 characters, expected at most 64"),
+    ],
+)
+def test_a_name_longer_than_any_is_not_halted_and_what_was_is_lifted(
+    bascule: CommandLine, arguments: tuple[str, str], words: str
+) -> None:
+    assert words in bascule("halt", *arguments, *PAUSE).err
+    kind, name = arguments
+    scope = {
+        "--strategy": f"account=*;strategy={name};symbol=*",
+        "--symbol": f"account=*;strategy=*;symbol={name}",
+    }
+    with bascule.redis.client() as client:
+        client.hset(Keys().halts, scope[kind], "pause|1|root|of an earlier version")
+    assert bascule("resume", *arguments).code == 0
     assert bascule("halts", "--json").json == []
 
 

@@ -1,8 +1,13 @@
 """`bascule status`, `check` and `doctor`."""
 
+import json
+import os
 import socket
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -13,6 +18,11 @@ from tests.support.filled_store import FilledStore
 from tests.support.fullness import use_memory
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
+
+ROOT: Final = Path(__file__).parents[3]
+
+DOCTOR: Final = "import sys; sys.prefix = '/nowhere/venv'; from cli.main import main; sys.exit(main())"
+"""Without the `var/` beside our own virtual environment, where a bridge may run."""
 
 
 async def at_work(store: FilledStore) -> None:
@@ -118,6 +128,30 @@ def test_status_with_redis_away_is_degraded(bascule: CommandLine, monkeypatch: p
     assert outcome.code == 3
     assert "no answer from Redis" in outcome.json["reasons"][0]
     assert "no answer from Redis" in bascule("status").out
+
+
+def test_without_redis_services_of_a_configuration_are_not_shown_as_those_of_that_redis(
+    bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    write_config(
+        tmp_path,
+        monkeypatch,
+        f"""
+ingress: {{port: {free_port()}, ops_port: {port}}}
+webhooks: {{default: {{secret: WEBHOOK_SECRET, accounts: [paper]}}}}
+accounts: {{paper: {{broker: paper}}}}
+""",
+    )
+    monkeypatch.setenv("REDIS_URL", "unix:///nowhere/redis.sock")
+
+    lines = bascule("status").out.splitlines()
+
+    assert lines[0] == "degraded"
+    assert "no answer from Redis" in lines[1]
+    assert "the ingress refuses alerts" in lines[2]
+    assert len(lines) == 3
+    assert bascule("status", "--json").json["figures"] is None
 
 
 @pytest.mark.parametrize(
@@ -433,3 +467,63 @@ def test_a_check_names_the_variable_about_tracing_that_is_wrong(
     assert code == 1
     assert found["tracing"][0] == "wrong"
     assert "OTEL_EXPORTER_OTLP_PROTOCOL" in found["tracing"][1]
+
+
+def _as_file(var: Path) -> None:
+    var.write_text("")
+
+
+def _read_only(var: Path) -> None:
+    var.mkdir(mode=0o500)
+
+
+def _locked_by_a_directory(var: Path) -> None:
+    (var / "lock").mkdir(parents=True)
+
+
+def _data_in_a_file(var: Path) -> None:
+    var.mkdir()
+    (var / "redis").write_text("")
+
+
+def _record_in_a_directory(var: Path) -> None:
+    (var / "run.json").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_as_file, "var: is no directory"),
+        (_read_only, "var: may not be written"),
+        (_locked_by_a_directory, "var/lock: is a directory"),
+        (_data_in_a_file, "var/redis: is no directory"),
+        (_record_in_a_directory, "var/run.json: is a directory"),
+    ],
+)
+def test_a_doctor_finds_that_up_could_not_keep_its_data(
+    spoil: Callable[[Path], None], words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "demo.yaml").write_text(
+        "webhooks: {default: {secret: WEBHOOK_SECRET, accounts: [paper]}}\naccounts: {paper: {broker: paper}}\n"
+    )
+    spoil(tmp_path / "var")
+    # Root may write anywhere: not where it has left that right.
+    left = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("BASCULE_", "REDIS_"))
+    }
+    done = subprocess.run(
+        [*left, sys.executable, "-c", DOCTOR, "doctor", "--json"],
+        cwd=tmp_path,
+        env=environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    found = {one["subject"]: one for one in json.loads(done.stdout)["findings"]}
+    assert done.returncode == 1
+    assert found["data of up"]["verdict"] == "wrong"
+    assert found["data of up"]["detail"] == f"{tmp_path}/{words}"
+    assert "run record" not in found

@@ -9,6 +9,7 @@ from libs.common.domain.ids import AccountName, Market
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.symbols import SymbolEntry, Unmapped
+from libs.common.store.keys import Keys
 from libs.common.store.markets import MarketStore
 from libs.common.store.tables import TableStore
 from tests.integration.cli.conftest import CommandLine, Outcome
@@ -271,6 +272,10 @@ def test_the_prefix_or_the_option_binds_an_entry_to_its_exchange(bascule: Comman
         (["SOL|USDT", "--market", "SOL/USDT"], "without |"),
         (["S\x1bOL", "--market", "SOL/USDT"], "printable"),
         ([" ", "--market", "SOL/USDT"], "empty"),
+        (["bybit:", "--market", "SOL/USDT"], 'the symbol is "bybit:", with nothing behind its exchange'),
+        (["bybit: ", "--market", "SOL/USDT"], 'the symbol is "bybit:", with nothing behind its exchange'),
+        ([":SOL", "--market", "SOL/USDT"], 'the symbol is ":SOL", with nothing before its first colon'),
+        (["::", "--market", "SOL/USDT"], 'the symbol is "::", with nothing'),
         (["SOL", "--exchange", "A|B", "--market", "SOL/USDT"], "the exchange is"),
     ],
 )
@@ -341,6 +346,13 @@ def test_a_confirmed_entry_is_removed(bascule: CommandLine) -> None:
     outcome = bascule("symbols", "remove", "BYBIT:solusdt", "--account", "desk", "--json")
     assert (outcome.code, outcome.json["market"]) == (0, "b")
     assert confirmed(bascule) == {"SOLUSDT||desk": "a"}
+
+
+def test_an_entry_of_an_exchange_alone_from_an_earlier_version_can_be_removed(bascule: CommandLine) -> None:
+    with bascule.redis.client() as client:
+        client.hset(Keys().symbols, "BYBIT:||desk", "SOL/USDT")
+    assert bascule("symbols", "remove", "bybit:", "--account", "desk").code == 0
+    assert confirmed(bascule) == {}
 
 
 def test_an_entry_of_an_account_that_is_gone_can_be_removed(bascule: CommandLine) -> None:

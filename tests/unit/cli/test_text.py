@@ -34,6 +34,38 @@ def test_a_text_that_says_nothing_or_cannot_be_sent_is_refused_by_its_name(
     assert f"Invalid value for {named}: {words}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named", "most"),
+    [
+        (("halt", "--mode", "pause", "--reason"), "'--reason'", 500),
+        (("resume", "--reason"), "'--reason'", 500),
+        (("flatten", "desk", "--reason"), "'--reason'", 500),
+        (("orders", "resolve", "abcdef", "--as", "filled", "--reason"), "'--reason'", 500),
+        (("report", "--strategy"), "'--strategy'", 2_000),
+        (("alerts", "--account"), "'--account'", 2_000),
+        (("webhook", "show"), "'NAME'", 2_000),
+        (("send", "--hook"), "'--hook'", 2_000),
+    ],
+)
+def test_a_text_without_end_is_refused_by_its_name_its_length_and_the_most(
+    arguments: tuple[str, ...], named: str, most: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "a" * 100_000]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert f"Invalid value for {named}: got 100000 characters, expected at most {most}" in said
+    assert len(said) < 500
+
+
+def test_what_is_posted_as_it_is_given_has_no_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    values = [
+        word
+        for name in ("symbol", "action", "price", "quantity", "id")
+        for word in (f"--{name}", "a" * 3_000)
+    ]
+    main(["send", "--url", "nowhere", *values])
+    assert "expected at most" not in capsys.readouterr().err
+
+
 def test_a_default_and_a_file_are_no_such_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     import cli.up
 

@@ -24,6 +24,8 @@ ANSWERS = {
     "one that says something else": b"$3\r\nabc\r\n",
     "one that says less": b"$21\r\nredis_mode:standalone\r\n",
     "one that lists": b"*2\r\n$1\r\na\r\n$1\r\nb\r\n",
+    "one that lists numbers": b"*2\r\n:1\r\n:2\r\n",
+    "one that sends all back": b"",
     "a relative of Redis": b"-ERR unknown command 'INFO'\r\n",
     "one that is shut to strangers": b"-DENIED Redis is running in protected mode\r\n",
 }
@@ -31,11 +33,11 @@ ANSWERS = {
 
 @asynccontextmanager
 async def answering(words: bytes) -> AsyncIterator[int]:
-    """Give the port of something that answers whatever comes with the same words."""
+    """Give the port of something that answers whatever comes with the same words; where these are none, with what came."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(65_536):
-            writer.write(words)
+        while came := await reader.read(65_536):
+            writer.write(words or came)
             await writer.drain()
         writer.close()
 
@@ -68,3 +70,14 @@ async def test_whatever_is_said_first_what_does_not_speak_redis_is_named(form: s
                 pytest.fail("nobody there says how many shards there are")
         assert "address" in caught.value.remedy
         assert "password" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "who", sorted(ANSWERS.keys() - {"a relative of Redis", "one that is shut to strangers"})
+)
+async def test_whoever_reads_names_what_answers_in_its_place(who: str) -> None:
+    async with answering(ANSWERS[who]) as port:
+        with pytest.raises(StoreBarred, match=f"127.0.0.1:{port} is not Redis") as caught:
+            async with Readings.at(f"redis://127.0.0.1:{port}/0"):
+                pytest.fail("nobody there says how many shards there are")
+        assert caught.value.remedy.startswith("correct the address")
