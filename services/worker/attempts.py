@@ -53,8 +53,8 @@ THROTTLED_MS: Final = 1_000
 """How long an account pauses after "too many requests" where the venue does not say."""
 
 YOUNG_MS: Final = 200
-"""A lease renewed less than this ago is not renewed by an order: it outlasts the request by 550 ms at least, as a request executes
-for at most the lease less one second, after a wait in place of 250 ms at most."""
+"""A lease renewed less than this ago is not renewed by an order. It outlasts the request by 550 ms, less what Redis takes to begin
+it: a request executes for at most the lease less one second, after a wait in place of 250 ms at most."""
 
 Outcome = Done | Ended | Step
 
@@ -98,8 +98,8 @@ class Attempts:
             return await self._attempt(work, leg, 1, is_new=True)
         match order.state:
             case OrderState.SENDING | OrderState.UNKNOWN:
-                over_for_ms = max(0, work.head.now_ms - order.expires_at_ms)
-                return await self._resolve(work, leg, order.attempt, unknown_for_ms=over_for_ms)
+                unknown_for_ms = _unknown_for_ms(work, order)
+                return await self._resolve(work, leg, order.attempt, unknown_for_ms=unknown_for_ms)
             case OrderState.NOT_EXECUTED:
                 return await self._attempt(work, leg, order.attempt + 1, is_new=True)
             case (
@@ -304,15 +304,8 @@ class Attempts:
         return Done(attempt, report, refused_for=reason)
 
     async def _resolve(self, work: Work, leg: Leg, attempt: int, *, unknown_for_ms: int) -> Outcome:
-        resolution = await self._resolver.resolve(
-            work.lease,
-            work.account.broker,
-            leg.client_order_id,
-            attempt,
-            work.instruction.market,
-            unknown_for_ms=unknown_for_ms,
-        )
-        match resolution:
+        found = await self._find_out(work, leg.client_order_id, attempt, unknown_for_ms)
+        match found:
             case Adopted(report):
                 self._metrics.order_became("resolved")
                 return await self._answered(work, leg, attempt, report)
@@ -325,12 +318,8 @@ class Attempts:
                     # What looks up its order need not be alone; what sends it again must be, or not send it at all.
                     return await persist(lambda: self._lanes.yield_.submit(work.held), work.lease)
                 return await self._attempt(work, leg, attempt + 1)
-            case NotYet(wait_ms, is_held):
-                return await self._hold(work, leg.client_order_id, wait_ms, is_held=is_held)
-            case Moved() | Stale():
-                return resolution
             case _:
-                assert_never(resolution)
+                return found
 
     async def look_up(self, work: Work, order: KnownOrder) -> Adopted | NeverExecuted | Ended | Step:
         """Find out about an order whose plan is not known.
@@ -338,21 +327,25 @@ class Attempts:
         Raises:
             StoreUnavailable: The lane is lost.
         """
+        return await self._find_out(work, order.client_order_id, order.attempt, _unknown_for_ms(work, order))
+
+    async def _find_out(
+        self, work: Work, order_id: ClientOrderId, attempt: int, unknown_for_ms: int
+    ) -> Adopted | NeverExecuted | Ended | Step:
+        """Return what became of an order; its lane is held where that cannot be told now."""
         resolution = await self._resolver.resolve(
             work.lease,
             work.account.broker,
-            order.client_order_id,
-            order.attempt,
+            order_id,
+            attempt,
             work.instruction.market,
-            unknown_for_ms=max(0, work.head.now_ms - order.expires_at_ms),
+            unknown_for_ms=unknown_for_ms,
         )
         match resolution:
-            case Adopted() | NeverExecuted():
+            case Adopted() | NeverExecuted() | Moved() | Stale():
                 return resolution
             case NotYet(wait_ms, is_held):
-                return await self._hold(work, order.client_order_id, wait_ms, is_held=is_held)
-            case Moved() | Stale():
-                return resolution
+                return await self._hold(work, order_id, wait_ms, is_held=is_held)
             case _:
                 assert_never(resolution)
 
@@ -381,6 +374,11 @@ class Attempts:
     ) -> Resolved:
         finding = Finding(work.held, leg.client_order_id, attempt, state, nonce, margin_ms=0, detail=detail)
         return await persist(lambda: self._orders.resolve.submit(finding), work.lease)
+
+
+def _unknown_for_ms(work: Work, order: KnownOrder) -> int:
+    """Return how long the request of an order on record has been over."""
+    return max(0, work.head.now_ms - order.expires_at_ms)
 
 
 def _note(led_to_it: bytes, plan: bytes) -> bytes:

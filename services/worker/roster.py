@@ -14,7 +14,7 @@ from services.worker.account import Account, MarketLimits
 from services.worker.brokers.port import Broker
 from services.worker.brokers.registry import venue_of
 from services.worker.follower import FollowedAccount
-from services.worker.reconciler import ReconciledAccount
+from services.worker.rounds import ReconciledAccount
 
 
 def accounts_of(settings: Settings, brokers: Mapping[AccountName, Broker]) -> dict[AccountName, Account]:

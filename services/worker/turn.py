@@ -12,7 +12,7 @@ ASK_AFTER_MS: Final = 1_000
 """Time after which it is handed back where it is wanted elsewhere; where not, it is asked again as long afterwards."""
 
 HAND_BACK_AFTER_MS: Final = 10_000
-"""Time after which it is handed back wherever it is wanted: the oldest tokens there are stay young."""
+"""Time after which it is handed back whoever wants it, so that the oldest tokens there are stay young."""
 
 
 class Turn:

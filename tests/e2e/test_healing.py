@@ -95,10 +95,6 @@ def acknowledge_and_delete_tokens(client, lanes):
     client.xdel(READY, *tokens)
 
 
-def delete_fences(client, lanes):
-    client.hdel(LANES, *lanes)
-
-
 def spoil_fences(client, lanes):
     client.hset(LANES, mapping=dict.fromkeys(lanes, "who|knows"))
 

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import redis as sync_redis
-
 from libs.common.domain.ids import AccountName, AlertId, client_order_id
 from libs.common.domain.lifecycle import ENDED, WORST_FIRST, InstructionState
 from libs.common.store.keys import Keys
@@ -33,7 +31,7 @@ class Promises:
 
     def __init__(
         self,
-        direct: sync_redis.Redis,
+        direct: Any,
         keys: Keys,
         venue: Venue,
         report: Report,

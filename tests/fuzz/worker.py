@@ -236,7 +236,7 @@ class Task:
             if is_known:
                 return (yield from self._end(head, attempt, OrderState.FILLED))
             miss = self._finding(head, attempt, None)
-            noted = yield from self._ask(lambda miss=miss: self.process.orders.resolve.submit(miss))
+            noted = yield from self._ask(lambda miss=miss: self.process.orders.resolve.submit(miss))  # type: ignore[misc]
             if isinstance(noted, Moved | Stale):
                 return noted
             if isinstance(noted, TooEarly):

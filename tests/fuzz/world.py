@@ -30,7 +30,7 @@ from libs.common.store.intake import Admission, Admitted, Conflict, Duplicate, I
 from libs.common.store.keys import GROUP, Keys
 from libs.common.store.orders import LONGEST_WAIT_IN_PLACE_MS, NO_LIMIT
 from libs.common.store.scripts import Script
-from libs.common.store.upkeep import Upkeep
+from libs.common.store.upkeep import Reclamation, Upkeep
 from tests.fuzz.faults import Network
 from tests.fuzz.promises import Memory, Promises
 from tests.fuzz.venue import Request, Venue
@@ -67,7 +67,7 @@ class World:
     """Everything there is in one run."""
 
     client: Redis
-    direct: sync_redis.Redis
+    direct: Any
     seed: int
     length: int = 1_000
     """Steps with faults; about as many follow without."""
@@ -362,7 +362,7 @@ class World:
             # As if the last pass was just now; else there may be a grace.
             self.direct.hset(self.keys.meta, "reclaimed_at", self.now_ms)
         found = await self.upkeep.reclaim(lease_ms=LEASE_MS)
-        if hasattr(found, "failed"):
+        if isinstance(found, Reclamation):
             self.counts["reclaimed"] += found.lanes
             if found.failed:
                 self.report("CORRUPT", "reclaim")

@@ -46,7 +46,8 @@ class FilledStore:
     """Plays ingress and worker, one step at a time."""
 
     def __init__(self, client: Redis, holder: str = "worker-a", keys: Keys | None = None) -> None:
-        self.client = client
+        self.client: Any = client
+        """Answers whatever is there."""
         self.keys = keys or Keys()
         self.holder = Holder(holder)
         self.upkeep = Upkeep(client, self.keys)

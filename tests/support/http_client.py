@@ -23,8 +23,6 @@ class Answer:
     """`NO_ANSWER` when the connection failed or the time ran out."""
     body: Any
     """The decoded JSON; the bytes where it is none; None without an answer."""
-    sent_at_s: float
-    """By `time.monotonic`."""
     elapsed_s: float
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     error: str = ""
@@ -155,8 +153,8 @@ async def send_on(
         status, raw, answered = await connection.request(method, target, body, named, timeout_s)
     except (ConnectionLost, OSError) as error:  # a TimeoutError is an OSError
         why = f"{type(error).__name__}: {error}"
-        return Answer(NO_ANSWER, None, started_s, time.monotonic() - started_s, error=why), None
-    return Answer(status, _decode(raw), started_s, time.monotonic() - started_s, answered), connection
+        return Answer(NO_ANSWER, None, time.monotonic() - started_s, error=why), None
+    return Answer(status, _decode(raw), time.monotonic() - started_s, answered), connection
 
 
 async def post(

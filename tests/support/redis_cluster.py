@@ -82,7 +82,7 @@ class RedisCluster:
                     return next(node for node in self.nodes if node.port == int(primary[1]))
         raise LookupError(f"nobody serves shard {shard}")
 
-    def client(self, shard: int, **options: Any) -> "redis.Redis":
+    def client(self, shard: int, **options: Any) -> Any:
         """Return a synchronous client of the node that serves a shard now."""
         return self.node_of(shard).client(**options)
 

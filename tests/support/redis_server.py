@@ -177,7 +177,7 @@ class RedisServer(ChildServer):
         except (redis.ConnectionError, redis.TimeoutError):  # LOADING is a ConnectionError too
             return False
 
-    def client(self, **options: Any) -> "redis.Redis":
+    def client(self, **options: Any) -> Any:
         """Return a synchronous client that answers text, tries once and waits 5 s at most."""
         settings: dict[str, Any] = {
             "decode_responses": True,

@@ -30,7 +30,7 @@ from libs.common.wire.redis_url import FORMS, is_redis_url
 from libs.common.wire.web_address import is_web_address
 
 REQUEST_MARGIN_MS: Final = 1_000
-"""How much sooner than its lane's lease a broker request must be dead."""
+"""How much less than its lane's lease a broker request has. A wait in place and the age of the lease come out of this."""
 
 
 LONGEST_DEADLINE_MS: Final = 3_000

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError, ResponseError
 from libs.common.domain.ids import AccountName, AlertId, LaneName
 from libs.common.store.client import translate
 from libs.common.store.keys import GROUP, Keys
-from libs.common.store.streams import at_ms, read_entry
+from libs.common.store.lane_heads import lane_heads
 from libs.common.store.upkeep import REAPER
 
 LIVE_MS: Final = 7_000
@@ -235,26 +235,17 @@ class Figures:
         """
         waiting, oldest_at_ms, longest = 0, None, None
         heads: dict[str, str] = {}
-        for start in range(0, len(lanes), _CHUNK):
-            part = lanes[start : start + _CHUNK]
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for lane in part:
-                    key = self._keys.lane(LaneName(lane))
-                    pipeline.xlen(key)
-                    pipeline.xrange(key, count=1)
-                replies: list[Any] = await pipeline.execute()
-            for lane, length, first in zip(part, replies[::2], replies[1::2], strict=True):
-                waiting += int(length)
-                if int(length) > (0 if longest is None else longest.waiting):
-                    longest = LaneFigures(LaneName(lane), int(length))
-                if first:
-                    at = at_ms(first[0][0].decode())
-                    oldest_at_ms = at if oldest_at_ms is None else min(oldest_at_ms, at)
-                    entry = read_entry(*first[0]).fields
-                    if "alert" in entry and "account" in entry:
-                        heads[lane] = self._keys.instruction(
-                            AlertId(entry["alert"]), AccountName(entry["account"])
-                        )
+        async for lane, length, head in lane_heads(self._client, self._keys, lanes):
+            waiting += length
+            if length > (0 if longest is None else longest.waiting):
+                longest = LaneFigures(lane, length)
+            if head is not None:
+                oldest_at_ms = head.at_ms if oldest_at_ms is None else min(oldest_at_ms, head.at_ms)
+                fields = head.fields
+                if "alert" in fields and "account" in fields:
+                    heads[lane] = self._keys.instruction(
+                        AlertId(fields["alert"]), AccountName(fields["account"])
+                    )
         return waiting, oldest_at_ms, heads, longest
 
     async def _waits_for(self, records: list[str]) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """What an account has open, as far as the store knows: positions, resting orders, and alerts that may open more."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -14,10 +13,11 @@ from libs.common.domain.ids import AccountName, ClientOrderId, LaneName, Market,
 from libs.common.store.client import translate
 from libs.common.store.journal import Journal
 from libs.common.store.keys import Keys
+from libs.common.store.lane_heads import lane_heads
 from libs.common.store.paper_books import PaperBooks
 from libs.common.store.published import Published
 from libs.common.store.records import OrderRecord, Records
-from libs.common.store.streams import read_entry
+from libs.common.store.streams import Entry
 from libs.common.wire import codec
 
 LATELY_MS: Final = 3_600_000
@@ -122,17 +122,9 @@ class Holdings:
                 for lane in dict.fromkeys([*lanes, *(one.decode() for one in parked)])
                 if lane.startswith(f"{account}:")
             ]
-            for start in range(0, len(own), _CHUNK):
-                part = own[start : start + _CHUNK]
-                async with self._client.pipeline(transaction=False) as pipeline:
-                    for lane in part:
-                        key = self._keys.lane(LaneName(lane))
-                        pipeline.xlen(key)
-                        pipeline.xrange(key, count=1)
-                    replies: list[Any] = await pipeline.execute()
-                for lane, length, first in zip(part, replies[::2], replies[1::2], strict=True):
-                    if first:
-                        found[_market(lane, first)] += int(length)
+            async for lane, length, head in lane_heads(self._client, self._keys, own):
+                if head is not None:
+                    found[_market(lane, head)] += length
         except (RedisError, OSError) as error:
             raise translate(error) from error
         return found
@@ -148,9 +140,9 @@ class Holdings:
         return {Market(order.market) for order in await self._records.orders(list(newest.values()))}
 
 
-def _market(lane: str, first: Sequence[Any]) -> Market:
+def _market(lane: LaneName, head: Entry) -> Market:
     """Return the market of a lane: from its head, else from its name."""
     try:
-        return codec.INSTRUCTION.decode(read_entry(*first[0]).fields.get("body", "").encode()).market
+        return codec.INSTRUCTION.decode(head.fields.get("body", "").encode()).market
     except StoreCorrupt:
         return market_of(lane)

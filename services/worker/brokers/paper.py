@@ -1,15 +1,14 @@
 """Trading on paper: a simulated exchange, whose books all workers share."""
 
 import asyncio
-import random
 from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Final, assert_never
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import (
-    BrokerThrottled,
     BrokerUnavailable,
     LookUpUnavailable,
     OrderOutcomeUnknown,
@@ -26,7 +25,6 @@ from libs.common.policy.book import Book
 from libs.common.policy.exact import add
 from libs.common.policy.exchange import Ticket
 from libs.common.policy.exposure import gross_value
-from libs.common.policy.faults import Fault, Faults, Latency
 from libs.common.policy.fills import Unfillable
 from libs.common.policy.order_checks import TIMES_IN_FORCE
 from libs.common.runtime.paper_exchange import PaperExchange
@@ -45,14 +43,14 @@ from libs.common.store.paper_books import (
     Withheld,
     step_aside,
 )
+from services.worker.brokers.paper_faults import PaperFaults
 from services.worker.brokers.port import NOT_OURS, Capabilities, Deduplication, LookUp, StillOurs
 
 
 class PaperBroker:
-    """One account at a simulated exchange; `policy/exchange.py` says how it trades, `policy/faults.py` how it fails.
+    """One account at a simulated exchange; `policy/exchange.py` says how it trades, `paper_faults.py` how it fails.
 
-    What one order tells of the price, the alert's, is what the others of its market meet. Redis holds the books, so a
-    fault is played, not suffered: an order whose answer is lost was booked, or was not, as the fault says.
+    What one order tells of the price, the alert's, is what the others of its market meet. Redis holds the books.
     """
 
     def __init__(self, account: AccountName, books: PaperBooks, paper: PaperExchange, clock: Clock) -> None:
@@ -66,14 +64,11 @@ class PaperBroker:
         self._books = books
         self._paper = paper
         self._clock = clock
-        self._is_smooth = paper.faults == Faults() and paper.latency == Latency()
-        self._uniform = random.Random(f"{paper.seed}:{account}").uniform  # noqa: S311 - a game, no secret
+        self._faults = PaperFaults(account, paper)
         self._seen: dict[Market, Counted] = {}
         """What the last answer said, to count from; the books say so where it is out of date."""
         self._turns: defaultdict[Market, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Orders of one market count one after the other: side by side, all but one would count in vain."""
-        self._late: set[asyncio.Task[None]] = set()
-        """Orders that are accepted after their answer was lost."""
         lag_ms = paper.faults.look_up_lag_ms
         self.capabilities: Final = Capabilities(
             Deduplication.LIFETIME,
@@ -86,13 +81,13 @@ class PaperBroker:
 
     async def place(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
         """Take an order in, or answer as the first time where the books know its id."""
-        if not self._is_smooth:
-            return await self._place_roughly(request, still_ours)
+        if self._faults.has_any:
+            return await self._faults.place(partial(self._book_in_turn, request), still_ours)
         return await self._book_in_turn(request, still_ours)
 
     async def find(self, client_order_id: ClientOrderId, symbol: Market) -> OrderReport | None:
         """Return an order as it stands now."""
-        self._may_fail_look_up()
+        self._faults.before_look_up()
         known = await self._order(client_order_id)
         if known is None:
             # Its record may have expired while it rested.
@@ -109,18 +104,18 @@ class PaperBroker:
 
     async def position(self, symbol: Market) -> Decimal:
         """Return the signed position."""
-        self._may_fail_look_up()
+        self._faults.before_look_up()
         return (await self._current(symbol)).book.quantity
 
     async def price(self, symbol: Market) -> Decimal | None:
         """Return the price that an order without one would fill at."""
-        self._may_fail_look_up()
+        self._faults.before_look_up()
         book = (await self._read(symbol)).book
         return self._paper.price_for(book, None) or book.last_price
 
     async def account(self) -> Balance:
         """Return what the account is worth at the last prices, and what this day, UTC, has added to it."""
-        self._may_fail_look_up()
+        self._faults.before_look_up()
         books = (await self._all()).values()
         now_ms = self._clock.now_ms()
         return Balance(
@@ -132,12 +127,12 @@ class PaperBroker:
 
     async def instrument(self, symbol: Market) -> Instrument:  # noqa: ARG002 - all markets are alike
         """Return how finely the account's markets trade."""
-        self._may_fail_look_up()
+        self._faults.before_look_up()
         return self._paper.rules.instrument
 
     async def open_orders(self, symbol: Market | None = None) -> Sequence[OpenOrder]:
         """Return what rests, exits that came with an order too."""
-        self._may_fail_look_up()
+        self._faults.before_look_up()
         if symbol is None:
             markets = [market for market, book in (await self._all()).items() if book.orders]
         else:
@@ -148,9 +143,7 @@ class PaperBroker:
 
     async def cancel_open(self, symbol: Market, order_ids: Sequence[str], still_ours: StillOurs) -> None:
         """Take resting orders back."""
-        if not self._is_smooth:
-            await asyncio.sleep(self._paper.latency.draw_ms(self._uniform) / 1_000)
-            self._may_fail_cancel(still_ours)
+        await self._faults.before_cancel(still_ours)
         now_ms = self._clock.now_ms()
         wanted = frozenset(order_ids)
         async with self._turns[symbol]:
@@ -177,79 +170,8 @@ class PaperBroker:
 
     async def aclose(self) -> None:
         """Wait until what was submitted has its answer; the connection is the caller's."""
-        for task in self._late:
-            task.cancel()
-        await asyncio.gather(*self._late, return_exceptions=True)
+        await self._faults.aclose()
         await self._books.book.drain()
-
-    # Faults
-
-    async def _place_roughly(self, request: OrderRequest, still_ours: StillOurs) -> OrderReport:
-        """Take an order in as far as latency and the dice let it."""
-        fault = self._paper.faults.draw(self._uniform)
-        await asyncio.sleep(self._paper.latency.draw_ms(self._uniform) / 1_000)
-        if fault is None:
-            return await self._book_in_turn(request, still_ours)
-        if not still_ours():
-            raise BrokerUnavailable(NOT_OURS)
-        match fault:
-            case Fault.THROTTLED | Fault.MAINTENANCE:
-                raise self._unavailable(fault)
-            case Fault.REFUSED:
-                raise OrderRejected("refused", "refused by the dice")
-            case Fault.LATE_ACCEPT:
-                late = asyncio.create_task(self._book_late(request))
-                self._late.add(late)
-                late.add_done_callback(self._late.discard)
-            case Fault.TIMEOUT_AFTER | Fault.SERVER_ERROR_AFTER:
-                await self._book_unheard(request, still_ours)
-            case Fault.TIMEOUT_BEFORE | Fault.SERVER_ERROR:
-                pass
-            case _ as never:
-                assert_never(never)
-        # Nothing in it tells whether the order was accepted: nobody may act on that.
-        is_error = fault in {Fault.SERVER_ERROR, Fault.SERVER_ERROR_AFTER}
-        raise OrderOutcomeUnknown("500, on purpose" if is_error else "no answer in time, on purpose")
-
-    async def _book_unheard(self, request: OrderRequest, still_ours: StillOurs) -> None:
-        """Take an order in, and keep the answer."""
-        try:
-            await self._book_in_turn(request, still_ours)
-        except (OrderRejected, OrderOutcomeUnknown):
-            return
-
-    async def _book_late(self, request: OrderRequest) -> None:
-        """Take an order in some time after it was sent; it has left, so a lane that is lost meanwhile keeps nothing back.
-
-        It is refused where it has expired by then. A worker that ends sooner takes it along.
-        """
-        await asyncio.sleep(self._paper.faults.late_by_ms / 1_000)
-        try:
-            await self._book_in_turn(request, lambda: True)
-        except (OrderRejected, OrderOutcomeUnknown, BrokerUnavailable):
-            return
-
-    def _unavailable(self, fault: Fault) -> BrokerUnavailable:
-        if fault is Fault.THROTTLED:
-            wait_ms = self._paper.faults.retry_after_ms
-            return BrokerThrottled("too many requests, on purpose", retry_after_ms=wait_ms)
-        return BrokerUnavailable("maintenance, on purpose")
-
-    def _may_fail_look_up(self) -> None:
-        if self._is_smooth:
-            return
-        fault = self._paper.faults.draw_for_look_up(self._uniform)
-        if fault is not None:
-            raise LookUpUnavailable(f"{fault}, on purpose")
-
-    def _may_fail_cancel(self, still_ours: StillOurs) -> None:
-        if not still_ours():
-            raise BrokerUnavailable(NOT_OURS)
-        fault = self._paper.faults.draw_for_look_up(self._uniform)
-        if fault is Fault.SERVER_ERROR:
-            raise OrderOutcomeUnknown("500, on purpose")
-        if fault is not None:
-            raise self._unavailable(fault)
 
     # Orders
 

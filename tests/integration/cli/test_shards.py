@@ -327,7 +327,7 @@ def test_dead_letters_of_one_id_are_told_apart_by_account(bascule: CommandLine, 
         for account in ("gamma", "scalp"):
             part = store.of(account)
             fields = {"account": account, "state": "DEAD", "version": str(PLAIN_VERSION)}
-            await part.client.xadd(part.keys.dead, fields, id="5-0")  # type: ignore[arg-type]
+            await part.client.xadd(part.keys.dead, fields, id="5-0")
 
     shards(steps)
 

@@ -116,7 +116,7 @@ async def test_letters_beyond_a_page_are_counted_too(rig: ReaperRig, census: Cen
 
 async def test_an_open_breaker_grows_older_through_trials_that_fail(rig: ReaperRig, census: CensusRig):
     def breaker(state: str, reset_in_ms: int) -> None:
-        seconds, micros = rig.redis.time()  # type: ignore[misc]
+        seconds, micros = rig.redis.time()
         reset_at_ms = seconds * 1_000 + micros // 1_000 + reset_in_ms
         rig.redis.hset(rig.keys.breakers, "desk:BTC", f"{state}|3|{reset_at_ms}|0")
 
@@ -223,7 +223,7 @@ async def test_what_cannot_be_read_is_said_and_is_no_redis_that_is_away(rig: Rea
 
 def _unknown_to(rig: ReaperRig) -> set[str]:
     """Return the metrics that this version of Redis cannot fill."""
-    version = str(rig.redis.info("server")["redis_version"])  # type: ignore[index]
+    version = str(rig.redis.info("server")["redis_version"])
     return {"bascule_stream_lag"} if version.startswith("6.") else set()
 
 

@@ -11,8 +11,8 @@ from tests.integration.services.worker.rig import DESK
 from tests.support.scripted_broker import ScriptedBroker
 
 BTC = Market("BTC")
-LONG = {"position": MarketPosition.LONG, "position_size": Decimal(2)}
-FLIP = {"action": Action.FLIP, "quantity": "3", "position": MarketPosition.LONG}
+LONG: dict[str, Any] = {"position": MarketPosition.LONG, "position_size": Decimal(2)}
+FLIP: dict[str, Any] = {"action": Action.FLIP, "quantity": "3", "position": MarketPosition.LONG}
 
 
 def second(alert: AlertId) -> ClientOrderId:

@@ -4,7 +4,6 @@ import asyncio
 from decimal import Decimal
 from typing import Any, Final
 
-import redis as sync_redis
 from prometheus_client import CollectorRegistry
 
 from libs.common.domain.clock import DAY_MS
@@ -23,7 +22,8 @@ from libs.common.store.retention import Retention
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.follower import FollowedAccount, Follower
-from services.worker.reconciler import ReconciledAccount, Reconciler
+from services.worker.reconciler import Reconciler
+from services.worker.rounds import ReconciledAccount
 from tests.integration.services.worker.rig import timed
 from tests.support.clock import ManualClock
 from tests.support.redis_server import RedisServer
@@ -94,8 +94,10 @@ class Desk:
 class RestingRig:
     def __init__(self, server: RedisServer, clock: ManualClock) -> None:
         self.clock = clock
-        self.keys = Keys()
-        self.redis: sync_redis.Redis = server.client()
+        self.keys: Any = Keys()
+        """They take names, which here are plain texts."""
+        self.redis: Any = server.client()
+        """Answers whatever is there."""
         self.client = connect(server.url, timeout_s=5)
         self.broker = ScriptedBroker(clock)
         self.brokers: dict[AccountName, Any] = {DESK: self.broker}

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any, Final, TypeVar
 
 import pytest
-import redis as sync_redis
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
@@ -242,8 +241,10 @@ class WorkerRig:
     def __init__(self, server: RedisServer, clock: ManualClock) -> None:
         self.server = server
         self.clock = clock
-        self.keys = Keys()
-        self.redis: sync_redis.Redis = server.client()
+        self.keys: Any = Keys()
+        """They take names, which here are plain texts."""
+        self.redis: Any = server.client()
+        """Answers whatever is there."""
         self.moves = LegalMoves(self.redis, self.keys.prefix)
         self.client = connect(server.url, timeout_s=5)
         self.intake = timed(Intake, clock)(self.client, self.keys)

@@ -1,6 +1,7 @@
 """Instructions of several steps: what is closed before something is opened."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ async def test_a_lost_answer_of_redis_sends_no_order_of_a_flip_twice(
 ):
     broker.positions[BTC] = Decimal(-2)
     moves_position(broker)
-    batches = [worker.orders.begin, worker.orders.resolve, worker.orders.settle, worker.lanes.open]
+    batches: list[Any] = [worker.orders.begin, worker.orders.resolve, worker.orders.settle, worker.lanes.open]
     lose_answers(batches[losses], 2)
     alert = await rig.admit(**FLIP)
     await rig.run_to_rest()

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,7 @@ async def test_a_replayed_target_is_planned_by_what_is_open_now(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker
 ):
     broker.then(refused())
-    target = {"action": Action.TARGET, "quantity": "3", "position": MarketPosition.LONG}
+    target: dict[str, Any] = {"action": Action.TARGET, "quantity": "3", "position": MarketPosition.LONG}
     alert = await rig.admit(**target)
     await worker.run_lane()
     assert rig.ended(alert) == ("REJECTED", "venue_rejected")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
+from libs.common.domain.clock import DAY_MS
 from libs.common.domain.errors import LookUpUnavailable, StoreUnavailable
 from libs.common.domain.ids import AccountName, ClientOrderId, Market
 from libs.common.domain.lifecycle import OrderState
@@ -15,7 +16,6 @@ from libs.common.policy.halts import HaltMode, Scope
 from libs.common.policy.reconciliation import FORGOTTEN_MS, SETTLING_MS
 from libs.common.store.copies import Copies
 from libs.common.store.halts import Halts
-from libs.common.store.reconciliation import DAY_MS
 from services.worker import reconciler as module
 from services.worker.brokers.log import LogBroker
 from tests.integration.services.worker.resting import BTC, DESK, EVERY_MS, Desk, RestingRig
@@ -184,7 +184,7 @@ async def test_an_order_that_begins_while_the_venue_is_asked_puts_the_verdict_of
         return Decimal(3)
 
     await compared(rig, desk)
-    rig.broker.position = position  # type: ignore[method-assign]
+    rig.broker.position = position  # type: ignore[method-assign, assignment]
     await desk.reconcile()
     assert (rig.looks_again, rig.journal("DRIFT")) == (0, [])
 
@@ -197,7 +197,7 @@ async def test_a_fill_that_comes_while_the_venue_is_asked_puts_the_verdict_off(
         return Decimal(2)
 
     await compared(rig, desk)
-    rig.broker.position = position  # type: ignore[method-assign]
+    rig.broker.position = position  # type: ignore[method-assign, assignment]
     await desk.reconcile()
     assert (rig.looks_again, rig.journal("DRIFT")) == (0, [])
 
@@ -524,7 +524,7 @@ async def test_the_loop_compares_at_start_outlives_failures_and_stops_when_told_
         raise ValueError("an adapter's fault")
 
     works = rig.broker.account
-    rig.broker.account = fails  # type: ignore[method-assign, assignment]
+    rig.broker.account = fails  # type: ignore[method-assign]
     stopped = asyncio.Event()
     running = asyncio.create_task(desk.reconciler.run(stopped))
     await eventually(lambda: "account_not_reconciled" in [event["event"] for event in events])
@@ -541,7 +541,7 @@ async def test_publishing_after_a_fill_raises_nothing(rig: ReconciledRig, desk: 
     async def fails(_: Market) -> Decimal:
         raise LookUpUnavailable("503")
 
-    rig.broker.position = fails  # type: ignore[method-assign]
+    rig.broker.position = fails  # type: ignore[method-assign, assignment]
     await desk.reconciler.publish(DESK, BTC)
     await desk.reconciler.publish(FUND, BTC)
     assert [event["event"] for event in events] == ["account_not_reconciled"]

@@ -10,13 +10,13 @@ from libs.common.runtime.load_settings import load_settings
 from libs.common.runtime.settings import Settings
 from libs.common.store.orders import NO_LIMIT
 from services.worker.follower import FollowedAccount
-from services.worker.reconciler import ReconciledAccount
 from services.worker.roster import (
     accounts_of,
     followed_accounts,
     reconciled_accounts,
     slots_per_account,
 )
+from services.worker.rounds import ReconciledAccount
 from tests.support.clock import ManualClock
 from tests.support.scripted_broker import ScriptedBroker
 

@@ -225,7 +225,7 @@ async def test_a_primary_that_wants_replicas_refuses_without_them_before_anythin
     with primary.client() as direct:
         direct.config_set("min-replicas-to-write", 1)
         keys = [*KEYS.fixed, KEYS.refused]
-        args = ["", 10_000, "id", "hook", 400, "code", "", "detail", "raw"]
+        args: list[str | int] = ["", 10_000, "id", "hook", 400, "code", "", "detail", "raw"]
         with pytest.raises(StoreUnavailable, match="NOREPLICAS"):
             await Script("refuse").run(Pipe(client) if is_piped else client, keys, args, copies=wanted())
         assert direct.dbsize() == 0

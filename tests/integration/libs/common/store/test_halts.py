@@ -46,7 +46,7 @@ async def test_one_that_was_set_while_it_was_lifted_stays(
     await halts.set(DESK, HaltMode.PAUSE, by="me", reason="news")
     hget = client.hget
 
-    async def slow(*args: str) -> bytes:
+    async def slow(*args: str) -> object:
         found = await hget(*args)
         await halts.set(DESK, HaltMode.REJECT, by="you", reason="worse")
         return found

@@ -8,12 +8,13 @@ import pytest_asyncio
 
 from libs.common.domain.alert import Action
 from libs.common.domain.errors import StoreUnavailable
-from libs.common.domain.ids import AccountName, Market, client_order_id
+from libs.common.domain.ids import AccountName, LaneName, Market, client_order_id
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.order import OrderReport
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Head
 from libs.common.store.holdings import LATELY_MS, Holding, Holdings
+from libs.common.store.intake import Admission
 from libs.common.store.operator_alerts import OperatorAlert, OperatorAlerts
 from libs.common.store.published import Published, PublishedPosition
 from libs.common.store.records import Records
@@ -102,7 +103,7 @@ async def test_an_operators_alerts_wait_in_their_lane_in_the_order_they_were_giv
         max_age_ms=1_000,
         at_ms=await now_ms(store),
     )
-    lane = await store.client.xrange(store.keys.lane("desk:BTC/USDT:USDT"))
+    lane = await store.client.xrange(store.keys.lane(LaneName("desk:BTC/USDT:USDT")))
     bodies = [codec.INSTRUCTION.decode(fields[b"body"]) for _, fields in lane]
     assert [one.action for one in bodies] == [Action.BUY, Action.CANCEL, Action.CLOSE_ALL]
     assert [one.alert_id for one in bodies[1:]] == ids
@@ -129,7 +130,7 @@ async def test_an_alert_whose_answer_was_lost_is_admitted_once(
     submit = alerts._intake.admissions.submit
     calls = []
 
-    async def lossy(item: object) -> object:
+    async def lossy(item: Admission) -> object:
         verdict = await submit(item)
         calls.append(item)
         if len(calls) < 3:
@@ -141,7 +142,7 @@ async def test_an_alert_whose_answer_was_lost_is_admitted_once(
         asked(Action.CANCEL), by="me", reason="x", max_age_ms=1_000, at_ms=await now_ms(store)
     )
     assert len(calls) == 3
-    assert await store.client.xlen(store.keys.lane("desk:BTC/USDT:USDT")) == 1
+    assert await store.client.xlen(store.keys.lane(LaneName("desk:BTC/USDT:USDT"))) == 1
     assert await Records(store.client, store.keys).alert(alert_id) is not None
 
 
@@ -151,4 +152,4 @@ async def test_two_calls_are_two_alerts(store: FilledStore):
         await alerts.send(
             asked(Action.CLOSE_ALL), by="me", reason="x", max_age_ms=1_000, at_ms=await now_ms(store)
         )
-    assert await store.client.xlen(store.keys.lane("desk:BTC/USDT:USDT")) == 2
+    assert await store.client.xlen(store.keys.lane(LaneName("desk:BTC/USDT:USDT"))) == 2

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
 
 from libs.common.domain.errors import StoreBarred, StoreUnavailable
 from libs.common.store.client import call, connect, translate
@@ -166,7 +167,7 @@ async def test_a_user_that_may_not_ask_info_is_told_why_it_must(private_redis: R
     with private_redis.client() as direct:
         direct.execute_command("ACL", "SETUSER", "blind", "on", ">secret", "~*", "+@all", "-info")
     client, _ = process(private_redis, url=f"unix://blind:secret@{private_redis.path}")
-    with pytest.raises(Exception, match="sent twice") as raised:
+    with pytest.raises(RedisError, match="sent twice") as raised:
         await call(client, "PING")
     assert isinstance(translate(raised.value), StoreBarred)
 

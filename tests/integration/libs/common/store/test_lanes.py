@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -18,7 +19,7 @@ KEYS = Keys()
 
 
 @pytest.fixture
-def direct(redis_server: RedisServer) -> Iterator:
+def direct(redis_server: RedisServer) -> Iterator[Any]:
     with redis_server.client() as client:
         client.xgroup_create(KEYS.ready, GROUP, "0", mkstream=True)
         yield client
@@ -36,7 +37,8 @@ def reader(client: Redis, holder: str = "a") -> Reader:
 
 
 def add(direct, count: int) -> list[tuple[Token, LaneName]]:
-    return [(direct.xadd(KEYS.ready, {"lane": f"desk:{n}"}), f"desk:{n}") for n in range(count)]
+    lanes = [LaneName(f"desk:{n}") for n in range(count)]
+    return [(direct.xadd(KEYS.ready, {"lane": lane}), lane) for lane in lanes]
 
 
 async def blocked(direct) -> None:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -327,14 +328,19 @@ async def test_a_worker_of_an_earlier_version_reads_the_position_of_a_book(
 ) -> None:
     await books.book.submit(booking())
     await let_rest(books)
-    stored = await client.hget(Keys().paper(ACCOUNT, "positions"), MARKET)
+    stored: Any = await client.hget(Keys().paper(ACCOUNT, "positions"), MARKET)
     assert msgspec.json.decode(stored, type=Position).quantity == FINE
 
 
 async def test_an_order_of_an_earlier_version_is_known(books: PaperBooks, client: Redis) -> None:
     report = booking().report
     key = Keys().paper_order(ACCOUNT, ClientOrderId("o1"))
-    fields = {"report": msgspec.json.encode(report), "market": MARKET, "alert": "a1", "filled_at": str(NOW)}
+    fields: dict[Any, Any] = {
+        "report": msgspec.json.encode(report),
+        "market": MARKET,
+        "alert": "a1",
+        "filled_at": str(NOW),
+    }
     await client.hset(key, mapping=fields)
     await client.expire(key, 60)
     assert await books.order(ACCOUNT, ClientOrderId("o1")) == PlacedOrder(report, 0)

@@ -159,7 +159,7 @@ async def test_who_is_refused_at_the_first_answer_is_told_so(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with piping(redis_server.url) as (pipe, client):
-        connection = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+        connection = await client.connection_pool.get_connection()
 
         async def refused(*_: object, **__: object) -> object:
             raise TlsRefused("it asks for a client certificate", remedy="name one")

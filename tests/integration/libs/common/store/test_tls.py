@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,7 +122,7 @@ async def test_a_server_that_cannot_be_trusted_is_refused_in_clear_words(desk: D
 async def test_a_client_certificate_that_the_server_does_not_take_is_named(
     desk: Desk, case: str, protocol: str
 ) -> None:
-    files: dict[str, Path] = {}
+    files: dict[str, Any] = {}
     if case != "none":
         is_strangers = case == "a stranger's"
         authority = desk.strangers if is_strangers else desk.ours

@@ -1,11 +1,12 @@
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
-from libs.common.store.upkeep import Upkeep
+from libs.common.store.upkeep import Reclamation, Upkeep
 from tests.support.redis_server import RedisServer
 
 KEYS = Keys()
@@ -13,7 +14,7 @@ DAY_MS = 86_400_000
 
 
 @pytest.fixture
-def direct(redis_server: RedisServer) -> Iterator:
+def direct(redis_server: RedisServer) -> Iterator[Any]:
     with redis_server.client() as client:
         yield client
 
@@ -59,7 +60,9 @@ async def test_time_is_redis_own(direct, upkeep: Upkeep):
 
 async def test_on_an_empty_server_every_pass_finds_nothing(upkeep: Upkeep):
     assert (await upkeep.promote()).lanes == 0
-    assert (await upkeep.reclaim(lease_ms=6_000)).lanes == 0
+    reclaimed = await upkeep.reclaim(lease_ms=6_000)
+    assert isinstance(reclaimed, Reclamation)
+    assert reclaimed.lanes == 0
     assert (await upkeep.audit(keep_dead_ms=DAY_MS)).tokens == 0
     assert await upkeep.retire(idle_ms=60_000) == 0
     assert await upkeep.trim(journal_ms=1, dead_letters_ms=1, now_ms=DAY_MS) == 0

@@ -190,7 +190,7 @@ async def test_a_lane_that_is_lost_while_orders_wait_their_turn_fills_nothing(
 # What rests
 # ----------------------------------------------------------------------------------------------------------------------
 
-LIMIT = {"type": OrderType.LIMIT, "limit_price": Decimal(90)}
+LIMIT: dict[str, Any] = {"type": OrderType.LIMIT, "limit_price": Decimal(90)}
 
 
 async def state_of(broker: PaperBroker, request: OrderRequest) -> OrderState:
@@ -367,11 +367,17 @@ async def test_orders_that_do_not_fit_the_market_are_refused(make: Make) -> None
 # ----------------------------------------------------------------------------------------------------------------------
 
 
+def faulty(fault: str) -> Faults:
+    """Return dice that always fall on one fault."""
+    chances: dict[str, Any] = {fault: 1.0}
+    return Faults(**chances)
+
+
 @pytest.mark.parametrize("fault", ["timeout_before", "server_error"])
 async def test_a_fault_before_accepting_is_unknown_and_left_nothing(make: Make, fault: str) -> None:
     request = order()
     with pytest.raises(OrderOutcomeUnknown):
-        await make(faults=Faults(**{fault: 1.0})).place(request, ours)
+        await make(faults=faulty(fault)).place(request, ours)
     smooth = make()
     assert await smooth.find(request.client_order_id, MARKET) is None
     assert await smooth.position(MARKET) == 0
@@ -380,7 +386,7 @@ async def test_a_fault_before_accepting_is_unknown_and_left_nothing(make: Make, 
 @pytest.mark.parametrize("fault", ["timeout_after", "server_error_after"])
 async def test_a_fault_after_accepting_is_unknown_and_the_order_is_there(make: Make, fault: str) -> None:
     request = order()
-    broker = make(faults=Faults(**{fault: 1.0}))
+    broker = make(faults=faulty(fault))
     with pytest.raises(OrderOutcomeUnknown):
         await broker.place(request, ours)
     found = await broker.find(request.client_order_id, MARKET)
@@ -423,7 +429,7 @@ async def test_a_throttled_order_was_not_accepted_and_may_come_back(make: Make) 
 async def test_a_refusal_on_purpose_leaves_nothing(make: Make, fault: str, error: type[Exception]) -> None:
     request = order()
     with pytest.raises(error):
-        await make(faults=Faults(**{fault: 1.0})).place(request, ours)
+        await make(faults=faulty(fault)).place(request, ours)
     assert await make().find(request.client_order_id, MARKET) is None
 
 
@@ -431,7 +437,7 @@ async def test_a_refusal_on_purpose_leaves_nothing(make: Make, fault: str, error
 async def test_no_fault_lets_an_order_out_of_a_lane_that_is_lost(make: Make, fault: Fault) -> None:
     request = order()
     with pytest.raises(BrokerUnavailable, match="no longer ours"):
-        await make(faults=Faults(**{fault.value: 1.0})).place(request, not_ours)
+        await make(faults=faulty(fault)).place(request, not_ours)
     assert await make().find(request.client_order_id, MARKET) is None
 
 

@@ -4,15 +4,15 @@ After every call each instruction and order is held against the tables of `domai
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pytest
-import redis as sync_redis
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.ids import (
@@ -32,7 +32,7 @@ from libs.common.domain.reasons import Reason
 from libs.common.policy.limits import Limit
 from libs.common.store.breakers import SharedBreakers
 from libs.common.store.client import connect
-from libs.common.store.head import HandedOut, Head, Held
+from libs.common.store.head import Head, Held
 from libs.common.store.intake import Admission, Intake, Routed
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Parking, Reader
@@ -71,11 +71,13 @@ class Hold:
 class Rig:
     def __init__(self, server: RedisServer) -> None:
         self.server = server
-        self.keys = Keys()
+        self.keys: Any = Keys()
+        """They take names, which here are plain texts."""
         self.now_ms = START_MS
         self.room: Room | None = None
         """What the intake holds admissions against; to be set before the first one."""
-        self.redis: sync_redis.Redis = server.client()
+        self.redis: Any = server.client()
+        """Answers whatever is there."""
         self.client: Redis = connect(server.url, timeout_s=5)
         self._direct = self.client
         self._proxy: Proxy | None = None
@@ -177,7 +179,7 @@ class Rig:
         found = await Reader(self.client, self.keys, Holder(holder))._read(">", count, None)
         return [Held(lane, token) for token, lane in found if lane is not None]
 
-    async def open(self, held: Held, holder: str = "a") -> HandedOut:
+    async def open(self, held: Held, holder: str = "a") -> Any:
         return await self.do(self.lanes(holder).open.submit(held))
 
     async def hold(self, market: str = "BTC", *, alerts: int = 1, holder: str = "a", **options: Any) -> Hold:
@@ -263,10 +265,10 @@ class Rig:
     async def settle(self, hold: Hold, *args: Any, **options: Any) -> Any:
         return await self.do(self.orders(hold.holder).settle.submit(self.settlement(hold, *args, **options)))
 
-    def parking(self, hold: Hold, wait_ms: int = 1_000, **options: Any) -> Parking:
+    def parking(self, hold: Hold, wait_ms: int | None = 1_000, **options: Any) -> Parking:
         return replace(Parking(hold.held, wait_ms, 0, Reason.BACK_OFF), **options)
 
-    async def park(self, hold: Hold, wait_ms: int = 1_000, **options: Any) -> Any:
+    async def park(self, hold: Hold, wait_ms: int | None = 1_000, **options: Any) -> Any:
         return await self.do(self.lanes(hold.holder).park.submit(self.parking(hold, wait_ms, **options)))
 
     # Calls.
@@ -283,13 +285,13 @@ class Rig:
         finally:
             self.check_moves()
 
-    async def run(self, name: str, keys: list[str], args: list[str | bytes | int]) -> Any:
+    async def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script as it is: `keys` after the fixed ones, `args` after the time."""
         return await self.do(
             Script(name).run(self.client, [*self.keys.fixed, *keys], [str(self.now_ms), *args])
         )
 
-    async def lose_reply(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def lose_reply(self, name: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """Make a call whose reply is lost on the way after it was executed; then make it again."""
         if self._proxy is None:
             self._proxy = Proxy(self.server.url).start()
@@ -307,7 +309,7 @@ class Rig:
     @contextmanager
     def memory_limit_reached(self) -> Iterator[None]:
         self.redis.config_set("maxmemory", "1")
-        with pytest.raises(sync_redis.exceptions.OutOfMemoryError):
+        with pytest.raises(OutOfMemoryError):
             self.redis.set("never", "1")
         try:
             yield

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -174,7 +175,7 @@ def flight(rig: Rig, one: Admission, *, not_after_ms: int) -> tuple[list[str], l
         rig.keys.lane(to.lane),
     ]
     known = [one.alert_id, one.webhook, one.dedup_window_ms, one.digest, "1", 1, ""]
-    item = [*known, one.alert, "", one.max_age_ms, 0, 1]
+    item: list[Any] = [*known, one.alert, "", one.max_age_ms, 0, 1]
     return keys, [not_after_ms, 1_000_000, "", "", *item, to.account, to.market, to.lane, to.body, 1, ""]
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from libs.common.domain.errors import StoreCorrupt
@@ -231,7 +233,7 @@ async def test_one_bad_item_fails_alone_and_charges_nothing(rig: Rig):
     holds = [await rig.hold(market) for market in ("A", "BAD", "C")]
     bad_bucket = rig.keys.account_bucket("desk")
     rig.redis.set(rig.keys.order(holds[1].order_id), "junk", ex=60)
-    limits = {"symbol": (1_000, 5), "account": (1_000, 5)}
+    limits: dict[str, Any] = {"symbol": (1_000, 5), "account": (1_000, 5)}
     first, bad, last = await rig.do(*[rig.orders().begin.submit(rig.intent(h, **limits)) for h in holds])
     assert isinstance(first, Go)
     assert isinstance(bad, StoreCorrupt)

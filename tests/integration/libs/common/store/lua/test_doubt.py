@@ -1,10 +1,11 @@
 """Heads of which Redis may have forgotten an order: nothing is sent, and nothing ends, before it is looked up."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from libs.common.domain.ids import client_order_id
+from libs.common.domain.ids import Market, client_order_id
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Head, Moved, Stale
@@ -24,10 +25,10 @@ async def come_back(rig: Rig, run_id: str = "b") -> None:
 
 def doubt_of(hold: Hold, *, leg: int = 0, plan: bytes = b"") -> Doubt:
     order_id = client_order_id(hold.head.account, hold.head.alert_id, leg)
-    return Doubt(hold.held, hold.head.entry_id, order_id, hold.held.lane.split(":")[1], plan)
+    return Doubt(hold.held, hold.head.entry_id, order_id, Market(hold.held.lane.split(":")[1]), plan)
 
 
-async def doubt(rig: Rig, hold: Hold, **options: object) -> object:
+async def doubt(rig: Rig, hold: Hold, **options: Any) -> object:
     return await rig.do(rig.orders(hold.holder).doubt.submit(doubt_of(hold, **options)))
 
 

@@ -55,7 +55,7 @@ async def let_fly(batch: Batch[Any, Any], items: Sequence[Any]) -> list[asyncio.
     answers: list[asyncio.Future[Any]] = []
     for number, count in enumerate(FLIGHTS, 1):
         answers += [batch.submit(item) for item in items[len(answers) :][:count]]
-        await eventually(lambda count=number: batch._aloft == count and not batch._queue, interval_s=0)
+        await eventually(lambda count=number: batch._aloft == count and not batch._queue, interval_s=0)  # type: ignore[misc, arg-type]
     return answers + [batch.submit(item) for item in items[len(answers) :]]
 
 

@@ -142,7 +142,9 @@ async def test_workers_obey_halts_as_the_policy_says(rig: Rig, scopes: tuple[Sco
         for one in halts:
             await set_(rig, one.mode, one.scope.encode(), "", one.reason)
         stop = find_stop(halts, account=DESK, strategy=TREND, symbol=BTC, is_exit=is_exit)
-        word = {None: [], Effect.REFUSED: ["reject"], Effect.PUT_OFF: ["pause"]}[stop and stop.effect]
+        word = {None: [], Effect.REFUSED: ["reject"], Effect.PUT_OFF: ["pause"]}[
+            None if stop is None else stop.effect
+        ]
         answer = await stopped(rig, TREND, is_exit=is_exit)
         assert answer[:1] == word
         assert all("why | so" in words for words in answer[1:])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from libs.common.domain.ids import client_order_id
+from libs.common.domain.ids import ClientOrderId, client_order_id
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Closed, Head, Moved
@@ -17,7 +17,7 @@ def finding(hold: Hold, state: OrderState, *, filled: str = "") -> Finding:
     )
 
 
-def second_order(hold: Hold) -> str:
+def second_order(hold: Hold) -> ClientOrderId:
     return client_order_id(hold.head.account, hold.head.alert_id, 1)
 
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ class Traffic:
         n = len(queue)
         while queue and (until_ms is None or queue[0][0] <= until_ms):
             at_ms = queue[0][0]
-            together = []
+            together: list[Hold] = []
             while queue and queue[0][0] == at_ms and len(together) < 128:
                 together.append(heapq.heappop(queue)[2])
             self.rig.now_ms = at_ms
@@ -115,10 +116,10 @@ async def hold_lanes(rig: Rig, *markets: str, **options) -> list[Hold]:
     """Admit an alert for each market, and hold all their lanes, in this order."""
     options.setdefault("max_age_ms", 10 * HOUR_MS)
     await rig.admit_each(*markets, **options)
-    holds = {}
+    holds: dict[str, Hold] = {}
     while found := await rig.read():
-        futures = [rig.lanes().open.submit(held) for held in found]
-        holds |= {held.lane: Hold(held, await head, "a") for held, head in zip(found, futures, strict=True)}
+        heads: list[Any] = [rig.lanes().open.submit(held) for held in found]
+        holds |= {held.lane: Hold(held, await head, "a") for held, head in zip(found, heads, strict=True)}
     rig.check_moves()
     return [holds[f"desk:{market}"] for market in dict.fromkeys(markets)]
 

@@ -2,7 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from libs.common.domain.errors import StoreCorrupt
-from libs.common.domain.ids import LaneName, Token
+from libs.common.domain.ids import AccountName, LaneName, Token
 from libs.common.domain.lifecycle import OrderState
 from libs.common.store.head import Closed, Head, Held, KnownOrder, Stale
 from tests.integration.libs.common.store.lua.rig import START_MS, Rig
@@ -42,7 +42,7 @@ async def test_the_head_comes_with_all_that_is_known_of_it(rig: Rig):
     assert head == Head(
         entry_id=rig.redis.xrange(rig.keys.lane(held.lane))[0][0],
         alert_id=alert,
-        account="desk",
+        account=AccountName("desk"),
         version=1,
         body=b'{"n":1}',
         deadline_ms=START_MS + 60_000,
@@ -162,7 +162,7 @@ async def test_an_old_token_opens_nothing_and_is_removed(rig: Rig):
     assert await rig.open(hold.held) == Stale()
     assert rig.fence() == fence
     assert rig.instruction(hold.head.alert_id) == before
-    assert [token for token, _ in rig.tokens()] == [fence.removesuffix("|")]
+    assert [token for token, _ in rig.tokens()] == [str(fence).removesuffix("|")]
 
 
 async def test_a_token_of_a_lane_that_has_none_is_removed(rig: Rig):

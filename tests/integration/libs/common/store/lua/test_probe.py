@@ -15,8 +15,8 @@ async def test_at_the_memory_limit_it_is_refused_as_an_alert_would_be(rig: Rig):
 
 
 async def test_re_sent_after_a_lost_reply_it_is_the_same(rig: Rig):
-    async def call() -> object:
-        return await rig.intake.probe()
+    async def call() -> None:
+        await rig.intake.probe()
 
     await rig.lose_reply("probe", call)
     assert rig.redis.exists(rig.keys.probe)

@@ -6,7 +6,7 @@ from tests.integration.libs.common.store.lua.rig import START_MS, Rig
 HOUR_MS = 3_600_000
 
 
-async def parked(rig: Rig, *waits_ms: int) -> list[str]:
+async def parked(rig: Rig, *waits_ms: int) -> list[LaneName]:
     lanes = []
     for n, wait_ms in enumerate(waits_ms):
         hold = await rig.hold(f"M{n}")

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from libs.common.domain.ids import AccountName, LaneName, Market
-from libs.common.domain.lifecycle import InstructionState
+from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import Stale
 from libs.common.store.order_answers import Go
@@ -128,7 +128,7 @@ async def test_a_worker_that_was_not_executing_the_head_does_not_count_against_i
             await rig.begin(hold)
         else:
             await rig.go(hold)
-            await rig.resolve(hold, "UNKNOWN")
+            await rig.resolve(hold, OrderState.UNKNOWN)
     rig.lapse(token)
     assert await reclaim(rig) == Reclamation(1, 0, 0)
     assert (await rig.take("b")).head.lost_holders == 0

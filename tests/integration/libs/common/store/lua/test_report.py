@@ -1,3 +1,5 @@
+from typing import Any
+
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.reasons import Reason
@@ -18,7 +20,7 @@ def breaker(rig: Rig) -> str:
     return rig.redis.hget(rig.keys.breakers, SCOPE)
 
 
-async def begin_elsewhere(rig: Rig, market: str, holder: str) -> tuple[Hold, object]:
+async def begin_elsewhere(rig: Rig, market: str, holder: str) -> tuple[Hold, Any]:
     """Begin an order of another lane under the same breaker."""
     hold = await rig.hold(market, holder=holder)
     return hold, await rig.begin(hold, probe_ms=PROBE_MS)

@@ -1,5 +1,7 @@
 """Admission to lanes and a Redis that are full."""
 
+from typing import Any
+
 import pytest
 
 from libs.common.domain.errors import StoreUnavailable
@@ -13,7 +15,7 @@ from tests.integration.libs.common.store.lua.rig import Hold, Rig
 from tests.support.fullness import use_memory
 
 
-async def submit(rig: Rig, market: str = "BTC", **options: object) -> Verdict:
+async def submit(rig: Rig, market: str = "BTC", **options: Any) -> Verdict:
     return await rig.do(rig.intake.admissions.submit(rig.admission(market, **options)))
 
 
@@ -104,6 +106,7 @@ async def test_who_sets_no_bounds_is_held_to_none(small: Rig):
 async def test_from_its_share_of_memory_on_nothing_is_admitted_and_nothing_written(full: Rig):
     with full.nothing_written():
         assert await submit(full, limit=Limit(interval_us=1_000, burst=1)) == MemoryFull()
+    assert full.room is not None
     assert full.room.is_full
     assert full.room.share == pytest.approx(0.85, abs=0.03)
 
@@ -111,6 +114,7 @@ async def test_from_its_share_of_memory_on_nothing_is_admitted_and_nothing_writt
 async def test_below_its_share_of_memory_alerts_are_admitted(full: Rig):
     use_memory(full.redis, 0.7)
     assert isinstance(await submit(full), Admitted)
+    assert full.room is not None
     assert not full.room.is_full
     assert full.room.share == pytest.approx(0.7, abs=0.03)
 
