@@ -26,8 +26,8 @@ write_even_when_full()
 
 local KEEP, KEEP_DEAD = ARGV[2], ARGV[3]
 
--- So many lanes of one holder are not worth sharing out; as many as one read takes.
-local FEW = 16
+-- So many lanes of one holder are not worth sharing out: they wait for their venue.
+local FEW = 8
 
 -- How many lanes this call has handed back: they are not among those that wait for a slot.
 local GIVEN = 0

@@ -225,7 +225,7 @@ async def test_a_lane_goes_back_where_another_waits_for_a_slot(rig: Rig, other: 
 
 @pytest.mark.parametrize(
     ("held", "of_others", "workers", "goes_back"),
-    [(17, 0, "a", False), (16, 0, "ab", False), (17, 0, "ab", True), (17, 16, "ab", False)],
+    [(9, 0, "a", False), (8, 0, "ab", False), (9, 0, "ab", True), (9, 8, "ab", False)],
 )
 async def test_a_lane_goes_back_where_its_holder_has_more_than_his_share_of_many(
     rig: Rig, held: int, of_others: int, workers: str, goes_back: bool
