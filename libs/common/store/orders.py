@@ -147,7 +147,7 @@ class GoesBack(StrEnum):
 
     NO = ""
     IF_WANTED = "if wanted"
-    """Where other lanes wait for a slot, or its holder has more than his share of them."""
+    """Where other lanes wait for a slot, or its holder has more than a few and more than his share."""
     ALWAYS = "always"
 
 

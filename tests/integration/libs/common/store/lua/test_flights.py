@@ -65,7 +65,6 @@ async def persist(batch: Batch[Any, Any], item: Any, answer: asyncio.Future[Any]
         try:
             return await answer
         except StoreUnavailable:
-            await asyncio.sleep(0.02)  # as a worker pauses before it asks again
             answer = batch.submit(item)
 
 
