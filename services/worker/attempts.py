@@ -38,10 +38,11 @@ from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.breakers import Breakers
 from services.worker.fill_wait import await_fill
+from services.worker.leases import Lease
 from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.resolver import Adopted, NeverExecuted, NotYet, Resolver
-from services.worker.work import TOO_OLD, Done, Ended, Leg, Step, Work
+from services.worker.work import TOO_OLD, Continued, Done, Ended, Leg, Step, Work
 
 TOO_LATE: Final = "expired"
 """The code of a venue that refused a request after its `expires_at_ms`. The alert itself may still be young."""
@@ -123,18 +124,21 @@ class Attempts:
             attempt: From 1.
             is_new: Whether it follows a plan that was just made, or judged: the journal tells what led to it.
         """
-        nonce = next(self._nonces)
+        return await self._take_through(work, leg, self.intent(work, leg, attempt, is_new=is_new))
+
+    def intent(self, work: Work, leg: Leg, attempt: int, *, is_new: bool) -> Intent:
+        """Return what `begin` is asked of an attempt that nobody has begun; for the rest see `_attempt`."""
         account, instruction = work.account, work.instruction
         limits = account.limits_of(instruction.market)
         plan = codec.ORDER_PLAN.encode(leg.plan)
-        intent = Intent(
+        return Intent(
             held=work.held,
             entry_id=work.head.entry_id,
             account=work.head.account,
             market=instruction.market,
             client_order_id=leg.client_order_id,
             attempt=attempt,
-            nonce=nonce,
+            nonce=next(self._nonces),
             window_ms=account.window_ms,
             plan=plan,
             symbol_limit=limits.symbol,
@@ -146,21 +150,38 @@ class Attempts:
             passes_breaker=leg.plan.is_exit and account.exits_pass_breaker,
             note=_note(leg.led_to_it, plan) if is_new else b"",
             is_lease_young=True,
+            wants_successor=leg.looks_behind,
             budgets=leg.budgets,
             read_at_ms=leg.read_at_ms,
         )
-        asked_at_ms = 0
+
+    def as_of_now(self, intent: Intent, lease: Lease) -> Intent:
+        """Return an intent as it is to leave now; ask each time, since seconds may pass until Redis hears of it."""
+        if intent.is_lease_young and not lease.lasts(self._lease_ms - YOUNG_MS):
+            return replace(intent, is_lease_young=False)
+        return intent
+
+    async def go_on(self, continued: Continued) -> Outcome:
+        """Take an order through that was begun with the end of the head before."""
+        prepared = continued.prepared
+        return await self._take_through(
+            prepared.work, prepared.leg, prepared.intent, continued.begun, continued.asked_at_ms
+        )
+
+    async def _take_through(
+        self, work: Work, leg: Leg, intent: Intent, begun: Begun | None = None, asked_at_ms: int = 0
+    ) -> Outcome:
+        """Begin an attempt, unless that was done by a call of `asked_at_ms`, and make it."""
 
         def begin() -> Awaitable[Begun]:
             nonlocal asked_at_ms, intent
             asked_at_ms = self._clock.monotonic_ms()
-            # Each time: seconds may pass until Redis hears of it.
-            if intent.is_lease_young and not work.lease.lasts(self._lease_ms - YOUNG_MS):
-                intent = replace(intent, is_lease_young=False)
+            intent = self.as_of_now(intent, work.lease)
             return self._orders.begin.submit(intent)
 
         while True:
-            begun = await persist(begin, work.lease)
+            if begun is None:
+                begun = await persist(begin, work.lease)
             match begun:
                 case Go():
                     if not intent.is_lease_young:
@@ -171,7 +192,7 @@ class Attempts:
                     if until_ms - now_ms >= LONGEST_WAIT_IN_PLACE_MS:
                         return await self._parker.park_until(work.lease, until_ms, reason, detail=detail)
                     await asyncio.sleep((until_ms - now_ms) / 1_000)
-                    intent = replace(intent, is_lease_young=False)
+                    begun, intent = None, replace(intent, is_lease_young=False)
                 case Expired():
                     return TOO_OLD
                 case Halted(detail):
@@ -185,9 +206,10 @@ class Attempts:
                     return begun
                 case _:
                     assert_never(begun)
+        work.lease.successor = begun.successor
         if begun.wait_ms:
             await asyncio.sleep(begun.wait_ms / 1_000)
-        return await self._place(work, leg, attempt, nonce, begun, asked_at_ms + begun.left_ms)
+        return await self._place(work, leg, intent.attempt, intent.nonce, begun, asked_at_ms + begun.left_ms)
 
     async def _place(
         self, work: Work, leg: Leg, attempt: int, nonce: Nonce, go: Go, send_by_ms: int

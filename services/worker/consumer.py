@@ -15,6 +15,7 @@ from libs.common.telemetry.outage import Outage
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
+from services.worker.recall import Recall
 from services.worker.slots import Slots
 from services.worker.solo import Solo
 
@@ -38,6 +39,7 @@ class Consumer:
         lanes: Lanes,
         leases: Leases,
         runner: LaneRunner,
+        recall: Recall,
         solo: Solo,
         clock: Clock,
         metrics: WorkerMetrics,
@@ -49,6 +51,7 @@ class Consumer:
         self._lanes = lanes
         self._leases = leases
         self._runner = runner
+        self._recall = recall
         self._solo = solo
         self._clock = clock
         self._metrics = metrics
@@ -103,7 +106,7 @@ class Consumer:
     def stop(self) -> None:
         """Stop reading, and have each lane handed back after the head it executes."""
         self._is_stopping = True
-        self._runner.is_draining = True
+        self._recall.is_draining = True
         self._slot_freed.set()
 
     async def _wait_for_slot(self) -> None:

@@ -1,23 +1,28 @@
 """Ends the head of a lane, or puts it to wait where it cannot be ended yet."""
 
 import random
+from collections.abc import Awaitable
 from typing import Final
+
+from msgspec.structs import replace
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.retry import backoff_ms
 from libs.common.store.head import Head, Moved, Stale
-from libs.common.store.orders import OrderOutcome, Orders, Settlement
+from libs.common.store.order_answers import BegunNext, Settled
+from libs.common.store.orders import Intent, OrderOutcome, Orders, Settlement
 from libs.common.telemetry.execution_spans import note_ended
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
+from services.worker.attempts import Attempts
 from services.worker.doubts import has_ambiguous_order, is_ambiguous
 from services.worker.leases import Lease
 from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.planning import Unread
-from services.worker.work import AGAIN_MS, Done, Ended, Step, Work
+from services.worker.work import AGAIN_MS, Continued, Done, Ended, Next, Prepared, Work
 
 FOR_OTHERS_MS: Final = 1_000
 """How long a lane waits whose head another worker may be able to execute, as in a rolling update."""
@@ -31,14 +36,24 @@ log = get_logger()
 class Endings:
     """What is done with a head of which nothing more can be executed now; each returns what comes next in its lane."""
 
-    def __init__(self, *, orders: Orders, parker: Parker, clock: Clock, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self, *, orders: Orders, attempts: Attempts, parker: Parker, clock: Clock, metrics: WorkerMetrics
+    ) -> None:
         self._orders = orders
+        self._attempts = attempts
         self._parker = parker
         self._clock = clock
         self._metrics = metrics
 
-    async def settle(self, lease: Lease, head: Head, ended: Ended, order: OrderOutcome | None = None) -> Step:
-        """End a head, with what became of its last order.
+    async def settle(
+        self,
+        lease: Lease,
+        head: Head,
+        ended: Ended,
+        order: OrderOutcome | None = None,
+        prepared: Prepared | None = None,
+    ) -> Next:
+        """End a head, with what became of its last order; and begin what is behind it, where that was prepared.
 
         Raises:
             StoreUnavailable: Redis is away and the lane is lost.
@@ -51,16 +66,32 @@ class Endings:
             ended.detail,
             order,
             goes_back=lease.turn.goes_back(),
+            successor=None if prepared is None else prepared.intent,
         )
-        following = await persist(lambda: self._orders.settle.submit(settlement), lease)
+        asked_at_ms = 0
+
+        def settle() -> Awaitable[Settled]:
+            nonlocal asked_at_ms, settlement
+            asked_at_ms = self._clock.monotonic_ms()
+            if settlement.successor is not None:
+                settlement = replace(
+                    settlement, successor=self._attempts.as_of_now(settlement.successor, lease)
+                )
+            return self._orders.settle.submit(settlement)
+
+        following = await persist(settle, lease)
         if not isinstance(following, Moved | Stale):
             self._metrics.settled(ended.state, ended.reason)
             note_ended(ended.state, ended.reason)
             if ended.state is not InstructionState.EXECUTED:
                 log.info("instruction_ended", state=ended.state, reason=ended.reason)
+        if isinstance(following, BegunNext):
+            assert prepared is not None
+            assert settlement.successor is not None
+            return _continued(prepared, settlement.successor, following, asked_at_ms)
         return following
 
-    async def leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Step:
+    async def leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Next:
         """Park a head that this worker cannot execute, though another may; end it when its time is over."""
         is_over = head.now_ms >= head.deadline_ms
         if not is_over or is_ambiguous(head):
@@ -69,14 +100,14 @@ class Endings:
             return await self._parker.park(lease, FOR_OTHERS_MS, waits_for, detail=detail)
         return await self.settle(lease, head, Ended(InstructionState.EXPIRED, reason, detail))
 
-    async def end_unplanned(self, lease: Lease, head: Head, ended: Ended) -> Step:
+    async def end_unplanned(self, lease: Lease, head: Head, ended: Ended) -> Next:
         """End a head that cannot be executed at all; unless an order of it may still be executing."""
         if has_ambiguous_order(head):
             log.error("head_held", reason=ended.reason, detail=ended.detail)
             return await self._parker.park(lease, HELD_MS, Reason.RESOLVING, detail=ended.detail)
         return await self.settle(lease, head, ended)
 
-    async def ask_again(self, work: Work, unread: Unread) -> Step:
+    async def ask_again(self, work: Work, unread: Unread) -> Next:
         """Park a head of which cannot be told now what it depends on; end it when its time is over."""
         left_ms = work.left_ms(self._clock)
         if left_ms == 0:
@@ -87,6 +118,15 @@ class Endings:
         if wait_ms is None:
             wait_ms = AGAIN_MS + backoff_ms(1, base_ms=AGAIN_MS, cap_ms=AGAIN_MS, uniform=random.uniform)
         return await self._parker.park(work.lease, min(wait_ms, left_ms), unread.reason, detail=unread.detail)
+
+
+def _continued(prepared: Prepared, intent: Intent, begun: BegunNext, asked_at_ms: int) -> Continued:
+    """Return the head that was begun, by what Redis has said of it."""
+    work = prepared.work
+    head = replace(
+        work.head, now_ms=begun.now_ms, admitted_at_ms=begun.admitted_at_ms, is_first=begun.is_first
+    )
+    return Continued(Prepared(replace(work, head=head), prepared.leg, intent), begun.begun, asked_at_ms)
 
 
 def ended_by(done: Done) -> Ended:

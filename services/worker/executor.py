@@ -6,7 +6,7 @@ from typing import assert_never
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import AccountName, market_of
-from libs.common.domain.instruction import SCHEMA_VERSION
+from libs.common.domain.instruction import SCHEMA_VERSION, Instruction
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.order import Plan
 from libs.common.domain.reasons import Reason
@@ -19,6 +19,7 @@ from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.account import Account
+from services.worker.ahead import Ahead
 from services.worker.attempts import Attempts
 from services.worker.doubts import doubtful_leg, is_ambiguous
 from services.worker.endings import Endings, ended_by
@@ -26,8 +27,9 @@ from services.worker.leases import Lease
 from services.worker.legs import Legs
 from services.worker.parking import Parker
 from services.worker.planning import Made, Planner, Unread
+from services.worker.recall import Recall
 from services.worker.recovery import NothingExecuted, Recovered, Recovery
-from services.worker.work import TOO_OLD, Ended, Step, Work, plan_of
+from services.worker.work import TOO_OLD, Continued, Ended, Next, Work, plan_of
 
 log = get_logger()
 
@@ -43,6 +45,7 @@ class Executor:
         orders: Orders,
         attempts: Attempts,
         planner: Planner,
+        recall: Recall,
         clock: Clock,
         metrics: WorkerMetrics,
         poison_limit: int,
@@ -50,11 +53,12 @@ class Executor:
         parker = Parker(lanes)
         self._accounts = accounts
         self._planner = planner
-        self._endings = Endings(orders=orders, parker=parker, clock=clock, metrics=metrics)
+        self._endings = Endings(orders=orders, attempts=attempts, parker=parker, clock=clock, metrics=metrics)
         self._legs = Legs(
             lanes=lanes,
             orders=orders,
             attempts=attempts,
+            ahead=Ahead(accounts=accounts, planner=planner, attempts=attempts, recall=recall, clock=clock),
             planner=planner,
             endings=self._endings,
             parker=parker,
@@ -71,7 +75,7 @@ class Executor:
         """Decide how a head is to be executed."""
         return treatment(head.lost_holders, limit=self._poison_limit, is_order_ambiguous=is_ambiguous(head))
 
-    async def execute(self, lease: Lease, head: Head) -> Step:
+    async def execute(self, lease: Lease, head: Head) -> Next:
         """Execute the head of a held lane, as far as it can be now.
 
         Raises:
@@ -105,7 +109,7 @@ class Executor:
             detail = f"account {head.account!r} is not in the configuration"
             return await self._endings.leave_to_others(lease, head, Reason.UNKNOWN_ACCOUNT, detail)
         work = Work(lease.held, lease, head, instruction, account, begun_at_ms)
-        note_instruction(instruction.symbol or instruction.market, instruction.market, instruction.strategy)
+        _note(instruction)
         if leg is not None:
             return await self._recovery.doubt(work, leg)
         if head.orders and not head.plan:
@@ -137,7 +141,17 @@ class Executor:
             case _:
                 assert_never(planned)
 
-    async def _end_recovered(self, work: Work, recovered: Recovered) -> Step:
+    async def go_on(self, continued: Continued) -> Next:
+        """Execute a head that was begun with the end of the one before.
+
+        Raises:
+            StoreUnavailable: Redis is away and the lane is lost.
+            StoreCorrupt: A record of this head cannot be used.
+        """
+        _note(continued.prepared.work.instruction)
+        return await self._legs.go_on(continued)
+
+    async def _end_recovered(self, work: Work, recovered: Recovered) -> Next:
         """Settle by what the venue said of an order whose plan is lost."""
         order, done = recovered.order, recovered.done
         if recovered.may_lack_another:
@@ -148,6 +162,10 @@ class Executor:
             ended = ended_by(done)
         outcome = OrderOutcome(order.client_order_id, order.attempt, order.state, order.answer)
         return await self._endings.settle(work.lease, work.head, ended, outcome)
+
+
+def _note(instruction: Instruction) -> None:
+    note_instruction(instruction.symbol or instruction.market, instruction.market, instruction.strategy)
 
 
 def _standing_plan(head: Head) -> Plan | None:

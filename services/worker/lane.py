@@ -19,9 +19,10 @@ from libs.common.telemetry.worker_metrics import WorkerMetrics
 from services.worker.executor import Executor
 from services.worker.leases import Lease
 from services.worker.persistence import persist
+from services.worker.recall import Recall
 from services.worker.solo import Solo
 from services.worker.subjects import HeadSubject
-from services.worker.work import Step
+from services.worker.work import Continued, Next
 
 MOVED_AT_MOST: Final = 5
 """Times in a row that a head may turn out to have moved on, before that counts as an error of its records."""
@@ -40,6 +41,7 @@ class LaneRunner:
         *,
         lanes: Lanes,
         executor: Executor,
+        recall: Recall,
         solo: Solo,
         clock: Clock,
         metrics: WorkerMetrics,
@@ -47,29 +49,29 @@ class LaneRunner:
     ) -> None:
         self._lanes = lanes
         self._executor = executor
+        self._recall = recall
         self._solo = solo
         self._clock = clock
         self._metrics = metrics
         self._tracer = tracer
-        self.is_draining = False
-        """Set on shutdown: every lane is handed back after the head it executes."""
 
     async def run(self, lease: Lease) -> None:
         """Run a lane until it is ours no longer. An unexpected error counts against its head."""
         head: Head | None = None
         try:
             moved = 0
-            step: Step = await persist(lambda: self._lanes.open.submit(lease.held), lease)
+            step: Next = await persist(lambda: self._lanes.open.submit(lease.held), lease)
             lease.opened()
             while True:
+                continued: Continued | None = None
                 match step:
                     case Head():
-                        turn_to(HeadSubject(lease.held, step, self._clock, self._clock.monotonic_ms()))
-                        if step.lost_holders and head is None:
-                            log.info("head_taken_over", lost_holders=step.lost_holders)
-                        if step.is_first and (head is None or head.entry_id != step.entry_id):
-                            self._metrics.reached(step.queued_ms)
+                        self._turn_to(lease, step, head)
                         head = step
+                    case Continued():
+                        continued = step
+                        self._turn_to(lease, step.prepared.work.head, head)
+                        head = step.prepared.work.head
                     case Moved():
                         moved += 1
                         if moved > MOVED_AT_MOST:
@@ -85,11 +87,11 @@ class LaneRunner:
                         return
                     case _:
                         assert_never(step)
-                if self.is_draining or self._solo.is_wanted:
+                if continued is None and self._recall.is_on:
                     await persist(lambda: self._lanes.yield_.submit(lease.held), lease)
                     return
-                step = await self._execute(lease, head)
-                moved = 0 if isinstance(step, Head) else moved
+                step = await self._execute(lease, head, continued)
+                moved = 0 if isinstance(step, Head | Continued) else moved
         except StoreUnavailable as error:
             if is_outage(error):
                 log.debug("lane_dropped", lane=lease.held.lane, error=str(error))
@@ -100,9 +102,17 @@ class LaneRunner:
             self._metrics.lane_failed()
             await self._blame(lease, head, error)
 
-    async def _execute(self, lease: Lease, head: Head) -> Step:
+    def _turn_to(self, lease: Lease, head: Head, before: Head | None) -> None:
+        """Note which head is executed from here on, after which."""
+        turn_to(HeadSubject(lease.held, head, self._clock, self._clock.monotonic_ms()))
+        if head.lost_holders and before is None:
+            log.info("head_taken_over", lost_holders=head.lost_holders)
+        if head.is_first and (before is None or before.entry_id != head.entry_id):
+            self._metrics.reached(head.queued_ms)
+
+    async def _execute(self, lease: Lease, head: Head, continued: Continued | None) -> Next:
         if not self._tracer.is_on:
-            return await self._execute_head(lease, head)
+            return await self._execute_head(lease, head, continued)
         with processing(
             self._tracer,
             head.body,
@@ -111,12 +121,14 @@ class LaneRunner:
             queue_wait_ms=head.queued_ms,
             lost_holders=head.lost_holders,
         ):
-            step = await self._execute_head(lease, head)
+            step = await self._execute_head(lease, head, continued)
             if isinstance(step, Stale):
                 note_lost()
             return step
 
-    async def _execute_head(self, lease: Lease, head: Head) -> Step:
+    async def _execute_head(self, lease: Lease, head: Head, continued: Continued | None) -> Next:
+        if continued is not None:
+            return await self._executor.go_on(continued)
         if self._executor.treatment(head) is not Treatment.SOLO:
             return await self._executor.execute(lease, head)
         async with self._solo.alone():

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 
 from libs.common.domain.clock import Clock
-from libs.common.store.head import Held
+from libs.common.store.head import Held, Successor
 from services.worker.turn import Turn
 
 
 class Lease:
     """One held lane, by our own monotonic clock."""
 
-    __slots__ = ("_clock", "_until_ms", "held", "is_lost", "is_opened", "turn")
+    __slots__ = ("_clock", "_until_ms", "held", "is_lost", "is_opened", "successor", "turn")
 
     def __init__(self, held: Held, until_ms: int, clock: Clock) -> None:
         self.held = held
@@ -20,6 +20,8 @@ class Lease:
         """Whether the fence names us by now: before that there is nothing to renew, and nothing is lost."""
         self.turn = Turn(clock)
         """What was executed of it since it was opened."""
+        self.successor: Successor | None = None
+        """What is behind its head, as far as Redis has told: by now it may be something else, or more."""
         self._until_ms = until_ms
         self._clock = clock
 

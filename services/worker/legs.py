@@ -17,12 +17,13 @@ from libs.common.store.order_answers import Expired, Halted, Planned, Wait
 from libs.common.store.orders import Finding, OrderOutcome, Orders, Planning
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
-from services.worker.attempts import Attempts
+from services.worker.ahead import Ahead
+from services.worker.attempts import Attempts, Outcome
 from services.worker.endings import Endings, ended_by
 from services.worker.parking import Parker
 from services.worker.persistence import persist
-from services.worker.planning import Made, Planner, Unread
-from services.worker.work import AGAIN_MS, TOO_OLD, Done, Ended, Leg, Step, Work
+from services.worker.planning import Made, Planner, Unread, leg_of
+from services.worker.work import AGAIN_MS, TOO_OLD, Continued, Done, Ended, Leg, Next, Work
 
 _CANCELED: Final = Ended(InstructionState.EXECUTED, Reason.CANCELED)
 
@@ -36,6 +37,7 @@ class Legs:
         lanes: Lanes,
         orders: Orders,
         attempts: Attempts,
+        ahead: Ahead,
         planner: Planner,
         endings: Endings,
         parker: Parker,
@@ -45,13 +47,14 @@ class Legs:
         self._lanes = lanes
         self._orders = orders
         self._attempts = attempts
+        self._ahead = ahead
         self._planner = planner
         self._endings = endings
         self._parker = parker
         self._clock = clock
         self._metrics = metrics
 
-    async def carry_out(self, work: Work, made: Made, *, is_recorded: bool) -> Step:
+    async def carry_out(self, work: Work, made: Made, *, is_recorded: bool) -> Next:
         """Do all that a plan names, from where it stands.
 
         Args:
@@ -70,9 +73,8 @@ class Legs:
             if step is not None:
                 return step
         last = len(plan.legs) - 1
-        for index, order_plan in enumerate(plan.legs):
-            order_id = client_order_id(work.head.account, work.head.alert_id, index)
-            known = work.order(order_id)
+        for index in range(len(plan.legs)):
+            known = work.order(client_order_id(work.head.account, work.head.alert_id, index))
             if is_recorded and index == last and (known is None or known.state is OrderState.NOT_EXECUTED):
                 judged = await self._planner.judge(work, plan)
                 match judged:
@@ -82,31 +84,36 @@ class Legs:
                         return await self._endings.ask_again(work, judged)
                     case _:
                         made = judged
-            leg = Leg(
-                index=index,
-                plan=order_plan,
-                client_order_id=order_id,
-                whole=plan if len(plan.legs) > 1 or plan.cancels else None,
-                led_to_it=made.led_to_it(),
-                budgets=made.budgets if index == last else b"",
-                read_at_ms=made.read_at_ms,
-            )
+            leg = leg_of(work.head, made, index)
             outcome = await self._attempts.run(work, leg)
-            match outcome:
-                case Done():
-                    pass
-                case Ended():
-                    return await self._endings.settle(work.lease, work.head, outcome)
-                case _:
-                    return outcome
-            if index == last:
-                return await self._end(work, leg, outcome)
+            if index == last or not isinstance(outcome, Done):
+                return await self._conclude(work, leg, outcome)
             step = await self._confirm(work, leg, outcome)
             if step is not None:
                 return step
         return await self._endings.settle(work.lease, work.head, _CANCELED)
 
-    async def _cancel(self, work: Work, made: Made) -> Step | None:
+    async def go_on(self, continued: Continued) -> Next:
+        """Do what a plan of one order names, which was begun with the end of the head before.
+
+        Raises:
+            StoreUnavailable: Redis is away and the lane is lost.
+            StoreCorrupt: A record of this head cannot be used.
+        """
+        outcome = await self._attempts.go_on(continued)
+        return await self._conclude(continued.prepared.work, continued.prepared.leg, outcome)
+
+    async def _conclude(self, work: Work, leg: Leg, outcome: Outcome) -> Next:
+        """Settle what can be, by what became of the last order, or of the one that another would have followed."""
+        match outcome:
+            case Done():
+                return await self._end(work, leg, outcome)
+            case Ended():
+                return await self._endings.settle(work.lease, work.head, outcome)
+            case _:
+                return outcome
+
+    async def _cancel(self, work: Work, made: Made) -> Next | None:
         """Cancel the resting orders that a plan names, once it is on disk; None where the plan goes on."""
         planning = Planning(
             work.held,
@@ -145,7 +152,7 @@ class Legs:
             return await self._endings.ask_again(work, Unread(f"not cancelled: {error}"))
         return None
 
-    async def _confirm(self, work: Work, leg: Leg, done: Done) -> Step | None:
+    async def _confirm(self, work: Work, leg: Leg, done: Done) -> Next | None:
         """Note what a leg came to that another one waits for; None where that one may go."""
         known = work.order(leg.client_order_id)
         is_suspect = work.head.is_suspect
@@ -200,7 +207,7 @@ class Legs:
         found = await work.account.broker.find(leg.client_order_id, work.instruction.market)
         return report if found is None else see(leg.plan, known.state, report, found).report
 
-    async def _end(self, work: Work, leg: Leg, done: Done) -> Step:
+    async def _end(self, work: Work, leg: Leg, done: Done) -> Next:
         """Settle by what the venue said of the last order."""
         outcome = OrderOutcome(
             leg.client_order_id,
@@ -210,7 +217,9 @@ class Legs:
             work.instruction.market,
             _newly_filled(work, leg, done.report),
         )
-        return await self._endings.settle(work.lease, work.head, ended_by(done), outcome)
+        return await self._endings.settle(
+            work.lease, work.head, ended_by(done), outcome, self._ahead.prepare(work)
+        )
 
 
 def _newly_filled(work: Work, leg: Leg, report: OrderReport) -> str:

@@ -48,18 +48,21 @@ class MappingCheck:
             and instruction.symbol is None
         )
 
+    def confirms(self, instruction: Instruction, account: Account) -> bool:
+        """Tell whether the table as we know it says the same: then it need not be asked."""
+        return self._revision is not None and self._judge(instruction, account) is None
+
     async def refusal(self, instruction: Instruction, account: Account) -> Refused | None:
         """Return why an instruction must not be traded; None where its symbol still means its market.
 
         Raises:
             StoreUnavailable: The table would have to be read first, and Redis is away.
         """
-        found = None if self._revision is None else self._judge(instruction, account)
-        if self._revision is None or found is not None:
-            # The door may have known a newer entry than we do: nothing is refused on an old table.
-            await self.refresh()
-            found = self._judge(instruction, account)
-        return found
+        if self.confirms(instruction, account):
+            return None
+        # The door may have known a newer entry than we do: nothing is refused on an old table.
+        await self.refresh()
+        return self._judge(instruction, account)
 
     async def refresh(self) -> None:
         """Read the table, if it has changed.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, TypeVar
 
@@ -10,6 +10,7 @@ import msgspec
 
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, LookUpUnavailable
+from libs.common.domain.ids import client_order_id
 from libs.common.domain.instruction import Instruction
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.order import OrderPlan, Plan
@@ -23,6 +24,7 @@ from libs.common.policy.risk import judge, risk_needs
 from libs.common.policy.risk_rules import NO_RISK, RiskRules
 from libs.common.policy.sizing import NothingToDo, Planned, Refused, plan_order
 from libs.common.store.halts import Halts
+from libs.common.store.head import Head
 from libs.common.store.in_flight import InFlightOrders
 from libs.common.store.published import Published
 from libs.common.store.reconciliation import Reconciliation
@@ -32,7 +34,7 @@ from services.worker.brokers.port import Broker
 from services.worker.instruments import Instruments
 from services.worker.mapping import MappingCheck
 from services.worker.persistence import persist
-from services.worker.work import Ended, Work
+from services.worker.work import Ended, Leg, Work
 
 T = TypeVar("T")
 
@@ -59,6 +61,8 @@ class Made:
     """Account-wide risk limits, JSON; empty where there are none."""
     read_at_ms: int = 0
     """Redis' time before the venue was asked."""
+    is_at_once: bool = False
+    """Whether nobody had to be asked; so it mostly is with the instruction behind it as well."""
 
     def led_to_it(self) -> bytes:
         """Return what led to the plan, as a JSON object for the journal; empty where there is nothing to say."""
@@ -75,6 +79,22 @@ class Unread:
     reason: Reason = Reason.BACK_OFF
     wait_ms: int | None = None
     """How long it takes at least; None where nobody knows."""
+
+
+def leg_of(head: Head, made: Made, index: int) -> Leg:
+    """Return one order of a head's plan."""
+    plan = made.plan
+    is_whole = len(plan.legs) == 1 and not plan.cancels
+    return Leg(
+        index=index,
+        plan=plan.legs[index],
+        client_order_id=client_order_id(head.account, head.alert_id, index),
+        whole=None if is_whole else plan,
+        led_to_it=made.led_to_it(),
+        budgets=made.budgets if index == len(plan.legs) - 1 else b"",
+        read_at_ms=made.read_at_ms,
+        looks_behind=is_whole and made.is_at_once,
+    )
 
 
 class _Steps(msgspec.Struct, omit_defaults=True):
@@ -114,21 +134,21 @@ class Planner:
         Raises:
             StoreUnavailable: The lane is lost.
         """
+        at_once = self.plan_at_once(work)
+        if at_once is not None:
+            return at_once
         instruction, account = work.instruction, work.account
-        mapped = ""
-        if not self._mapping.is_moot(instruction, account):
+        mapped = self._mapped(work)
+        if mapped is None:
             refused = await persist(lambda: self._mapping.refusal(instruction, account), work.lease)
             if refused is not None:
                 return _refusal(refused)
-            if instruction.symbol is not None:
-                mapped = f'"{instruction.symbol}" is {instruction.market}'
+            mapped = _mapped_words(instruction)
         rules = _rules_of(work)
-        needs = needs_of(instruction, account.broker.capabilities.orders)
-        turns_on_position = Need.POSITION in needs
-        if rules is not None:
-            needs |= risk_needs(rules, instruction)
-            turns_on_position |= rules.limits_positions
+        needs = _needs_of(work, rules)
         if needs - ASKED_RARELY:
+            own_needs = needs_of(instruction, account.broker.capabilities.orders)
+            turns_on_position = Need.POSITION in own_needs or (rules is not None and rules.limits_positions)
             hindered = await self._hindrance(work, turns_on_position=turns_on_position)
             if hindered is not None:
                 return hindered
@@ -136,15 +156,35 @@ class Planner:
             readings = await self._read(work, needs)
         except LookUpUnavailable as error:
             return Unread(str(error))
+        return self._make(work, rules, mapped, readings, is_at_once=False)
+
+    def plan_at_once(self, work: Work) -> Made | Ended | None:
+        """Plan an instruction for which nobody has to be asked; None where somebody has."""
+        mapped = self._mapped(work)
+        if mapped is None:
+            return None
+        rules = _rules_of(work)
+        if _needs_of(work, rules):
+            return None
+        readings = Readings(read_at_ms=self._now_ms(work))
+        return self._make(work, rules, mapped, readings, is_at_once=True)
+
+    def _make(
+        self, work: Work, rules: RiskRules | None, mapped: str, readings: Readings, *, is_at_once: bool
+    ) -> Made | Ended:
+        """Plan an instruction by what is known."""
+        account = work.account
         planned = plan_order(
-            instruction, readings, account.default_quantity, account.broker.capabilities.orders
+            work.instruction, readings, account.default_quantity, account.broker.capabilities.orders
         )
         match planned:
             case Refused():
                 return _refusal(planned)
             case NothingToDo(reason, detail):
                 return Ended(InstructionState.SKIPPED, reason, detail)
-        made = Made(planned.plan, mapped, planned.sizing, read_at_ms=readings.read_at_ms)
+        made = Made(
+            planned.plan, mapped, planned.sizing, read_at_ms=readings.read_at_ms, is_at_once=is_at_once
+        )
         return made if rules is None else self._judge(work, rules, made, readings)
 
     async def judge(self, work: Work, plan: Plan) -> Made | Ended | Unread:
@@ -178,16 +218,24 @@ class Planner:
         return planned.plan.legs[0] if isinstance(planned, Planned) and len(planned.plan.legs) == 1 else None
 
     def _judge(self, work: Work, rules: RiskRules, made: Made, readings: Readings) -> Made | Ended:
-        now_ms = work.head.now_ms + work.passed_ms(self._clock)
-        judgement = judge(rules, work.instruction, made.plan, readings, now_ms)
+        judgement = judge(rules, work.instruction, made.plan, readings, self._now_ms(work))
         if judgement.breach is not None:
             breach = judgement.breach
             detail = f"{breach.rule}: {breach.value}, limit {breach.limit}"
             return Ended(InstructionState.REJECTED, Reason.RISK, detail)
         budgets = codec.BUDGETS.encode(judgement.budgets) if judgement.budgets else b""
-        return Made(
-            made.plan, made.mapping, made.sizing, judgement.verdicts, budgets, read_at_ms=made.read_at_ms
-        )
+        return replace(made, risk=judgement.verdicts, budgets=budgets)
+
+    def _mapped(self, work: Work) -> str | None:
+        """Return what to say of an instruction's symbol that still means its market; None where the table must be asked."""
+        if self._mapping.is_moot(work.instruction, work.account):
+            return ""
+        is_confirmed = self._mapping.confirms(work.instruction, work.account)
+        return _mapped_words(work.instruction) if is_confirmed else None
+
+    def _now_ms(self, work: Work) -> int:
+        """Return Redis' time when the head was handed out, and what has passed since: never later than it is there."""
+        return work.head.now_ms + work.passed_ms(self._clock)
 
     async def _hindrance(self, work: Work, *, turns_on_position: bool) -> Unread | None:
         """Return why the venue is not worth asking now; None where it is.
@@ -231,8 +279,7 @@ class Planner:
         Raises:
             LookUpUnavailable: It did not say.
         """
-        # Redis' time when the head was handed out, and what has passed since: never later than it is there.
-        read_at_ms = work.head.now_ms + work.passed_ms(self._clock)
+        read_at_ms = self._now_ms(work)
         if not needs:
             return Readings(read_at_ms=read_at_ms)
         account, market = work.account, work.instruction.market
@@ -311,6 +358,15 @@ async def _price(broker: Broker, instruction: Instruction) -> Decimal | None:
 
 async def _if(is_needed: bool, ask: Callable[[], Awaitable[T | None]]) -> T | None:
     return await ask() if is_needed else None
+
+
+def _mapped_words(instruction: Instruction) -> str:
+    return "" if instruction.symbol is None else f'"{instruction.symbol}" is {instruction.market}'
+
+
+def _needs_of(work: Work, rules: RiskRules | None) -> frozenset[Need]:
+    needs = needs_of(work.instruction, work.account.broker.capabilities.orders)
+    return needs if rules is None else needs | risk_needs(rules, work.instruction)
 
 
 def _rules_of(work: Work) -> RiskRules | None:

@@ -39,6 +39,7 @@ from services.worker.leases import Leases
 from services.worker.mapping import MappingCheck
 from services.worker.markets import MarketLists
 from services.worker.planning import Planner
+from services.worker.recall import Recall
 from services.worker.reconciler import Reconciler
 from services.worker.resolver import Resolver
 from services.worker.roster import accounts_of, followed_accounts, reconciled_accounts, slots_per_account
@@ -138,6 +139,7 @@ class Unit:
         self._running: dict[str, asyncio.Task[None]] = {}
         """Those in the background, from when its Redis was found fit until they are to end."""
         shared_breakers = SharedBreakers(client, keys)
+        recall = Recall(solo)
         attempts = Attempts(
             lanes=self._lanes,
             orders=orders,
@@ -164,6 +166,7 @@ class Unit:
                 halts=halts,
                 clock=clock,
             ),
+            recall=recall,
             clock=clock,
             metrics=metrics,
             poison_limit=worker.poison_limit,
@@ -173,8 +176,15 @@ class Unit:
             lanes=self._lanes,
             leases=self._leases,
             runner=LaneRunner(
-                lanes=self._lanes, executor=executor, solo=solo, clock=clock, metrics=metrics, tracer=tracer
+                lanes=self._lanes,
+                executor=executor,
+                recall=recall,
+                solo=solo,
+                clock=clock,
+                metrics=metrics,
+                tracer=tracer,
             ),
+            recall=recall,
             solo=solo,
             clock=clock,
             metrics=metrics,

@@ -13,6 +13,8 @@ from libs.common.domain.order import OrderPlan, OrderReport, Plan
 from libs.common.domain.reasons import Reason
 from libs.common.store.head import HandedOut, Head, Held, KnownOrder
 from libs.common.store.lanes import Return
+from libs.common.store.order_answers import Begun
+from libs.common.store.orders import Intent
 from libs.common.wire import codec
 from services.worker.account import Account
 from services.worker.leases import Lease
@@ -59,6 +61,30 @@ class Leg(msgspec.Struct, frozen=True):
     """Account-wide risk limits it counts against, JSON; empty where there are none."""
     read_at_ms: int
     """Redis' time before the venue was asked for what the budgets are counted from."""
+    looks_behind: bool = False
+    """Whether the instruction behind its own may be planned while this order is under way."""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """The instruction behind a head, planned, to be begun with the end of that head."""
+
+    work: Work
+    leg: Leg
+    """Its only order."""
+    intent: Intent
+
+
+class Continued(msgspec.Struct, frozen=True):
+    """A head of which `begin` has spoken already, with the end of the one before."""
+
+    prepared: Prepared
+    begun: Begun
+    asked_at_ms: int
+    """Monotonic; before the call was made."""
+
+
+Next = Step | Continued
+"""What comes next in a lane once its head was executed, as far as it could be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,8 +66,8 @@ class Promises:
         """Take note of a call."""
         if name == "admit":
             self._saw_admissions(keys, reply)
-        elif name == "begin":
-            self._saw_begins(keys, args, reply)
+        elif name in {"begin", "settle"}:
+            self._saw_begins(name, keys, args, reply)
         elif name == "resolve":
             self._saw_findings(keys, args, reply)
         elif name == "replay" and reply[0] == b"OK":
@@ -125,8 +125,8 @@ class Promises:
                     if self._is_flip(alert):
                         self._flips.add(instruction)
 
-    def _saw_begins(self, keys: Sequence[str], args: Sequence[Any], reply: Any) -> None:
-        for one, answer in zip(items_of(keys, args, keys_each=4, args_before=3), reply, strict=True):
+    def _saw_begins(self, name: str, keys: Sequence[str], args: Sequence[Any], reply: Any) -> None:
+        for one, answer in begun_by(name, keys, args, reply):
             if answer[0] == b"GO":
                 account, market = one[0].split(":")[:2]
                 attempt = (str(one[4]), str(one[5]), str(one[6]))
@@ -231,6 +231,26 @@ def items_of(
     count = (len(keys) - 8) // keys_each
     each = (len(args) - args_before) // count if count else 0
     return [args[args_before + each * n : args_before + each * (n + 1)] for n in range(count)]
+
+
+def settlements_of(args: Sequence[Any]) -> list[Sequence[Any]]:
+    """Return the arguments of each item of a call of `settle`, whose intents come behind them."""
+    return [args[at : at + 15] for at in range(6, 6 + 15 * int(args[5]), 15)]
+
+
+def begun_by(
+    name: str, keys: Sequence[str], args: Sequence[Any], reply: Sequence[Any]
+) -> list[tuple[Sequence[Any], Any]]:
+    """Return what a call of `begin` or `settle` would have begun, each as an item of `begin` and its answer."""
+    if name == "begin":
+        return list(zip(items_of(keys, args, keys_each=4, args_before=3), reply, strict=True))
+    settlements = settlements_of(args)
+    first, found = 6 + 15 * len(settlements), list[tuple[Sequence[Any], Any]]()
+    for one, answer in zip(settlements, reply, strict=True):
+        if answer[0] == b"BEGUN":
+            at = first + 17 * (int(one[14]) - 1)
+            found.append(([*one[:3], *args[at : at + 17]], answer[4]))
+    return found
 
 
 def _may_leave(request: Request, order: str, nonce: str, now_ms: int) -> bool:

@@ -13,7 +13,7 @@ SCRIPT_TESTS = "tests/integration/libs/common/store/lua"
 TESTS_OF = {
     "admit": ("test_admit", "test_room"),
     "audit": ("test_audit", "test_doubt"),
-    "begin": (
+    "intent": (
         "test_begin",
         "test_limits",
         "test_report",
@@ -24,7 +24,7 @@ TESTS_OF = {
     ),
     "incarnate": ("test_incarnate", "../test_layout"),
     "layout": ("../test_layout",),
-    "settle": ("test_settle", "test_doubt"),
+    "settle": ("test_settle", "test_settle_and_begin", "test_doubt"),
     "paper_fill": ("../test_paper_books",),
     "report": ("test_report", "test_halts"),
     "resolve": ("test_resolve", "test_legs"),

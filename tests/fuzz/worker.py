@@ -14,9 +14,9 @@ from libs.common.domain.lifecycle import AMBIGUOUS, InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.store.breakers import BreakerReport, SharedBreakers
-from libs.common.store.head import Closed, HandedBack, Head, Held, Moved, Stale
+from libs.common.store.head import Closed, HandedBack, Head, Held, Moved, Stale, Successor
 from libs.common.store.lanes import Lanes, Parking, Reader
-from libs.common.store.order_answers import Expired, Go, TooEarly, Wait
+from libs.common.store.order_answers import Begun, BegunNext, Expired, Go, TooEarly, Wait
 from libs.common.store.orders import Doubt, Finding, GoesBack, Intent, OrderOutcome, Orders, Settlement
 from libs.common.store.retention import Retention
 from tests.fuzz.venue import Request
@@ -46,6 +46,33 @@ class Pause:
 
 
 Steps = Generator[Call | Pause, Any, Any]
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A head that was begun with the end of the one before."""
+
+    head: Head
+    intent: Intent
+    begun: Begun
+
+
+def head_of(successor: Successor, begun: BegunNext) -> Head:
+    """Return the head that was begun, of which nothing else is on record."""
+    return Head(
+        entry_id=successor.entry_id,
+        alert_id=successor.alert_id,
+        account=successor.account,
+        version=successor.version,
+        body=successor.body,
+        deadline_ms=successor.deadline_ms,
+        now_ms=begun.now_ms,
+        plan=b"",
+        lost_holders=0,
+        admitted_at_ms=begun.admitted_at_ms,
+        orders=(),
+        is_first=begun.is_first,
+    )
 
 
 class Dropped(Exception):
@@ -89,6 +116,8 @@ class Task:
         self.leg = 0
         self.unsent: Request | None = None
         """A request that has its Go and may leave at any step."""
+        self.successor: Successor | None = None
+        """What Redis has told is behind the head."""
         self.reply: Any = None
         """What the last call answered, for the next step."""
 
@@ -97,6 +126,9 @@ class Task:
         while not isinstance(step, Closed | Stale | HandedBack):
             if isinstance(step, Moved):
                 step = yield from self._ask(lambda: self.process.lanes.open.submit(self.held))
+            elif isinstance(step, Continued):
+                self.leg = 0
+                step = yield from self._attempt(step.head, 1, step.intent, step.begun)
             elif self.rng.random() < 0.1:
                 step = yield from self._ask(lambda: self.process.lanes.yield_.submit(self.held))
             else:
@@ -152,28 +184,36 @@ class Task:
             return (yield from self._attempt(head, order.attempt + 1))
         return (yield from self._end(head, order.attempt, order.state, is_recorded=True))
 
-    def _attempt(self, head: Head, attempt: int) -> Steps:
-        nonce = Nonce(f"n{self.rng.getrandbits(48)}")
+    def _intent(self, head: Head | Successor, order_id: ClientOrderId, attempt: int) -> Intent:
         symbol, account = self.world.limits
-        scope = str(self.held.lane)
-        intent = Intent(
+        return Intent(
             held=self.held,
             entry_id=head.entry_id,
             account=head.account,
             market=self.world.market_of(self.held.lane),
-            client_order_id=self._order_id(head),
+            client_order_id=order_id,
             attempt=attempt,
-            nonce=nonce,
+            nonce=Nonce(f"n{self.rng.getrandbits(48)}"),
             window_ms=self.rng.randint(*self.world.windows_ms),
             plan=b"plan",
             symbol_limit=symbol,
             account_limit=account,
             probe_ms=PROBE_MS,
             is_lease_young=self.rng.random() < 0.5,
+            wants_successor=self.rng.random() < 0.7,
         )
+
+    def _attempt(self, head: Head, attempt: int, intent: Intent | None = None, begun: Any = None) -> Steps:
+        """Make an attempt, unless the end of the head before has begun it already."""
+        scope = str(self.held.lane)
+        if intent is None:
+            intent = self._intent(head, self._order_id(head), attempt)
+        nonce = intent.nonce
         while True:
-            begun = yield from self._ask(lambda: self.process.orders.begin.submit(intent))
+            if begun is None:
+                begun = yield from self._ask(lambda: self.process.orders.begin.submit(intent))
             if isinstance(begun, Go):
+                self.successor = begun.successor
                 break
             if isinstance(begun, Expired):
                 return (yield from self._settle(head, InstructionState.EXPIRED, Reason.TOO_OLD))
@@ -182,6 +222,7 @@ class Task:
             if begun.until_ms - begun.now_ms > 250 or self.rng.random() < 0.5:
                 return (yield from self._park_until(begun.until_ms, begun.reason))
             yield Pause(begun.until_ms)
+            begun = None
         self.unsent = Request(
             order_id=self._order_id(head),
             lane=self.held.lane,
@@ -272,8 +313,17 @@ class Task:
         self, head: Head, state: InstructionState, reason: Reason, order: OrderOutcome | None = None
     ) -> Steps:
         goes_back = self.rng.choice((GoesBack.NO, GoesBack.NO, GoesBack.IF_WANTED, GoesBack.ALWAYS))
-        settlement = Settlement(self.held, head.entry_id, state, reason, "", order, goes_back)
-        return (yield from self._ask(lambda: self.process.orders.settle.submit(settlement)))
+        following, self.successor, intent = self.successor, None, None
+        if following is not None and following.body != KILLER and self.rng.random() < 0.8:
+            order_id = client_order_id(following.account, following.alert_id, 0)
+            intent = self._intent(following, order_id, 1)
+        settlement = Settlement(self.held, head.entry_id, state, reason, "", order, goes_back, intent)
+        settled = yield from self._ask(lambda: self.process.orders.settle.submit(settlement))
+        if not isinstance(settled, BegunNext):
+            return settled
+        assert following is not None
+        assert intent is not None
+        return Continued(head_of(following, settled), intent, settled.begun)
 
     def _park(self, wait_ms: int, reason: Reason, *, is_to_blame: bool = False) -> Steps:
         parking = Parking(self.held, wait_ms, 0, reason, is_to_blame)

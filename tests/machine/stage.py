@@ -30,6 +30,7 @@ from libs.common.store.halts import Halts
 from libs.common.store.head import Closed, HandedBack, Head, Held
 from libs.common.store.intake import Admission, Admitted, Conflict, Duplicate, Intake, Routed
 from libs.common.store.keys import GROUP, Keys
+from libs.common.store.order_answers import BegunNext
 from libs.common.store.orders import NO_LIMIT
 from libs.common.store.scripts import Script
 from libs.common.store.upkeep import Promotion, Upkeep
@@ -281,6 +282,10 @@ class Stage:
         if isinstance(answer, Head):
             hand.take(answer)
             self.take_reading(hand)
+        elif isinstance(answer, BegunNext):
+            assert hand.prepared is not None
+            position = self.promises.positions.get((hand.prepared.alert_id, hand.prepared.account), 0)
+            hand.continues(answer, position, self.now_ms)
         elif isinstance(answer, Closed | HandedBack):
             hand.process.hands.pop(hand.held, None)
         else:
@@ -335,6 +340,7 @@ class Stage:
     def settle(self, hand: Hand) -> None:
         """End the instruction."""
         assert hand.settlement is not None
+        hand.prepares(_nonce(self.number()), 60, self.limits)
         self.handed_out(hand, self.ask(partial(hand.process.orders.settle.submit, hand.settlement)))
 
     def advance(self, hand: Hand) -> None:

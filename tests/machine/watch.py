@@ -9,7 +9,7 @@ from libs.common.domain.ids import AccountName, LaneName, client_order_id
 from libs.common.domain.lifecycle import ENDED, INSTRUCTION_MOVES, ORDER_MOVES, InstructionState, OrderState
 from libs.common.policy.halts import parse_scope
 from libs.common.store.keys import Keys
-from tests.fuzz.promises import Instruction, items_of
+from tests.fuzz.promises import Instruction, begun_by
 from tests.fuzz.venue import Report
 
 LOOK: Final = """
@@ -94,8 +94,8 @@ class Watch:
             self.forget()
         elif name == "report":
             self._saw_report(args, reply[0])
-        elif name == "begin":
-            for item, answer in zip(items_of(keys, args, keys_each=4, args_before=3), reply, strict=True):
+        elif name in {"begin", "settle"}:
+            for item, answer in begun_by(name, keys, args, reply):
                 self._saw_begin(item, answer)
 
     def forget(self) -> None:

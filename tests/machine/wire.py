@@ -10,17 +10,16 @@ from redis.asyncio import Redis
 from libs.common.store.keys import Keys
 from libs.common.store.scripts import Script
 from tests.fuzz.faults import Call, Executed, Fate, Network
-from tests.fuzz.promises import items_of
+from tests.fuzz.promises import items_of, settlements_of
 from tests.fuzz.venue import Report
 
 _FENCED: Final = {
     "begin": (4, 3),
     "resolve": (1, 1),
-    "settle": (2, 3),
     "park": (1, 1),
     "yield": (1, 1),
 }
-"""Scripts of whoever holds a lane: keys of an item, arguments before the first."""
+"""Scripts of whoever holds a lane, besides `settle`: keys of an item, arguments before the first."""
 
 _UNOPENED_TOO: Final = frozenset({"park", "yield"})
 """Those that take a token which was read but not opened."""
@@ -66,10 +65,13 @@ class Wire(Network):
 
     def _is_zombie(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> bool:
         """Tell whether a call comes from somebody who lost all the lanes that it is about."""
-        if name not in _FENCED:
+        if name == "settle":
+            items = settlements_of(args)
+        elif name in _FENCED:
+            keys_each, args_before = _FENCED[name]
+            items = items_of(keys, args, keys_each=keys_each, args_before=args_before)
+        else:
             return False
-        keys_each, args_before = _FENCED[name]
-        items = items_of(keys, args, keys_each=keys_each, args_before=args_before)
         fences = self._direct.hmget(self._keys.lanes, [item[0] for item in items])
         for item, fence in zip(items, fences, strict=True):
             if fence == f"{item[1]}|{item[2]}" or (name in _UNOPENED_TOO and fence == f"{item[1]}|"):

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from libs.common.domain.ids import ClientOrderId, Holder, Market, Nonce, client_order_id
@@ -17,14 +18,14 @@ from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.store.breakers import SharedBreakers
 from libs.common.store.following import FollowedOrder, FollowedOrders
-from libs.common.store.head import Head, Held, Moved
+from libs.common.store.head import Head, Held, Moved, Successor
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
-from libs.common.store.order_answers import Expired, Go, Halted, Noted, OverBudget, TooEarly, Wait
+from libs.common.store.order_answers import BegunNext, Expired, Go, Halted, Noted, OverBudget, TooEarly, Wait
 from libs.common.store.orders import Doubt, Finding, GoesBack, Intent, OrderOutcome, Orders, Settlement
 from libs.common.wire import codec
 from tests.fuzz.venue import Request
-from tests.fuzz.worker import FLIP, MISSES_NEEDED, POISON_LIMIT, RETENTION
+from tests.fuzz.worker import FLIP, KILLER, MISSES_NEEDED, POISON_LIMIT, RETENTION, head_of
 from tests.machine.watch import PROBE_MS
 
 EXIT: Final = b"only closes"
@@ -89,6 +90,10 @@ class Hand:
     """What has its Go and may leave at any time."""
     finding: Finding | None = None
     settlement: Settlement | None = None
+    successor: Successor | None = None
+    """What Redis has told is behind the head."""
+    prepared: Successor | None = None
+    """What is to be begun with the end of the head."""
     not_before_ms: int = 0
     resting: tuple[int, int] | None = None
     """How many orders of the account rested at the venue, and when it was asked."""
@@ -214,16 +219,52 @@ class Hand:
             probe_ms=PROBE_MS,
             strategy=strategy or None,
             is_exit=self.head.body == EXIT,
+            wants_successor=True,
             budgets=budgets,
             read_at_ms=read_at_ms,
         )
         return self.intent
+
+    def prepares(self, nonce: Nonce, window_ms: int, limits: tuple[tuple[int, int], tuple[int, int]]) -> None:
+        """Have what is behind the head begun with its end, where nobody need be asked for that."""
+        assert self.settlement is not None
+        successor, self.successor = self.successor, None
+        if successor is None or successor.body in {KILLER, LIMIT, FLIP}:
+            return
+        intent = Intent(
+            held=self.held,
+            entry_id=successor.entry_id,
+            account=successor.account,
+            market=Market(self.held.lane.split(":")[1]),
+            client_order_id=client_order_id(successor.account, successor.alert_id, 0),
+            attempt=1,
+            nonce=nonce,
+            window_ms=window_ms,
+            plan=PLAN,
+            symbol_limit=limits[0],
+            account_limit=limits[1],
+            probe_ms=PROBE_MS,
+            is_exit=successor.body == EXIT,
+            wants_successor=True,
+        )
+        self.prepared = successor
+        self.settlement = replace(self.settlement, successor=intent)
+
+    def continues(self, answer: BegunNext, position: int, now_ms: int) -> None:
+        """Go on with the head that was begun with the end of the one before."""
+        assert self.settlement is not None
+        assert self.prepared is not None
+        intent = self.settlement.successor
+        self.take(head_of(self.prepared, answer))
+        self.intent = intent
+        self.begun(answer.begun, position, now_ms)
 
     def begun(self, answer: Any, position: int, now_ms: int) -> bool:
         """Go on from what `begin` answered; tells whether the lane is still ours."""
         assert self.head is not None
         assert self.intent is not None
         if isinstance(answer, Go):
+            self.successor = answer.successor
             self.go, self.step, self.not_before_ms = answer, Step.SEND, now_ms + answer.wait_ms
             self.request = Request(
                 order_id=self.order_id,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 
+from libs.common.store.scripts import PARTS
 from tests.support.venue import RESOURCES
 
 _CONTAINERS: Final = frozenset({"ACL", "CLIENT", "CONFIG", "SCRIPT", "XGROUP", "XINFO"})
@@ -74,8 +75,11 @@ def http_end(data: bytes, start: int = 0) -> int | None:
 def scripts_of(source: Path) -> dict[str, str]:
     """Return the text of each script of a source tree, by its name."""
     directory = source / "libs" / "common" / "store" / "lua"
-    prelude = (directory / "prelude.lua").read_text(encoding="utf-8")
-    return {path.stem: prelude + path.read_text(encoding="utf-8") for path in sorted(directory.glob("*.lua"))}
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(directory.glob("*.lua"))}
+    # An older tree may lack a part.
+    return {
+        name: "".join(texts.get(one, "") for one in ("prelude", *PARTS.get(name, ()), name)) for name in texts
+    }
 
 
 def redis_language(scripts: Mapping[str, str]) -> Language:

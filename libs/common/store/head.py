@@ -86,6 +86,18 @@ class Moved:
     """The head or its order is not what we thought: open again. Nothing was written."""
 
 
+class Successor(msgspec.Struct, frozen=True):
+    """The instruction behind the head of a lane, as it was queued: the head once that has ended, unless it expires first."""
+
+    entry_id: EntryId
+    alert_id: AlertId
+    account: AccountName
+    version: int
+    body: bytes
+    """The encoded instruction."""
+    deadline_ms: int
+
+
 HandedOut = Head | Closed | Stale | Moved
 
 
@@ -117,9 +129,21 @@ def handed_out(answer: list[bytes]) -> HandedOut | BridgeError:
     return failure(answer)
 
 
-def settled(answer: list[bytes]) -> HandedOut | HandedBack | BridgeError:
-    """Read an answer of `lua/settle.lua`."""
-    return HandedBack() if answer[0] == b"OK" else handed_out(answer)
+def successor_of(entry: tuple[bytes, list[bytes]]) -> Successor | None:
+    """Read an entry of a lane as XRANGE has it; None where it cannot be read, which whoever is handed it out will see."""
+    entry_id, words = entry
+    fields = dict(zip(words[::2], words[1::2], strict=True))
+    try:
+        return Successor(
+            entry_id=EntryId(entry_id.decode()),
+            alert_id=AlertId(fields[b"alert"].decode()),
+            account=AccountName(fields[b"account"].decode()),
+            version=_version(fields[b"version"]),
+            body=fields[b"body"],
+            deadline_ms=int(fields[b"deadline"]),
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def failure(answer: list[bytes]) -> BridgeError:

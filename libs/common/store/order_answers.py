@@ -4,14 +4,23 @@
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from libs.common.domain.errors import BridgeError
 from libs.common.domain.reasons import Reason
 from libs.common.store.breakers import Permit
-from libs.common.store.head import Moved, Stale, failure
+from libs.common.store.head import (
+    HandedBack,
+    HandedOut,
+    Moved,
+    Stale,
+    Successor,
+    failure,
+    handed_out,
+    successor_of,
+)
 
 _NEVER_MOVED: Final = Permit(0, is_probe=False)
 
@@ -25,6 +34,8 @@ class Go(msgspec.Struct, frozen=True):
     """From Redis' answer until `expires_at_ms`; 0 or less where the answer came again after a long outage."""
     market_breaker: Permit
     account_breaker: Permit
+    successor: Successor | None = None
+    """The instruction behind it, where there is one and it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,20 @@ class Planned:
 
 Begun = Go | Wait | Halted | OverBudget | Expired | Moved | Stale
 
+
+class BegunNext(msgspec.Struct, frozen=True):
+    """An instruction was ended, and the one behind it is the head now, of which `begin` would have said this."""
+
+    begun: Begun
+    now_ms: int
+    """Redis' time when it was handed out."""
+    admitted_at_ms: int
+    is_first: bool
+    """As of a `Head`."""
+
+
+Settled = HandedOut | HandedBack | BegunNext
+
 PlanAnswer = Planned | Wait | Halted | Expired | Moved | Stale
 
 
@@ -85,7 +110,7 @@ class TooEarly:
 Resolved = Noted | TooEarly | Moved | Stale
 
 
-def begun(answer: list[bytes]) -> Begun | BridgeError:
+def begun(answer: list[Any]) -> Begun | BridgeError:
     """Read an answer of `lua/begin.lua`."""
     word = answer[0]
     if word == b"GO":
@@ -95,10 +120,22 @@ def begun(answer: list[bytes]) -> Begun | BridgeError:
             int(answer[3]),
             _permit(answer[4], answer[5]),
             _permit(answer[6], answer[7]),
+            successor_of(answer[8]) if len(answer) > 8 else None,
         )
     if word == b"RISK":
         return OverBudget(answer[1].decode(), answer[2].decode(), answer[3].decode())
     return _not_now(answer)
+
+
+def settled(answer: list[Any]) -> Settled | BridgeError:
+    """Read an answer of `lua/settle.lua`."""
+    word = answer[0]
+    if word == b"BEGUN":
+        next_one = begun(answer[4])
+        if isinstance(next_one, BridgeError):
+            return next_one
+        return BegunNext(next_one, int(answer[1]), int(answer[2]), answer[3] == b"1")
+    return HandedBack() if word == b"OK" else handed_out(answer)
 
 
 def planned(answer: list[bytes]) -> PlanAnswer | BridgeError:

@@ -19,9 +19,18 @@ from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.batch import Batch
 from libs.common.store.copies import Copies
-from libs.common.store.head import HandedBack, HandedOut, Held, handed_out, settled
+from libs.common.store.head import HandedOut, Held, handed_out
 from libs.common.store.keys import Keys
-from libs.common.store.order_answers import Begun, PlanAnswer, Resolved, begun, planned, resolved
+from libs.common.store.order_answers import (
+    Begun,
+    PlanAnswer,
+    Resolved,
+    Settled,
+    begun,
+    planned,
+    resolved,
+    settled,
+)
 from libs.common.store.retention import Retention
 from libs.common.store.scripts import Script, read_each
 
@@ -32,9 +41,10 @@ NO_LIMIT: Final = (0, 0)
 """Interval and burst of a limit that is off."""
 
 _FLAGS: Final = {
-    which: "".join(itertools.compress("xby", which)) for which in itertools.product((False, True), repeat=3)
+    which: "".join(itertools.compress("xbyn", which)) for which in itertools.product((False, True), repeat=4)
 }
-"""What `begin` is told of an order, by whether it is an exit, passes open breakers, and is of a lane with a young lease."""
+"""What `begin` is told of an order, by whether it is an exit, passes open breakers, is of a lane with a young lease, and what
+is behind it is wanted."""
 
 MOST_FLIGHTS: Final = 3
 WORTH_A_FLIGHT: Final = 12
@@ -71,6 +81,8 @@ class Intent(msgspec.Struct, frozen=True):
     """Whether an open breaker lets it through."""
     is_lease_young: bool = False
     """Whether the lane's lease was renewed a moment ago, so that this need not do it."""
+    wants_successor: bool = False
+    """Whether the instruction behind it is to be told with the Go."""
     note: bytes = b""
     """JSON for the journal: what led to this order."""
     budgets: bytes = b""
@@ -161,6 +173,8 @@ class Settlement(msgspec.Struct, frozen=True):
     detail: str = ""
     order: OrderOutcome | None = None
     goes_back: GoesBack = GoesBack.NO
+    successor: Intent | None = None
+    """Of the instruction behind it, to be begun at once where it was never begun and the lane is not handed back."""
 
 
 class Orders:
@@ -201,45 +215,47 @@ class Orders:
         """Submit a `Doubt`; get the head again, with that order as one whose outcome is not known."""
         self.resolve: Batch[Finding, Resolved] = Batch(self._send_resolve)
         """Submit a `Finding`."""
-        self.settle: Batch[Settlement, HandedOut | HandedBack] = Batch(
+        self.settle: Batch[Settlement, Settled] = Batch(
             self._send_settle, max_flights=MOST_FLIGHTS, worth_a_flight=WORTH_A_FLIGHT
         )
-        """Submit a `Settlement`; get the next head, unless the lane was handed back."""
+        """Submit a `Settlement`; get the next head, or what became of its intent, unless the lane was handed back."""
 
     async def _send_begin(self, items: Sequence[Intent]) -> Sequence[Begun | BridgeError]:
         keys = [*self._keys.fixed]
         # Those of one worker are all the same.
         args: list[str | bytes | int] = [self._now, LONGEST_WAIT_IN_PLACE_MS, int(items[0].probe_ms)]
         for one in items:
-            keys += (
-                self._keys.lane(one.held.lane),
-                self._keys.order(one.client_order_id),
-                self._keys.symbol_bucket(one.account, one.market),
-                self._keys.account_bucket(one.account),
-            )
-            args += (
-                one.held.lane,
-                one.held.token,
-                self._holder,
-                one.entry_id,
-                one.client_order_id,
-                one.attempt,
-                one.nonce,
-                int(one.window_ms),  # durations of the settings are packed slower, see `scripts`
-                one.plan,
-                one.whole_plan,
-                *one.symbol_limit,
-                *one.account_limit,
-                one.market,
-                one.strategy or "",
-                _FLAGS[one.is_exit, one.passes_breaker, one.is_lease_young],
-                one.note,
-                one.budgets,
-                one.read_at_ms,
-            )
+            keys.append(self._keys.lane(one.held.lane))
+            args += (one.held.lane, one.held.token, self._holder)
+            self._add_intent(one, keys, args)
         # All that led to it is older, so replicas that have the intent have that too.
         reply = await self._scripts["begin"].run(self._client, keys, args, copies=self._copies)
         return read_each(reply, begun)
+
+    def _add_intent(self, one: Intent, keys: list[str], args: list[str | bytes | int]) -> None:
+        """Add what `intent_at` in `lua/intent.lua` reads."""
+        keys += (
+            self._keys.order(one.client_order_id),
+            self._keys.symbol_bucket(one.account, one.market),
+            self._keys.account_bucket(one.account),
+        )
+        args += (
+            one.entry_id,
+            one.client_order_id,
+            one.attempt,
+            one.nonce,
+            int(one.window_ms),  # durations of the settings are packed slower, see `scripts`
+            one.plan,
+            one.whole_plan,
+            *one.symbol_limit,
+            *one.account_limit,
+            one.market,
+            one.strategy or "",
+            _FLAGS[one.is_exit, one.passes_breaker, one.is_lease_young, one.wants_successor],
+            one.note,
+            one.budgets,
+            one.read_at_ms,
+        )
 
     async def _send_plan(self, items: Sequence[Planning]) -> Sequence[PlanAnswer | BridgeError]:
         keys = [*self._keys.fixed]
@@ -299,12 +315,19 @@ class Orders:
         reply = await self._scripts["resolve"].run(self._client, keys, args)
         return read_each(reply, resolved)
 
-    async def _send_settle(
-        self, items: Sequence[Settlement]
-    ) -> Sequence[HandedOut | HandedBack | BridgeError]:
+    async def _send_settle(self, items: Sequence[Settlement]) -> Sequence[Settled | BridgeError]:
         keys = [*self._keys.fixed]
         kept = self._retention
-        args: list[str | bytes | int] = [self._now, int(kept.alerts_ms), int(kept.replayable_ms)]
+        intents = [one.successor for one in items if one.successor is not None]
+        args: list[str | bytes | int] = [
+            self._now,
+            int(kept.alerts_ms),
+            int(kept.replayable_ms),
+            LONGEST_WAIT_IN_PLACE_MS,
+            int(intents[0].probe_ms) if intents else 0,
+            len(items),
+        ]
+        nth = 0
         for one in items:
             order = one.order
             keys.append(self._keys.lane(one.held.lane))
@@ -330,6 +353,11 @@ class Orders:
                     order.market,
                     order.filled,
                 )
-            args.append(one.goes_back)
-        reply = await self._scripts["settle"].run(self._client, keys, args)
+            nth += one.successor is not None
+            args += (one.goes_back, "" if one.successor is None else nth)
+        for intent in intents:
+            self._add_intent(intent, keys, args)
+        # As with `begin`: no order leaves that replicas may not know of.
+        copies = self._copies if intents else None
+        reply = await self._scripts["settle"].run(self._client, keys, args, copies=copies)
         return read_each(reply, settled)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import MovedError, NoScriptError, RedisError, ResponseError
@@ -18,9 +18,12 @@ from libs.common.store.sending import exchange, packed, send
 
 Answer = TypeVar("Answer")
 
+PARTS: Final = {"begin": ("intent",), "settle": ("intent",)}
+"""Of `store/lua/` as well: what a script shares with another one, besides the prelude."""
+
 
 class Script:
-    """One script: the shared prelude and one operation.
+    """One script: the shared prelude, the parts that it shares with another script, and one operation.
 
     Raises:
         FileNotFoundError: There is no such operation in `store/lua/`.
@@ -28,7 +31,7 @@ class Script:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.source = _read("prelude") + _read(name)
+        self.source = "".join(_read(one) for one in ("prelude", *PARTS.get(name, ()), name))
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     async def run(

@@ -381,13 +381,14 @@ local function dead_letter_unreadable(lane, lane_key, entry)
   redis.call('XDEL', lane_key, entry[1])
 end
 
--- The oldest entry that can be read: its id and fields, or nil. With a `count` of 2 also the entry after it, if any.
+-- The oldest entry that can be read: its id, its fields, and a list of as many entries as `count` asks for, itself the
+-- first; or nil.
 local function head_of(lane, lane_key, count)
   while true do
     local entries = redis.call('XRANGE', lane_key, '-', '+', 'COUNT', count or 1)
     if not entries[1] then return nil end
     local fields = fields_of(entries[1])
-    if is_readable(fields) then return entries[1][1], fields, entries[2] end
+    if is_readable(fields) then return entries[1][1], fields, entries end
     dead_letter_unreadable(lane, lane_key, entries[1])
   end
 end

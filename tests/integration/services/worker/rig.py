@@ -70,6 +70,7 @@ from services.worker.lane import LaneRunner
 from services.worker.leases import Lease, Leases
 from services.worker.mapping import MappingCheck
 from services.worker.planning import Planner
+from services.worker.recall import Recall
 from services.worker.resolver import Resolver
 from services.worker.slots import Slots
 from services.worker.solo import Solo
@@ -122,6 +123,7 @@ class Worker:
         self.shared_breakers = timed(SharedBreakers, rig.clock)(self.client, rig.keys)
         self.leases = Leases(rig.clock, LEASE_MS)
         self.solo = Solo()
+        self.recall = Recall(self.solo)
         self.breakers = Breakers(rig.breaker, rig.clock, self.shared_breakers.report)
         self.mapping = MappingCheck(TableStore(self.client, rig.keys), rig.symbols)
         self.attempts = Attempts(
@@ -151,6 +153,7 @@ class Worker:
                 halts=Halts(self.client, rig.keys),
                 clock=rig.clock,
             ),
+            recall=self.recall,
             clock=rig.clock,
             metrics=self.metrics,
             poison_limit=POISON_LIMIT,
@@ -158,6 +161,7 @@ class Worker:
         self.runner = LaneRunner(
             lanes=self.lanes,
             executor=self.executor,
+            recall=self.recall,
             solo=self.solo,
             clock=rig.clock,
             metrics=self.metrics,
@@ -178,6 +182,7 @@ class Worker:
             lanes=self.lanes,
             leases=self.leases,
             runner=self.runner,
+            recall=self.recall,
             solo=self.solo,
             clock=self.rig.clock,
             metrics=self.metrics,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from libs.common.domain.errors import StoreUnavailable
-from libs.common.store.orders import Intent
+from libs.common.store.orders import Intent, Settlement
 from services.worker.attempts import YOUNG_MS
 from tests.integration.services.worker.rig import LEASE_MS, WINDOW_MS, Worker, WorkerRig, lose_answers
 from tests.support.scripted_broker import ScriptedBroker, knows_nothing
@@ -85,16 +85,20 @@ async def test_only_a_lease_that_is_not_young_is_renewed_by_an_order(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker
 ):
     asked: list[bool] = []
-    send = worker.orders.begin._send
+    begin, settle = worker.orders.begin._send, worker.orders.settle._send
 
     async def watched(items: Sequence[Intent]) -> Any:
         asked.extend(one.is_lease_young for one in items)
-        return await send(items)
+        return await begin(items)
+
+    async def settling(items: Sequence[Settlement]) -> Any:
+        asked.extend(one.successor.is_lease_young for one in items if one.successor is not None)
+        return await settle(items)
 
     async def passing() -> None:
         rig.clock.advance(YOUNG_MS // 2 + 1)
 
-    worker.orders.begin._send, broker.before_sending = watched, passing
+    worker.orders.begin._send, worker.orders.settle._send, broker.before_sending = watched, settling, passing
     for _ in range(4):
         await rig.admit()
     await worker.run_lane()

@@ -93,7 +93,7 @@ async def test_a_head_that_was_handed_back_unsent_counts_no_lost_holder(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker
 ):
     alert = await rig.admit()
-    worker.runner.is_draining = True
+    worker.recall.is_draining = True
     for _ in range(5):
         await worker.run_lane()
     assert broker.requests == []
@@ -109,7 +109,7 @@ async def test_a_draining_worker_finishes_what_was_sent_and_hands_the_rest_back(
     sent, rest = await rig.admit(), await rig.admit()
     task = asyncio.create_task(worker.run_lane())
     await eventually(lambda: broker.requests)
-    worker.runner.is_draining = True
+    worker.recall.is_draining = True
     answers.set()
     await task
     assert rig.ended(sent) == ("EXECUTED", "filled")
@@ -337,10 +337,10 @@ async def test_while_redis_is_away_a_suspect_that_wants_to_be_alone_waits_for_th
 async def test_the_wait_until_a_worker_first_comes_to_it_is_noted_once(rig: WorkerRig, worker: Worker):
     await rig.admit()
     rig.clock.advance(400)
-    worker.runner.is_draining = True
+    worker.recall.is_draining = True
     await worker.run_lane()  # handed back at once
     rig.clock.advance(5_000)
-    worker.runner.is_draining = False
+    worker.recall.is_draining = False
     await rig.worker("b").run_lane()
     assert worker.count("bascule_queue_wait_seconds_count") == 1
     assert rig.worker("b").count("bascule_queue_wait_seconds_count") == 0

@@ -20,7 +20,8 @@ from libs.common.store.scripts import Script, read_each
 LUA = files("libs.common.store").joinpath("lua")
 NAMES = sorted(entry.name.removesuffix(".lua") for entry in LUA.iterdir() if entry.name.endswith(".lua"))
 PRELUDE = LUA.joinpath("prelude.lua").read_text()
-OPERATIONS = [name for name in NAMES if name != "prelude"]
+PARTS = {"prelude", "intent"}
+OPERATIONS = [name for name in NAMES if name not in PARTS]
 INTAKE = {"admit", "refuse", "probe"}
 """What the ingress runs: denied at the memory limit, on purpose."""
 BOTH = {"layout"}

@@ -1,0 +1,70 @@
+"""Plans the instruction behind a head, so that it is begun with the end of that head: one round trip for both."""
+
+from collections.abc import Mapping
+
+from libs.common.domain.clock import Clock
+from libs.common.domain.errors import StoreCorrupt
+from libs.common.domain.ids import AccountName
+from libs.common.domain.instruction import SCHEMA_VERSION
+from libs.common.store.head import Head
+from libs.common.wire import codec
+from services.worker.account import Account
+from services.worker.attempts import Attempts
+from services.worker.planning import Made, Planner, leg_of
+from services.worker.recall import Recall
+from services.worker.work import Prepared, Work
+
+
+class Ahead:
+    """Prepares what needs no question to anybody; all else waits until it is the head."""
+
+    def __init__(
+        self,
+        *,
+        accounts: Mapping[AccountName, Account],
+        planner: Planner,
+        attempts: Attempts,
+        recall: Recall,
+        clock: Clock,
+    ) -> None:
+        self._accounts = accounts
+        self._planner = planner
+        self._attempts = attempts
+        self._recall = recall
+        self._clock = clock
+
+    def prepare(self, work: Work) -> Prepared | None:
+        """Plan the instruction behind a head that is about to end, as far as Redis told of one.
+
+        It is planned as if nothing were on record of it: Redis begins it only if that is so.
+        """
+        successor, work.lease.successor = work.lease.successor, None
+        if successor is None or self._recall.is_on or successor.version > SCHEMA_VERSION:
+            return None
+        account = self._accounts.get(successor.account)
+        now_ms = work.head.now_ms + work.passed_ms(self._clock)
+        if account is None or now_ms >= successor.deadline_ms:
+            return None
+        try:
+            instruction = codec.INSTRUCTION.decode(successor.body)
+        except StoreCorrupt:
+            return None
+        head = Head(
+            entry_id=successor.entry_id,
+            alert_id=successor.alert_id,
+            account=successor.account,
+            version=successor.version,
+            body=successor.body,
+            deadline_ms=successor.deadline_ms,
+            now_ms=now_ms,
+            plan=b"",
+            lost_holders=0,
+            admitted_at_ms=0,
+            orders=(),
+        )
+        following = Work(work.held, work.lease, head, instruction, account, self._clock.monotonic_ms())
+        made = self._planner.plan_at_once(following)
+        if not isinstance(made, Made) or len(made.plan.legs) != 1 or made.plan.cancels:
+            return None
+        leg = leg_of(head, made, 0)
+        return Prepared(following, leg, self._attempts.intent(following, leg, 1, is_new=True))
