@@ -147,16 +147,24 @@ class Worded(AbstractConnection):
         self._has_answered = True
         return answer
 
-    async def read_in_time(self) -> Any:
-        """Return one answer within the time-out, as `read_response` does.
+    def unsent_bytes(self) -> int:
+        """Return how much of what was sent the system has not taken yet; 0 where nothing is connected."""
+        return 0 if self._writer is None else self._writer.transport.get_write_buffer_size()
+
+    async def read_in_time(self, timeout_s: float | None = None) -> Any:
+        """Return one answer within a time, as `read_response` does.
 
         redis-py's own time-out cancels its task, and costs a quarter of a small call: here the time has the reading fail.
         The connection is closed either way.
+
+        Args:
+            timeout_s: The time; None for the connection's time-out, which may be lifted just now.
         """
+        timeout_s = self.socket_timeout if timeout_s is None else timeout_s
         stream = self._reader
-        if stream is None or self.socket_timeout is None:
+        if stream is None or timeout_s is None:
             return await self.read_response()
-        late = self._loop.call_later(self.socket_timeout, self._fail_late, stream)
+        late = self._loop.call_later(timeout_s, self._fail_late, stream)
         try:
             return await self.read_response(timeout=math.inf)
         finally:

@@ -92,8 +92,7 @@ class Pipe:
         try:
             while line.waiting:
                 try:
-                    async with asyncio.timeout(line.timeout_s):
-                        reply = await line.connection.read_response()
+                    reply = await line.connection.read_in_time(line.timeout_s)
                 except ResponseError as refused:
                     line.take(refused)
                     if isinstance(refused, MovedError) or not line.connection.is_connected:

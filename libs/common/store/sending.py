@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 Command = tuple[str | bytes | int, ...]
 
 _AT_ONCE: Final = 32_768
-"""Bytes that an idle connection takes without waiting: transports hold callers back from 64 KiB on."""
+"""Bytes that a connection takes without waiting: transports hold callers back from 64 KiB on."""
 
 # Its stub wants a tuple of one.
 _PACK: Final[Callable[[Command], bytes]] = hiredis.pack_command  # type: ignore[assignment]
@@ -45,13 +45,13 @@ async def exchange(client: Redis, words: bytes) -> Any:
     connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py leaves it so
     try:
         # Each closes the connection when it fails or is cancelled, so that no reply is left for the next caller.
-        await send(connection, words, is_idle=True)
+        await send(connection, words)
         return await connection.read_in_time()
     finally:
         await pool.release(connection)
 
 
-async def send(connection: Any, command: bytes, *, is_idle: bool = False) -> None:
+async def send(connection: Any, command: bytes) -> None:
     """Send a packed command within the connection's time-out, at once.
 
     redis-py's own time-out would send from a task of its own on Python 3.11: after everything else that is ready to
@@ -60,11 +60,10 @@ async def send(connection: Any, command: bytes, *, is_idle: bool = False) -> Non
     Args:
         connection: Where.
         command: One, or several.
-        is_idle: Whether all that was ever sent on it was answered.
     """
     timeout_s, connection.socket_timeout = connection.socket_timeout, None
     try:
-        if is_idle and len(command) <= _AT_ONCE:
+        if connection.unsent_bytes() + len(command) <= _AT_ONCE:
             await connection.send_packed_command(command)
             return
         async with asyncio.timeout(timeout_s):
