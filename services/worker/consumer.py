@@ -8,8 +8,8 @@ from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.domain.ids import AccountName, LaneName, Token
 from libs.common.domain.reasons import Reason
 from libs.common.runtime.waiting import wait_for_event
-from libs.common.store.head import Held
-from libs.common.store.lanes import Lanes, Parking, Reader
+from libs.common.store.head import Held, Successor
+from libs.common.store.lanes import Delivered, Lanes, Parking, Reader
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.outage import Outage
 from libs.common.telemetry.worker_metrics import WorkerMetrics
@@ -127,10 +127,10 @@ class Consumer:
             except BridgeError as again:
                 log.warning("group_not_created", error=str(again))
 
-    async def _start(self, found: list[tuple[Token, LaneName | None]], asked_at_ms: int) -> None:
-        nameless = [token for token, lane in found if lane is None]
+    async def _start(self, found: list[Delivered], asked_at_ms: int) -> None:
+        nameless = [token for token, lane, _ in found if lane is None]
         overfull: list[Parking] = []
-        for token, lane in found:
+        for token, lane, head in found:
             if lane is None:
                 continue
             held = Held(lane, token)
@@ -138,7 +138,7 @@ class Consumer:
                 continue
             account = _account_of(lane)
             if self._slots.take(account):
-                self._run_lane(held, account, asked_at_ms)
+                self._run_lane(held, head, account, asked_at_ms)
             else:
                 overfull.append(Parking(held, self._slots.wait_ms(account), 0, Reason.BUSY))
         if nameless:
@@ -152,10 +152,11 @@ class Consumer:
         except BridgeError as error:
             log.warning("tokens_not_dropped", error=str(error))
 
-    def _run_lane(self, held: Held, account: AccountName, asked_at_ms: int) -> None:
+    def _run_lane(self, held: Held, head: Successor | None, account: AccountName, asked_at_ms: int) -> None:
         self._solo.lane_started()
         started_ms = self._clock.monotonic_ms()
         lease = self._leases.take(held, asked_at_ms)
+        lease.successor = head
         task = asyncio.create_task(self._runner.run(lease))
         self._tasks[held] = task
         self._metrics.lanes_held(len(self._tasks), self._shard)

@@ -1,7 +1,6 @@
 """Ends the head of a lane, or puts it to wait where it cannot be ended yet."""
 
 import random
-from collections.abc import Awaitable
 from typing import Final
 
 from msgspec.structs import replace
@@ -11,18 +10,18 @@ from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.retry import backoff_ms
 from libs.common.store.head import Head, Moved, Stale
-from libs.common.store.order_answers import BegunNext, Settled
-from libs.common.store.orders import Intent, OrderOutcome, Orders, Settlement
+from libs.common.store.order_answers import BegunNext
+from libs.common.store.orders import OrderOutcome, Orders, Settlement
 from libs.common.telemetry.execution_spans import note_ended
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
-from services.worker.attempts import Attempts
+from services.worker.ahead import Ahead
 from services.worker.doubts import has_ambiguous_order, is_ambiguous
 from services.worker.leases import Lease
 from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.planning import Unread
-from services.worker.work import AGAIN_MS, Continued, Done, Ended, Next, Prepared, Work
+from services.worker.work import AGAIN_MS, Done, Ended, Next, Prepared, Work
 
 FOR_OTHERS_MS: Final = 1_000
 """How long a lane waits whose head another worker may be able to execute, as in a rolling update."""
@@ -37,10 +36,10 @@ class Endings:
     """What is done with a head of which nothing more can be executed now; each returns what comes next in its lane."""
 
     def __init__(
-        self, *, orders: Orders, attempts: Attempts, parker: Parker, clock: Clock, metrics: WorkerMetrics
+        self, *, orders: Orders, ahead: Ahead, parker: Parker, clock: Clock, metrics: WorkerMetrics
     ) -> None:
         self._orders = orders
-        self._attempts = attempts
+        self._ahead = ahead
         self._parker = parker
         self._clock = clock
         self._metrics = metrics
@@ -66,29 +65,20 @@ class Endings:
             ended.detail,
             order,
             goes_back=lease.turn.goes_back(),
-            successor=None if prepared is None else prepared.intent,
         )
-        asked_at_ms = 0
-
-        def settle() -> Awaitable[Settled]:
-            nonlocal asked_at_ms, settlement
-            asked_at_ms = self._clock.monotonic_ms()
-            if settlement.successor is not None:
-                settlement = replace(
-                    settlement, successor=self._attempts.as_of_now(settlement.successor, lease)
-                )
-            return self._orders.settle.submit(settlement)
-
-        following = await persist(settle, lease)
+        following: Next | BegunNext
+        if prepared is None:
+            following = await persist(lambda: self._orders.settle.submit(settlement), lease)
+        else:
+            following = await self._ahead.begin_with(
+                prepared, lambda intent: self._orders.settle.submit(replace(settlement, successor=intent))
+            )
         if not isinstance(following, Moved | Stale):
             self._metrics.settled(ended.state, ended.reason)
             note_ended(ended.state, ended.reason)
             if ended.state is not InstructionState.EXECUTED:
                 log.info("instruction_ended", state=ended.state, reason=ended.reason)
-        if isinstance(following, BegunNext):
-            assert prepared is not None
-            assert settlement.successor is not None
-            return _continued(prepared, settlement.successor, following, asked_at_ms)
+        assert not isinstance(following, BegunNext)  # without an intent nothing is begun
         return following
 
     async def leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Next:
@@ -118,15 +108,6 @@ class Endings:
         if wait_ms is None:
             wait_ms = AGAIN_MS + backoff_ms(1, base_ms=AGAIN_MS, cap_ms=AGAIN_MS, uniform=random.uniform)
         return await self._parker.park(work.lease, min(wait_ms, left_ms), unread.reason, detail=unread.detail)
-
-
-def _continued(prepared: Prepared, intent: Intent, begun: BegunNext, asked_at_ms: int) -> Continued:
-    """Return the head that was begun, by what Redis has said of it."""
-    work = prepared.work
-    head = replace(
-        work.head, now_ms=begun.now_ms, admitted_at_ms=begun.admitted_at_ms, is_first=begun.is_first
-    )
-    return Continued(Prepared(replace(work, head=head), prepared.leg, intent), begun.begun, asked_at_ms)
 
 
 def ended_by(done: Done) -> Ended:

@@ -13,7 +13,7 @@ from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.store.head import Closed, HandedBack, Head, Moved, Stale
 from libs.common.store.lanes import Lanes
-from libs.common.store.orders import OrderOutcome, Orders
+from libs.common.store.orders import OrderOutcome, Orders, Taking
 from libs.common.telemetry.execution_spans import note_instruction
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
@@ -26,6 +26,7 @@ from services.worker.endings import Endings, ended_by
 from services.worker.leases import Lease
 from services.worker.legs import Legs
 from services.worker.parking import Parker
+from services.worker.persistence import persist
 from services.worker.planning import Made, Planner, Unread
 from services.worker.recall import Recall
 from services.worker.recovery import NothingExecuted, Recovered, Recovery
@@ -51,14 +52,18 @@ class Executor:
         poison_limit: int,
     ) -> None:
         parker = Parker(lanes)
+        ahead = Ahead(accounts=accounts, planner=planner, attempts=attempts, recall=recall, clock=clock)
+        self._ahead = ahead
+        self._lanes = lanes
+        self._orders = orders
         self._accounts = accounts
         self._planner = planner
-        self._endings = Endings(orders=orders, attempts=attempts, parker=parker, clock=clock, metrics=metrics)
+        self._endings = Endings(orders=orders, ahead=ahead, parker=parker, clock=clock, metrics=metrics)
         self._legs = Legs(
             lanes=lanes,
             orders=orders,
             attempts=attempts,
-            ahead=Ahead(accounts=accounts, planner=planner, attempts=attempts, recall=recall, clock=clock),
+            ahead=ahead,
             planner=planner,
             endings=self._endings,
             parker=parker,
@@ -70,6 +75,20 @@ class Executor:
         )
         self._clock = clock
         self._poison_limit = poison_limit
+
+    async def take(self, lease: Lease) -> Next:
+        """Take a lane whose token was read, and begin its head with it, where the token told what that is.
+
+        Raises:
+            StoreUnavailable: Redis is away and the lane is lost.
+        """
+        prepared = self._ahead.prepare_first(lease)
+        if prepared is None:
+            return await persist(lambda: self._lanes.open.submit(lease.held), lease)
+        alert_id = prepared.work.head.alert_id
+        return await self._ahead.begin_with(
+            prepared, lambda intent: self._orders.take.submit(Taking(alert_id, intent))
+        )
 
     def treatment(self, head: Head) -> Treatment:
         """Decide how a head is to be executed."""

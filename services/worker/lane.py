@@ -60,7 +60,7 @@ class LaneRunner:
         head: Head | None = None
         try:
             moved = 0
-            step: Next = await persist(lambda: self._lanes.open.submit(lease.held), lease)
+            step: Next = await self._executor.take(lease)
             lease.opened()
             while True:
                 continued: Continued | None = None

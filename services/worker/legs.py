@@ -218,7 +218,7 @@ class Legs:
             _newly_filled(work, leg, done.report),
         )
         return await self._endings.settle(
-            work.lease, work.head, ended_by(done), outcome, self._ahead.prepare(work)
+            work.lease, work.head, ended_by(done), outcome, self._ahead.prepare_next(work)
         )
 
 

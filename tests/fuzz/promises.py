@@ -66,7 +66,7 @@ class Promises:
         """Take note of a call."""
         if name == "admit":
             self._saw_admissions(keys, reply)
-        elif name in {"begin", "settle"}:
+        elif name in {"begin", "settle", "take"}:
             self._saw_begins(name, keys, args, reply)
         elif name == "resolve":
             self._saw_findings(keys, args, reply)
@@ -241,15 +241,22 @@ def settlements_of(args: Sequence[Any]) -> list[Sequence[Any]]:
 def begun_by(
     name: str, keys: Sequence[str], args: Sequence[Any], reply: Sequence[Any]
 ) -> list[tuple[Sequence[Any], Any]]:
-    """Return what a call of `begin` or `settle` would have begun, each as an item of `begin` and its answer."""
-    if name == "begin":
-        return list(zip(items_of(keys, args, keys_each=4, args_before=3), reply, strict=True))
+    """Return what a call of `begin`, `settle` or `take` would have begun, each as an item of `begin` and its answer."""
+    if name != "settle":
+        items = items_of(keys, args, keys_each=4, args_before=3)
+        if name == "begin":
+            return list(zip(items, reply, strict=True))
+        return [
+            ([*one[:3], *one[4:]], answer[5])
+            for one, answer in zip(items, reply, strict=True)
+            if answer[0] == b"BEGUN"
+        ]
     settlements = settlements_of(args)
     first, found = 6 + 15 * len(settlements), list[tuple[Sequence[Any], Any]]()
     for one, answer in zip(settlements, reply, strict=True):
         if answer[0] == b"BEGUN":
             at = first + 17 * (int(one[14]) - 1)
-            found.append(([*one[:3], *args[at : at + 17]], answer[4]))
+            found.append(([*one[:3], *args[at : at + 17]], answer[5]))
     return found
 
 

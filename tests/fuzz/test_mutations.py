@@ -21,6 +21,7 @@ TESTS_OF = {
         "test_halts",
         "test_legs",
         "test_doubt",
+        "test_settle_and_begin",
     ),
     "incarnate": ("test_incarnate", "../test_layout"),
     "layout": ("../test_layout",),

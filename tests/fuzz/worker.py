@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.ids import ClientOrderId, Holder, Nonce, client_order_id
 from libs.common.domain.lifecycle import AMBIGUOUS, InstructionState, OrderState
@@ -17,7 +19,16 @@ from libs.common.store.breakers import BreakerReport, SharedBreakers
 from libs.common.store.head import Closed, HandedBack, Head, Held, Moved, Stale, Successor
 from libs.common.store.lanes import Lanes, Parking, Reader
 from libs.common.store.order_answers import Begun, BegunNext, Expired, Go, TooEarly, Wait
-from libs.common.store.orders import Doubt, Finding, GoesBack, Intent, OrderOutcome, Orders, Settlement
+from libs.common.store.orders import (
+    Doubt,
+    Finding,
+    GoesBack,
+    Intent,
+    OrderOutcome,
+    Orders,
+    Settlement,
+    Taking,
+)
 from libs.common.store.retention import Retention
 from tests.fuzz.venue import Request
 
@@ -60,7 +71,7 @@ class Continued:
 def head_of(successor: Successor, begun: BegunNext) -> Head:
     """Return the head that was begun, of which nothing else is on record."""
     return Head(
-        entry_id=successor.entry_id,
+        entry_id=begun.entry_id,
         alert_id=successor.alert_id,
         account=successor.account,
         version=successor.version,
@@ -106,12 +117,12 @@ class Process:
 class Task:
     """One lane in the hands of one process."""
 
-    def __init__(self, world: "World", process: Process, held: Held) -> None:
+    def __init__(self, world: "World", process: Process, held: Held, head: Successor | None) -> None:
         self.world = world
         self.rng = world.rng
         self.process = process
         self.held = held
-        self.steps = self._run()
+        self.steps = self._run(head)
         self.wakes_at_ms = 0
         self.leg = 0
         self.unsent: Request | None = None
@@ -121,8 +132,8 @@ class Task:
         self.reply: Any = None
         """What the last call answered, for the next step."""
 
-    def _run(self) -> Steps:
-        step: Any = yield from self._ask(lambda: self.process.lanes.open.submit(self.held))
+    def _run(self, head: Successor | None) -> Steps:
+        step: Any = yield from self._take(head)
         while not isinstance(step, Closed | Stale | HandedBack):
             if isinstance(step, Moved):
                 step = yield from self._ask(lambda: self.process.lanes.open.submit(self.held))
@@ -133,6 +144,16 @@ class Task:
                 step = yield from self._ask(lambda: self.process.lanes.yield_.submit(self.held))
             else:
                 step = yield from self._execute(step)
+
+    def _take(self, head: Successor | None) -> Steps:
+        """Take the lane, mostly with the begin of what its token told is the head."""
+        if head is None or head.body == KILLER or self.rng.random() < 0.2:
+            return (yield from self._ask(lambda: self.process.lanes.open.submit(self.held)))
+        intent = self._intent(head, client_order_id(head.account, head.alert_id, 0), 1)
+        taken = yield from self._ask(lambda: self.process.orders.take.submit(Taking(head.alert_id, intent)))
+        if not isinstance(taken, BegunNext):
+            return taken
+        return Continued(head_of(head, taken), replace(intent, entry_id=taken.entry_id), taken.begun)
 
     def _ask(self, call: Call) -> Steps:
         while True:

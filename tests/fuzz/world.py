@@ -256,7 +256,7 @@ class World:
             process.reads_own_first = self.rng.random() < 0.8
             return
         process.reads_own_first = False
-        for token, lane in found:
+        for token, lane, head in found:
             held = Held(lane or LaneName(""), token)
             if lane is None:
                 try:
@@ -264,7 +264,7 @@ class World:
                 except StoreUnavailable:
                     continue
             elif held not in process.tasks:
-                process.tasks[held] = Task(self, process, held)
+                process.tasks[held] = Task(self, process, held, head)
 
     async def _work(self, *, at_most: int) -> bool:
         """Let a few tasks of one process make a step; returns whether any could."""

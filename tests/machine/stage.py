@@ -265,15 +265,19 @@ class Stage:
         except StoreCorrupt:
             self.server.loop.run_until_complete(process.lanes.create_group())
             return
-        for token, lane in found:
+        for token, lane, head in found:
             if lane is None:
                 self.ask(partial(process.lanes.drop, [token]))
                 continue
             held = Held(lane, token)
-            process.hands.setdefault(held, Hand(process, held))
+            process.hands.setdefault(held, Hand(process, held, prepared=head))
 
     def open(self, hand: Hand) -> None:
-        """Take a lane whose token was read."""
+        """Take a lane whose token was read, with the begin of what it told is the head."""
+        hand.takes(_nonce(self.number()), 60, self.limits)
+        if hand.head is None and hand.intent is not None:
+            self.handed_out(hand, self.ask(partial(hand.process.orders.take.submit, hand.taking())))
+            return
         self.handed_out(hand, self.ask(lambda: hand.process.lanes.open.submit(hand.held)))
 
     def handed_out(self, hand: Hand, answer: Any) -> None:

@@ -94,7 +94,7 @@ class Watch:
             self.forget()
         elif name == "report":
             self._saw_report(args, reply[0])
-        elif name in {"begin", "settle"}:
+        elif name in {"begin", "settle", "take"}:
             for item, answer in begun_by(name, keys, args, reply):
                 self._saw_begin(item, answer)
 

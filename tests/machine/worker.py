@@ -22,7 +22,16 @@ from libs.common.store.head import Head, Held, Moved, Successor
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
 from libs.common.store.order_answers import BegunNext, Expired, Go, Halted, Noted, OverBudget, TooEarly, Wait
-from libs.common.store.orders import Doubt, Finding, GoesBack, Intent, OrderOutcome, Orders, Settlement
+from libs.common.store.orders import (
+    Doubt,
+    Finding,
+    GoesBack,
+    Intent,
+    OrderOutcome,
+    Orders,
+    Settlement,
+    Taking,
+)
 from libs.common.wire import codec
 from tests.fuzz.venue import Request
 from tests.fuzz.worker import FLIP, KILLER, MISSES_NEEDED, POISON_LIMIT, RETENTION, head_of
@@ -93,7 +102,7 @@ class Hand:
     successor: Successor | None = None
     """What Redis has told is behind the head."""
     prepared: Successor | None = None
-    """What is to be begun with the end of the head."""
+    """What is to be begun as the lane is taken, or with the end of the head."""
     not_before_ms: int = 0
     resting: tuple[int, int] | None = None
     """How many orders of the account rested at the venue, and when it was asked."""
@@ -231,7 +240,30 @@ class Hand:
         successor, self.successor = self.successor, None
         if successor is None or successor.body in {KILLER, LIMIT, FLIP}:
             return
-        intent = Intent(
+        self.prepared = successor
+        intent = self._ahead(successor, nonce, window_ms, limits)
+        self.settlement = replace(self.settlement, successor=intent)
+
+    def takes(self, nonce: Nonce, window_ms: int, limits: tuple[tuple[int, int], tuple[int, int]]) -> None:
+        """Have what the token told is the head begun as the lane is taken; the same for as long as no answer came."""
+        head, is_first = self.prepared, self.head is None
+        if self.intent is None and is_first and head is not None and head.body not in {KILLER, LIMIT, FLIP}:
+            self.intent = self._ahead(head, nonce, window_ms, limits)
+
+    def taking(self) -> Taking:
+        """Return what is asked as the lane is taken."""
+        assert self.prepared is not None
+        assert self.intent is not None
+        return Taking(self.prepared.alert_id, self.intent)
+
+    def _ahead(
+        self,
+        successor: Successor,
+        nonce: Nonce,
+        window_ms: int,
+        limits: tuple[tuple[int, int], tuple[int, int]],
+    ) -> Intent:
+        return Intent(
             held=self.held,
             entry_id=successor.entry_id,
             account=successor.account,
@@ -247,16 +279,14 @@ class Hand:
             is_exit=successor.body == EXIT,
             wants_successor=True,
         )
-        self.prepared = successor
-        self.settlement = replace(self.settlement, successor=intent)
 
     def continues(self, answer: BegunNext, position: int, now_ms: int) -> None:
         """Go on with the head that was begun with the end of the one before."""
-        assert self.settlement is not None
         assert self.prepared is not None
-        intent = self.settlement.successor
+        intent = self.intent if self.settlement is None else self.settlement.successor
+        assert intent is not None
         self.take(head_of(self.prepared, answer))
-        self.intent = intent
+        self.intent = replace(intent, entry_id=answer.entry_id)
         self.begun(answer.begun, position, now_ms)
 
     def begun(self, answer: Any, position: int, now_ms: int) -> bool:

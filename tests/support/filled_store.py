@@ -165,7 +165,7 @@ class FilledStore:
         if self._handed_out:
             return self._handed_out.pop(0)
         await self.lanes.create_group()
-        [(token, lane)] = await self._reader.read(1, 1_000)
+        [(token, lane, _)] = await self._reader.read(1, 1_000)
         assert lane is not None
         held = Held(lane, token)
         head = await self.lanes.open.submit(held)

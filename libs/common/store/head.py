@@ -3,6 +3,7 @@
 What is made for every instruction is a `Struct`: it costs a tenth of a frozen dataclass.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -90,6 +91,7 @@ class Successor(msgspec.Struct, frozen=True):
     """The instruction behind the head of a lane, as it was queued: the head once that has ended, unless it expires first."""
 
     entry_id: EntryId
+    """Empty where a token tells of it: that was issued before."""
     alert_id: AlertId
     account: AccountName
     version: int
@@ -129,10 +131,8 @@ def handed_out(answer: list[bytes]) -> HandedOut | BridgeError:
     return failure(answer)
 
 
-def successor_of(entry: tuple[bytes, list[bytes]]) -> Successor | None:
-    """Read an entry of a lane as XRANGE has it; None where it cannot be read, which whoever is handed it out will see."""
-    entry_id, words = entry
-    fields = dict(zip(words[::2], words[1::2], strict=True))
+def successor_of(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Successor | None:
+    """Read an entry of a lane; None where it cannot be read, which whoever is handed it out will see."""
     try:
         return Successor(
             entry_id=EntryId(entry_id.decode()),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
@@ -12,7 +12,17 @@ from libs.common.domain.ids import Holder, LaneName, Token
 from libs.common.domain.reasons import Reason
 from libs.common.store.batch import Batch
 from libs.common.store.client import call, translate
-from libs.common.store.head import Closed, HandedBack, HandedOut, Held, Stale, failure, handed_out
+from libs.common.store.head import (
+    Closed,
+    HandedBack,
+    HandedOut,
+    Held,
+    Stale,
+    Successor,
+    failure,
+    handed_out,
+    successor_of,
+)
 from libs.common.store.keys import GROUP, Keys
 from libs.common.store.scripts import Script, read_each
 from libs.common.store.sending import exchange, packed
@@ -33,6 +43,16 @@ class Parking:
     is_to_blame: bool = False
     """Whether the head counts as having failed: an unexpected error."""
     detail: str = ""
+
+
+class Delivered(NamedTuple):
+    """A token that was read."""
+
+    token: Token
+    lane: LaneName | None
+    """None where it names none."""
+    head: Successor | None = None
+    """What was the head of the lane when it was issued, where that was known: by now it may be another."""
 
 
 Return = HandedBack | Closed | Stale
@@ -154,8 +174,8 @@ class Reader:
         self._ready = keys.ready
         self._holder = holder
 
-    async def read(self, count: int, block_ms: int) -> list[tuple[Token, LaneName | None]]:
-        """Wait for tokens nobody has; at most `count` and `READ_AT_MOST`. None names a token without a lane.
+    async def read(self, count: int, block_ms: int) -> list[Delivered]:
+        """Wait for tokens nobody has; at most `count` and `READ_AT_MOST`.
 
         Raises:
             StoreUnavailable: No answer: tokens may have been delivered to us all the same, see `read_own`.
@@ -163,18 +183,16 @@ class Reader:
         """
         return await self._read(">", min(count, READ_AT_MOST), block_ms)
 
-    async def read_own(self) -> list[tuple[Token, LaneName | None]]:
+    async def read_own(self) -> list[Delivered]:
         """Return every token that is delivered to us and not acknowledged, held already or not."""
-        found: list[tuple[Token, LaneName | None]] = []
+        found: list[Delivered] = []
         after = "0"
         while page := await self._read(after, 100, None):
             found += page
-            after = page[-1][0]
+            after = page[-1].token
         return found
 
-    async def _read(
-        self, after: str, count: int, block_ms: int | None
-    ) -> list[tuple[Token, LaneName | None]]:
+    async def _read(self, after: str, count: int, block_ms: int | None) -> list[Delivered]:
         command: list[str | int] = ["XREADGROUP", "GROUP", GROUP, self._holder, "COUNT", count]
         if block_ms is not None:
             command += ["BLOCK", block_ms]
@@ -184,15 +202,19 @@ class Reader:
         except (RedisError, OSError) as error:
             raise translate(error) from error
         # Nothing where nothing came in time.
-        return [_token(entry) for _, entries in reply or () for entry in entries]
+        return [_delivered(entry) for _, entries in reply or () for entry in entries]
 
 
-def _token(entry: Any) -> tuple[Token, LaneName | None]:
-    token, fields = entry
+def _delivered(entry: Any) -> Delivered:
+    token, words = entry
     # An own pending entry that was deleted from the stream has no fields.
-    pairs = fields or []
-    lane = dict(zip(pairs[::2], pairs[1::2], strict=True)).get(b"lane")
-    return Token(token.decode()), None if lane is None else LaneName(lane.decode("utf-8", "replace"))
+    fields = dict(zip(words[::2], words[1::2], strict=True)) if words else {}
+    lane = fields.get(b"lane")
+    if lane is None:
+        return Delivered(Token(token.decode()), None)
+    # Those that are issued again do not know their head.
+    head = successor_of(b"", fields) if b"body" in fields else None
+    return Delivered(Token(token.decode()), LaneName(lane.decode("utf-8", "replace")), head)
 
 
 def _return(answer: list[bytes]) -> Return | BridgeError:

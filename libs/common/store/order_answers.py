@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from libs.common.domain.errors import BridgeError
+from libs.common.domain.ids import EntryId
 from libs.common.domain.reasons import Reason
 from libs.common.store.breakers import Permit
 from libs.common.store.head import (
@@ -78,9 +79,10 @@ Begun = Go | Wait | Halted | OverBudget | Expired | Moved | Stale
 
 
 class BegunNext(msgspec.Struct, frozen=True):
-    """An instruction was ended, and the one behind it is the head now, of which `begin` would have said this."""
+    """An instruction is the head now, as was expected, of which `begin` would have said this."""
 
     begun: Begun
+    entry_id: EntryId
     now_ms: int
     """Redis' time when it was handed out."""
     admitted_at_ms: int
@@ -120,7 +122,7 @@ def begun(answer: list[Any]) -> Begun | BridgeError:
             int(answer[3]),
             _permit(answer[4], answer[5]),
             _permit(answer[6], answer[7]),
-            successor_of(answer[8]) if len(answer) > 8 else None,
+            _successor(*answer[8]) if len(answer) > 8 else None,
         )
     if word == b"RISK":
         return OverBudget(answer[1].decode(), answer[2].decode(), answer[3].decode())
@@ -128,13 +130,14 @@ def begun(answer: list[Any]) -> Begun | BridgeError:
 
 
 def settled(answer: list[Any]) -> Settled | BridgeError:
-    """Read an answer of `lua/settle.lua`."""
+    """Read an answer of `lua/settle.lua` or `lua/take.lua`."""
     word = answer[0]
     if word == b"BEGUN":
-        next_one = begun(answer[4])
+        next_one = begun(answer[5])
         if isinstance(next_one, BridgeError):
             return next_one
-        return BegunNext(next_one, int(answer[1]), int(answer[2]), answer[3] == b"1")
+        entry_id = EntryId(answer[1].decode())
+        return BegunNext(next_one, entry_id, int(answer[2]), int(answer[3]), answer[4] == b"1")
     return HandedBack() if word == b"OK" else handed_out(answer)
 
 
@@ -170,6 +173,11 @@ def _not_now(answer: list[bytes]) -> Wait | Halted | Expired | Moved | Stale | B
     if word == b"STALE":
         return Stale()
     return failure(answer)
+
+
+def _successor(entry_id: bytes, words: list[bytes]) -> Successor | None:
+    """Read an entry as XRANGE has it."""
+    return successor_of(entry_id, dict(zip(words[::2], words[1::2], strict=True)))
 
 
 def _permit(generation: bytes, is_probe: bytes) -> Permit:

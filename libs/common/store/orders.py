@@ -14,7 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import BridgeError
-from libs.common.domain.ids import AccountName, ClientOrderId, EntryId, Holder, Market, Nonce
+from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, EntryId, Holder, Market, Nonce
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.store.batch import Batch
@@ -177,6 +177,15 @@ class Settlement(msgspec.Struct, frozen=True):
     """Of the instruction behind it, to be begun at once where it was never begun and the lane is not handed back."""
 
 
+class Taking(msgspec.Struct, frozen=True):
+    """A lane whose token was read, to be taken and its head begun."""
+
+    alert_id: AlertId
+    """Of which the head is expected to be."""
+    intent: Intent
+    """Its entry id is not known yet."""
+
+
 class Orders:
     """What a worker does with the head it holds."""
 
@@ -204,11 +213,17 @@ class Orders:
         self._retention = retention
         self._copies = copies
         self._now = "" if now_ms is None else str(now_ms)
-        self._scripts = {name: Script(name) for name in ("begin", "doubt", "plan", "resolve", "settle")}
+        self._scripts = {
+            name: Script(name) for name in ("begin", "doubt", "plan", "resolve", "settle", "take")
+        }
         self.begin: Batch[Intent, Begun] = Batch(
             self._send_begin, max_flights=MOST_FLIGHTS, worth_a_flight=WORTH_A_FLIGHT
         )
         """Submit an `Intent`. The same one again gets the same answer."""
+        self.take: Batch[Taking, Settled] = Batch(
+            self._send_take, max_flights=MOST_FLIGHTS, worth_a_flight=WORTH_A_FLIGHT
+        )
+        """Submit a `Taking`; get what became of its intent, or the head."""
         self.plan: Batch[Planning, PlanAnswer] = Batch(self._send_plan)
         """Submit a `Planning`. The same one again gets the same answer."""
         self.doubt: Batch[Doubt, HandedOut] = Batch(self._send_doubt)
@@ -231,6 +246,17 @@ class Orders:
         # All that led to it is older, so replicas that have the intent have that too.
         reply = await self._scripts["begin"].run(self._client, keys, args, copies=self._copies)
         return read_each(reply, begun)
+
+    async def _send_take(self, items: Sequence[Taking]) -> Sequence[Settled | BridgeError]:
+        keys = [*self._keys.fixed]
+        args: list[str | bytes | int] = [self._now, LONGEST_WAIT_IN_PLACE_MS, int(items[0].intent.probe_ms)]
+        for one in items:
+            held = one.intent.held
+            keys.append(self._keys.lane(held.lane))
+            args += (held.lane, held.token, self._holder, one.alert_id)
+            self._add_intent(one.intent, keys, args)
+        reply = await self._scripts["take"].run(self._client, keys, args, copies=self._copies)
+        return read_each(reply, settled)
 
     def _add_intent(self, one: Intent, keys: list[str], args: list[str | bytes | int]) -> None:
         """Add what `intent_at` in `lua/intent.lua` reads."""

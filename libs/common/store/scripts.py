@@ -18,7 +18,7 @@ from libs.common.store.sending import exchange, packed, send
 
 Answer = TypeVar("Answer")
 
-PARTS: Final = {"begin": ("intent",), "settle": ("intent",)}
+PARTS: Final = dict.fromkeys(("begin", "settle", "take"), ("intent",))
 """Of `store/lua/` as well: what a script shares with another one, besides the prelude."""
 
 

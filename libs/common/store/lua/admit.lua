@@ -150,7 +150,10 @@ local answers = answer_each(#items, function(i)
     local id = write_journal('QUEUED', item.alert, to.account, to.lane, 'admitted', item.webhook)
     redis.call('HSET', to.key, 'state', 'QUEUED', 'reason', 'admitted', 'admitted_at', NOW_TEXT,
       'epoch', epoch, 'deadline', deadline, 'lane', to.lane, 'market', to.market, 'journal', id)
-    if not has_token[n] then issue_token(to.lane) end
+    if not has_token[n] then
+      issue_token(to.lane, 'version', to.version, 'alert', item.alert, 'account', to.account, 'deadline', deadline,
+        'body', to.body)
+    end
     redis.call('XADD', to.lane_key, '*', 'version', to.version, 'alert', item.alert, 'account', to.account,
       'deadline', deadline, 'body', to.body)
   end

@@ -1,4 +1,4 @@
--- What `begin` and `settle` share: the last word before an order may leave, and its intent on disk.
+-- What `begin`, `settle` and `take` share: the last word before an order may leave, and its intent on disk.
 --
 -- Checks in order: whether Redis may have forgotten an attempt, state of the order, halts, age, breakers, rate limits,
 -- account-wide risk limits. A call re-sent after a lost reply (same attempt, same nonce) gets the same GO and is not
@@ -261,4 +261,24 @@ local function begin_order(lane, token, holder, fields, of_head, intent, success
   if not intent.is_lease_young then renew_lease(token, holder) end
   return {'GO', expires_at, text(wait), text(tonumber(expires_at) - NOW), generation, is_probe, account_generation,
     is_account_probe, behind}
+end
+
+-- Hands out the head of a lane, or begins it, where an intent is about it, and nobody has begun it or failed on it before: {'BEGUN', entry id, now ms, admitted at ms, was it never handed out before 1|0,
+-- {...} as `begin` answers}.
+local function begin_or_hand_out(lane, lane_key, token, holder, head, successor, intent)
+  if not intent or not head then return hand_out(lane, lane_key, token, head) end
+  local fields = fields_of(head)
+  if not is_readable(fields) then return hand_out(lane, lane_key, token, head) end
+  local known = read_begun(fields)
+  local is_untouched = not known.orders and known.plan == ''
+  -- By the same call, before its answer was lost: it tells by its nonce.
+  local may_be_begun = is_untouched or known.orders == intent.order
+  if not may_be_begun or known.lost_holders ~= '0' or is_suspect(known.epoch) then
+    return hand_out(lane, lane_key, token, head)
+  end
+  local ok, begun = pcall(begin_order, lane, token, holder, fields, known, intent, successor)
+  -- What fails here fails whoever begins it by itself, and counts against it then.
+  if not ok then return hand_out(lane, lane_key, token, head) end
+  if begun[1] ~= 'GO' then redis.call('HSET', known.key, 'state', 'ACTIVE') end
+  return {'BEGUN', head[1], NOW_TEXT, known.admitted_at, known.state == 'QUEUED' and '1' or '0', begun}
 end

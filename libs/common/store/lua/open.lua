@@ -14,10 +14,6 @@ write_even_when_full()
 return answer_each(#KEYS - 8, function(i)
   local a = 2 + (i - 1) * 3
   local lane, token, holder = ARGV[a], ARGV[a + 1], ARGV[a + 2]
-  if token_of(redis.call('HGET', LANES, lane)) ~= token then
-    drop_token(token)
-    return {'STALE'}
-  end
-  redis.call('HSET', LANES, lane, token .. '|' .. holder)
+  if not take_lane(lane, token, holder) then return {'STALE'} end
   return hand_out(lane, KEYS[8 + i], token)
 end)

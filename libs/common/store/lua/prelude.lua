@@ -124,10 +124,21 @@ local function drop_token(token)
   redis.call('XDEL', READY, token)
 end
 
-local function issue_token(lane)
-  local token = redis.call('XADD', READY, '*', 'lane', lane)
+-- What else is given, names and values, is for its reader: nobody relies on it.
+local function issue_token(lane, ...)
+  local token = redis.call('XADD', READY, '*', 'lane', lane, ...)
   redis.call('HSET', LANES, lane, token .. '|')
   return token
+end
+
+-- Names the holder of a lane in its fence; tells whether the token is current. One that is not is dropped.
+local function take_lane(lane, token, holder)
+  if token_of(redis.call('HGET', LANES, lane)) ~= token then
+    drop_token(token)
+    return false
+  end
+  redis.call('HSET', LANES, lane, token .. '|' .. holder)
+  return true
 end
 
 -- Gives a held lane a new token, at the tail of those that are ready.

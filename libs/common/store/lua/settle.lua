@@ -30,7 +30,7 @@
 --
 -- Returns per item: {'HEAD', ...} as `hand_out` answers | {'OK'} where it was handed back | {'CLOSED'} | {'STATE'}
 --                   | {'STALE'} | {'ERROR', text}
---                   | {'BEGUN', now ms, admitted at ms, was it never handed out before 1|0, {...} as `begin` answers}
+--                   | {'BEGUN', ...} as `begin_or_hand_out` answers
 
 write_even_when_full()
 
@@ -74,26 +74,6 @@ local function is_wanted_elsewhere(holder)
   return held > FEW and held * workers >= AROUND.lanes + workers
 end
 
--- Hands out the head of a lane, or begins it, where it is the one that an intent is about and nobody has begun it or
--- failed on it before.
-local function begin_or_hand_out(lane, lane_key, token, holder, head, successor, intent)
-  if not intent or not head or head[1] ~= intent.entry then return hand_out(lane, lane_key, token, head) end
-  local fields = fields_of(head)
-  if not is_readable(fields) then return hand_out(lane, lane_key, token, head) end
-  local known = read_begun(fields)
-  local is_untouched = not known.orders and known.plan == ''
-  -- By the same call, before its answer was lost: it tells by its nonce.
-  local may_be_begun = is_untouched or known.orders == intent.order
-  if not may_be_begun or known.lost_holders ~= '0' or is_suspect(known.epoch) then
-    return hand_out(lane, lane_key, token, head)
-  end
-  local ok, begun = pcall(begin_order, lane, token, holder, fields, known, intent, successor)
-  -- What fails here fails whoever begins it by itself, and counts against it then.
-  if not ok then return hand_out(lane, lane_key, token, head) end
-  if begun[1] ~= 'GO' then redis.call('HSET', known.key, 'state', 'ACTIVE') end
-  return {'BEGUN', NOW_TEXT, known.admitted_at, known.state == 'QUEUED' and '1' or '0', begun}
-end
-
 local answers = answer_each(ITEMS, function(i)
   local k, a = 9 + (i - 1) * 2, 7 + (i - 1) * 15
   local lane, token, holder, entry = ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
@@ -104,9 +84,13 @@ local answers = answer_each(ITEMS, function(i)
   local nth = tonumber(ARGV[a + 14])
   local intent = nth and intent_at(9 + ITEMS * 2 + (nth - 1) * 3, 7 + ITEMS * 15 + (nth - 1) * 17)
   if not is_held(lane, token, holder) then return {'STALE'} end
+  local function begin_if_meant(entry_now, successor)
+    local is_meant = intent and entry_now and entry_now[1] == intent.entry
+    return begin_or_hand_out(lane, lane_key, token, holder, entry_now, successor, is_meant and intent or nil)
+  end
   local head, fields, entries = head_of(lane, lane_key, intent and 3 or 2)
   if not head then return close_lane(lane, lane_key, token) end
-  if head ~= entry then return begin_or_hand_out(lane, lane_key, token, holder, entries[1], entries[2], intent) end
+  if head ~= entry then return begin_if_meant(entries[1], entries[2]) end
   local ends_order = false
   if order ~= '' and order_state ~= '' then
     local known = redis.call('HMGET', order_key, 'state', 'attempt')
@@ -136,7 +120,7 @@ local answers = answer_each(ITEMS, function(i)
     GIVEN = GIVEN + 1
     return hand_back(lane, token)
   end
-  return begin_or_hand_out(lane, lane_key, token, holder, entries[2], entries[3], intent)
+  return begin_if_meant(entries[2], entries[3])
 end)
 renew_leases()
 return answers

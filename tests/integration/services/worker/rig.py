@@ -193,9 +193,11 @@ class Worker:
     async def take(self) -> Lease:
         """Read the next token and take its lease."""
         asked_at_ms = self.rig.clock.monotonic_ms()
-        [(token, lane)] = await Reader(self.client, self.rig.keys, self.holder).read(1, 1)
+        [(token, lane, head)] = await Reader(self.client, self.rig.keys, self.holder).read(1, 1)
         assert lane is not None
-        return self.leases.take(Held(lane, token), asked_at_ms)
+        lease = self.leases.take(Held(lane, token), asked_at_ms)
+        lease.successor = head
+        return lease
 
     async def hold(self) -> Lease:
         """Read the next token and open its lane."""

@@ -10,7 +10,7 @@ from libs.common.domain.ids import Holder, LaneName, Token
 from libs.common.store.client import connect
 from libs.common.store.head import Held
 from libs.common.store.keys import GROUP, Keys
-from libs.common.store.lanes import READ_AT_MOST, Lanes, Reader
+from libs.common.store.lanes import READ_AT_MOST, Delivered, Lanes, Reader
 from tests.support.eventually import eventually
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -36,9 +36,9 @@ def reader(client: Redis, holder: str = "a") -> Reader:
     return Reader(client, KEYS, Holder(holder))
 
 
-def add(direct, count: int) -> list[tuple[Token, LaneName]]:
+def add(direct, count: int) -> list[Delivered]:
     lanes = [LaneName(f"desk:{n}") for n in range(count)]
-    return [(direct.xadd(KEYS.ready, {"lane": lane}), lane) for lane in lanes]
+    return [Delivered(direct.xadd(KEYS.ready, {"lane": lane}), lane) for lane in lanes]
 
 
 async def blocked(direct) -> None:
@@ -67,7 +67,7 @@ async def test_a_read_returns_as_soon_as_there_is_a_token(direct, client: Redis)
 
 async def test_a_token_without_a_lane_says_so(direct, client: Redis):
     token = direct.xadd(KEYS.ready, {"foo": "bar"})
-    assert await reader(client).read(1, 10) == [(token, None)]
+    assert await reader(client).read(1, 10) == [Delivered(token, None)]
 
 
 async def test_own_tokens_are_all_read_again_and_nobody_elses(direct, client: Redis):
@@ -82,14 +82,14 @@ async def test_own_tokens_are_all_read_again_and_nobody_elses(direct, client: Re
 async def test_an_own_token_whose_entry_is_gone_names_no_lane(direct, client: Redis):
     one, two = add(direct, 2)
     await reader(client).read(2, 10)
-    direct.xdel(KEYS.ready, one[0])
-    assert await reader(client).read_own() == [(one[0], None), two]
-    await Lanes(client, KEYS, Holder("a")).drop([one[0]])
+    direct.xdel(KEYS.ready, one.token)
+    assert await reader(client).read_own() == [Delivered(one.token, None), two]
+    await Lanes(client, KEYS, Holder("a")).drop([one.token])
     assert await reader(client).read_own() == [two]
 
 
 async def test_reading_own_tokens_starts_their_leases_afresh(direct, client: Redis):
-    [(token, _)] = add(direct, 1)
+    [(token, *_)] = add(direct, 1)
     await reader(client).read(1, 10)
     direct.xclaim(KEYS.ready, GROUP, "a", 0, [token], idle=60_000, justid=True)
     await reader(client).read_own()

@@ -177,7 +177,7 @@ class Rig:
     async def read(self, holder: str = "a", count: int = 16) -> list[Held]:
         # Without a block: the server looks after blocked clients ten times a second only.
         found = await Reader(self.client, self.keys, Holder(holder))._read(">", count, None)
-        return [Held(lane, token) for token, lane in found if lane is not None]
+        return [Held(lane, token) for token, lane, _ in found if lane is not None]
 
     async def open(self, held: Held, holder: str = "a") -> Any:
         return await self.do(self.lanes(holder).open.submit(held))
