@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from msgspec.structs import replace
 
 from libs.common.domain.clock import Clock
-from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import AccountName
 from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.policy.risk_rules import NO_RISK
@@ -69,9 +68,12 @@ class Ahead:
         if account is None or queued.version > SCHEMA_VERSION or self._recall.is_on:
             return None
         try:
-            instruction = codec.INSTRUCTION.decode(queued.body)
-        except StoreCorrupt:
+            return self._plan(lease, queued, account, now_ms)
+        except Exception:  # noqa: BLE001 - it comes again once this is the head, and counts against it and no other
             return None
+
+    def _plan(self, lease: Lease, queued: Successor, account: Account, now_ms: int) -> Prepared | None:
+        instruction = codec.INSTRUCTION.decode(queued.body)
         head = Head(
             entry_id=queued.entry_id,
             alert_id=queued.alert_id,

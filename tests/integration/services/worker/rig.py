@@ -139,20 +139,21 @@ class Worker:
             poison_limit=POISON_LIMIT,
         )
         self.published = Published(self.client, rig.keys)
+        self.planner = Planner(
+            mapping=self.mapping,
+            instruments=Instruments(rig.clock),
+            published=self.published,
+            days=Reconciliation(self.client, rig.keys, self.holder),
+            in_flight=InFlightOrders(self.client, rig.keys),
+            halts=Halts(self.client, rig.keys),
+            clock=rig.clock,
+        )
         self.executor = Executor(
             accounts=rig.accounts,
             lanes=self.lanes,
             orders=self.orders,
             attempts=self.attempts,
-            planner=Planner(
-                mapping=self.mapping,
-                instruments=Instruments(rig.clock),
-                published=self.published,
-                days=Reconciliation(self.client, rig.keys, self.holder),
-                in_flight=InFlightOrders(self.client, rig.keys),
-                halts=Halts(self.client, rig.keys),
-                clock=rig.clock,
-            ),
+            planner=self.planner,
             recall=self.recall,
             clock=rig.clock,
             metrics=self.metrics,

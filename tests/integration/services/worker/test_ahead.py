@@ -14,6 +14,7 @@ from libs.common.policy.symbols import SymbolEntry
 from libs.common.store.orders import Settlement
 from services.worker.account import MarketLimits
 from services.worker.turn import HAND_BACK_AFTER
+from services.worker.work import Work
 from tests.integration.services.worker.rig import DESK, LEASE_MS, Worker, WorkerRig, lose_answers
 from tests.support.scripted_broker import ScriptedBroker, answer_lost, fills, refused, unavailable
 
@@ -193,6 +194,24 @@ async def test_what_cannot_be_executed_is_left_until_it_is_the_head(
     assert rig.order(second) == {}
     expected = {"malformed": "DEAD", "of an unknown account": "ACTIVE", "too old": "EXPIRED"}
     assert rig.ended(second)[0] == expected[what]
+
+
+async def test_an_error_in_planning_what_is_behind_counts_against_that_and_not_against_the_head(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, begins: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    plan = worker.planner.plan_at_once
+
+    def fails(work: Work) -> Any:
+        if work.head.alert_id == second:
+            raise RuntimeError("a bug")
+        return plan(work)
+
+    monkeypatch.setattr(worker.planner, "plan_at_once", fails)
+    first, second = await rig.admit(), await rig.admit()
+    await worker.run_lane()
+    assert rig.ended(first) == ("EXECUTED", "filled")
+    assert rig.instruction(first).get("lost_holders", "0") == "0"
+    assert rig.instruction(second)["lost_holders"] == "1"
 
 
 async def test_a_symbol_that_means_another_market_by_now_is_not_begun(
