@@ -6,7 +6,6 @@ from libs.common.domain.clock import Clock
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import AccountName
 from libs.common.domain.instruction import SCHEMA_VERSION
-from libs.common.store.head import Head
 from libs.common.wire import codec
 from services.worker.account import Account
 from services.worker.attempts import Attempts
@@ -49,19 +48,7 @@ class Ahead:
             instruction = codec.INSTRUCTION.decode(successor.body)
         except StoreCorrupt:
             return None
-        head = Head(
-            entry_id=successor.entry_id,
-            alert_id=successor.alert_id,
-            account=successor.account,
-            version=successor.version,
-            body=successor.body,
-            deadline_ms=successor.deadline_ms,
-            now_ms=now_ms,
-            plan=b"",
-            lost_holders=0,
-            admitted_at_ms=0,
-            orders=(),
-        )
+        head = successor.as_head(now_ms=now_ms)
         following = Work(work.held, work.lease, head, instruction, account, self._clock.monotonic_ms())
         made = self._planner.plan_at_once(following)
         if not isinstance(made, Made) or len(made.plan.legs) != 1 or made.plan.cancels:

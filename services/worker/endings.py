@@ -66,17 +66,15 @@ class Endings:
             ended.detail,
             order,
             goes_back=lease.turn.goes_back(),
-            successor=None if prepared is None else prepared.intent,
+            intent=None if prepared is None else prepared.intent,
         )
         asked_at_ms = 0
 
         def settle() -> Awaitable[Settled]:
             nonlocal asked_at_ms, settlement
             asked_at_ms = self._clock.monotonic_ms()
-            if settlement.successor is not None:
-                settlement = replace(
-                    settlement, successor=self._attempts.as_of_now(settlement.successor, lease)
-                )
+            if settlement.intent is not None:
+                settlement = replace(settlement, intent=self._attempts.as_of_now(settlement.intent, lease))
             return self._orders.settle.submit(settlement)
 
         following = await persist(settle, lease)
@@ -87,8 +85,8 @@ class Endings:
                 log.info("instruction_ended", state=ended.state, reason=ended.reason)
         if isinstance(following, BegunNext):
             assert prepared is not None
-            assert settlement.successor is not None
-            return _continued(prepared, settlement.successor, following, asked_at_ms)
+            assert settlement.intent is not None
+            return _continued(prepared, settlement.intent, following, asked_at_ms)
         return following
 
     async def leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Next:

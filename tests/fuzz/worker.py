@@ -49,30 +49,12 @@ Steps = Generator[Call | Pause, Any, Any]
 
 
 @dataclass(frozen=True)
-class Continued:
+class BegunHead:
     """A head that was begun with the end of the one before."""
 
     head: Head
     intent: Intent
     begun: Begun
-
-
-def head_of(successor: Successor, begun: BegunNext) -> Head:
-    """Return the head that was begun, of which nothing else is on record."""
-    return Head(
-        entry_id=successor.entry_id,
-        alert_id=successor.alert_id,
-        account=successor.account,
-        version=successor.version,
-        body=successor.body,
-        deadline_ms=successor.deadline_ms,
-        now_ms=begun.now_ms,
-        plan=b"",
-        lost_holders=0,
-        admitted_at_ms=begun.admitted_at_ms,
-        orders=(),
-        is_first=begun.is_first,
-    )
 
 
 class Dropped(Exception):
@@ -126,7 +108,7 @@ class Task:
         while not isinstance(step, Closed | Stale | HandedBack):
             if isinstance(step, Moved):
                 step = yield from self._ask(lambda: self.process.lanes.open.submit(self.held))
-            elif isinstance(step, Continued):
+            elif isinstance(step, BegunHead):
                 self.leg = 0
                 step = yield from self._attempt(step.head, 1, step.intent, step.begun)
             elif self.rng.random() < 0.1:
@@ -313,17 +295,20 @@ class Task:
         self, head: Head, state: InstructionState, reason: Reason, order: OrderOutcome | None = None
     ) -> Steps:
         goes_back = self.rng.choice((GoesBack.NO, GoesBack.NO, GoesBack.IF_WANTED, GoesBack.ALWAYS))
-        following, self.successor, intent = self.successor, None, None
-        if following is not None and following.body != KILLER and self.rng.random() < 0.8:
-            order_id = client_order_id(following.account, following.alert_id, 0)
-            intent = self._intent(following, order_id, 1)
+        successor, self.successor, intent = self.successor, None, None
+        if successor is not None and successor.body != KILLER and self.rng.random() < 0.8:
+            order_id = client_order_id(successor.account, successor.alert_id, 0)
+            intent = self._intent(successor, order_id, 1)
         settlement = Settlement(self.held, head.entry_id, state, reason, "", order, goes_back, intent)
         settled = yield from self._ask(lambda: self.process.orders.settle.submit(settlement))
         if not isinstance(settled, BegunNext):
             return settled
-        assert following is not None
+        assert successor is not None
         assert intent is not None
-        return Continued(head_of(following, settled), intent, settled.begun)
+        head = successor.as_head(
+            now_ms=settled.now_ms, admitted_at_ms=settled.admitted_at_ms, is_first=settled.is_first
+        )
+        return BegunHead(head, intent, settled.begun)
 
     def _park(self, wait_ms: int, reason: Reason, *, is_to_blame: bool = False) -> Steps:
         parking = Parking(self.held, wait_ms, 0, reason, is_to_blame)

@@ -25,12 +25,15 @@ from libs.common.store.order_answers import BegunNext, Expired, Go, Halted, Note
 from libs.common.store.orders import Doubt, Finding, GoesBack, Intent, OrderOutcome, Orders, Settlement
 from libs.common.wire import codec
 from tests.fuzz.venue import Request
-from tests.fuzz.worker import FLIP, KILLER, MISSES_NEEDED, POISON_LIMIT, RETENTION, head_of
+from tests.fuzz.worker import FLIP, KILLER, MISSES_NEEDED, POISON_LIMIT, RETENTION
 from tests.machine.watch import PROBE_MS
 
 EXIT: Final = b"only closes"
 LIMIT: Final = b"rests at the venue"
 PLAIN: Final = b"body"
+
+Limits = tuple[tuple[int, int], tuple[int, int]]
+"""Of a symbol and of its account, each as an `Intent` has it."""
 
 MOST_RESTING: Final = 2
 """How many orders of one account may rest at the venue."""
@@ -190,9 +193,7 @@ class Hand:
 
     # Calls, and what is made of their answers.
 
-    def intend(
-        self, nonce: Nonce, window_ms: int, limits: tuple[tuple[int, int], tuple[int, int]], strategy: str
-    ) -> Intent:
+    def intend(self, nonce: Nonce, window_ms: int, limits: Limits, strategy: str) -> Intent:
         """Return what `begin` is asked; the same for as long as no answer came."""
         assert self.head is not None
         if self.intent is not None:
@@ -204,58 +205,66 @@ class Hand:
             budgets = msgspec.json.encode(
                 [{"rule": "max_orders", "limit": MOST_RESTING, "measure": "orders", "base": base, "add": 1}]
             )
-        self.intent = Intent(
-            held=self.held,
-            entry_id=self.head.entry_id,
-            account=self.head.account,
-            market=Market(self.held.lane.split(":")[1]),
-            client_order_id=self.order_id,
-            attempt=self.attempt,
-            nonce=nonce,
-            window_ms=window_ms,
-            plan=PLAN,
-            symbol_limit=limits[0],
-            account_limit=limits[1],
-            probe_ms=PROBE_MS,
+        self.intent = self._intent(
+            self.head,
+            self.leg,
+            self.attempt,
+            nonce,
+            window_ms,
+            limits,
             strategy=strategy or None,
-            is_exit=self.head.body == EXIT,
-            wants_successor=True,
             budgets=budgets,
             read_at_ms=read_at_ms,
         )
         return self.intent
 
-    def prepares(self, nonce: Nonce, window_ms: int, limits: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    def prepares(self, nonce: Nonce, window_ms: int, limits: Limits) -> None:
         """Have what is behind the head begun with its end, where nobody need be asked for that."""
         assert self.settlement is not None
         successor, self.successor = self.successor, None
         if successor is None or successor.body in {KILLER, LIMIT, FLIP}:
             return
-        intent = Intent(
+        self.prepared = successor
+        intent = self._intent(successor, 0, 1, nonce, window_ms, limits)
+        self.settlement = replace(self.settlement, intent=intent)
+
+    def _intent(
+        self,
+        head: Head | Successor,
+        leg: int,
+        attempt: int,
+        nonce: Nonce,
+        window_ms: int,
+        limits: Limits,
+        **more: Any,
+    ) -> Intent:
+        return Intent(
             held=self.held,
-            entry_id=successor.entry_id,
-            account=successor.account,
+            entry_id=head.entry_id,
+            account=head.account,
             market=Market(self.held.lane.split(":")[1]),
-            client_order_id=client_order_id(successor.account, successor.alert_id, 0),
-            attempt=1,
+            client_order_id=client_order_id(head.account, head.alert_id, leg),
+            attempt=attempt,
             nonce=nonce,
             window_ms=window_ms,
             plan=PLAN,
             symbol_limit=limits[0],
             account_limit=limits[1],
             probe_ms=PROBE_MS,
-            is_exit=successor.body == EXIT,
+            is_exit=head.body == EXIT,
             wants_successor=True,
+            **more,
         )
-        self.prepared = successor
-        self.settlement = replace(self.settlement, successor=intent)
 
     def continues(self, answer: BegunNext, position: int, now_ms: int) -> None:
         """Go on with the head that was begun with the end of the one before."""
         assert self.settlement is not None
         assert self.prepared is not None
-        intent = self.settlement.successor
-        self.take(head_of(self.prepared, answer))
+        intent = self.settlement.intent
+        head = self.prepared.as_head(
+            now_ms=answer.now_ms, admitted_at_ms=answer.admitted_at_ms, is_first=answer.is_first
+        )
+        self.take(head)
         self.intent = intent
         self.begun(answer.begun, position, now_ms)
 

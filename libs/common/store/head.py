@@ -97,6 +97,23 @@ class Successor(msgspec.Struct, frozen=True):
     """The encoded instruction."""
     deadline_ms: int
 
+    def as_head(self, *, now_ms: int, admitted_at_ms: int = 0, is_first: bool = False) -> Head:
+        """Return the head that it is once the one before has ended, where nobody has begun it or failed on it."""
+        return Head(
+            entry_id=self.entry_id,
+            alert_id=self.alert_id,
+            account=self.account,
+            version=self.version,
+            body=self.body,
+            deadline_ms=self.deadline_ms,
+            now_ms=now_ms,
+            plan=b"",
+            lost_holders=0,
+            admitted_at_ms=admitted_at_ms,
+            orders=(),
+            is_first=is_first,
+        )
+
 
 HandedOut = Head | Closed | Stale | Moved
 

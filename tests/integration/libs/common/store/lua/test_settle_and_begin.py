@@ -36,7 +36,7 @@ def behind(rig: Rig, hold: Hold) -> Hold:
 def ending(rig: Rig, hold: Hold, *, goes_back: GoesBack = GoesBack.NO, **options: Any) -> Settlement:
     """Return the end of the head, with the intent of what is behind it."""
     intent = rig.intent(behind(rig, hold), **{"nonce": "nonce-2", **options})
-    return replace(rig.settlement(hold, goes_back=goes_back), successor=intent)
+    return replace(rig.settlement(hold, goes_back=goes_back), intent=intent)
 
 
 async def settle(rig: Rig, hold: Hold, **options: Any) -> Any:
