@@ -8,7 +8,7 @@ from libs.common.domain.ids import AccountName
 from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.wire import codec
 from services.worker.account import Account
-from services.worker.attempts import Attempts
+from services.worker.intents import Intents
 from services.worker.planning import Made, Planner, leg_of
 from services.worker.recall import Recall
 from services.worker.work import Prepared, Work
@@ -22,13 +22,13 @@ class Ahead:
         *,
         accounts: Mapping[AccountName, Account],
         planner: Planner,
-        attempts: Attempts,
+        intents: Intents,
         recall: Recall,
         clock: Clock,
     ) -> None:
         self._accounts = accounts
         self._planner = planner
-        self._attempts = attempts
+        self._intents = intents
         self._recall = recall
         self._clock = clock
 
@@ -54,4 +54,4 @@ class Ahead:
         if not isinstance(made, Made) or len(made.plan.legs) != 1 or made.plan.cancels:
             return None
         leg = leg_of(head, made, 0)
-        return Prepared(following, leg, self._attempts.intent(following, leg, 1, is_new=True))
+        return Prepared(following, leg, self._intents.of(following, leg, 1, is_new=True))

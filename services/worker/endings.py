@@ -16,8 +16,8 @@ from libs.common.store.orders import Intent, OrderOutcome, Orders, Settlement
 from libs.common.telemetry.execution_spans import note_ended
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
-from services.worker.attempts import Attempts
 from services.worker.doubts import has_ambiguous_order, is_ambiguous
+from services.worker.intents import as_of_now
 from services.worker.leases import Lease
 from services.worker.parking import Parker
 from services.worker.persistence import persist
@@ -36,11 +36,8 @@ log = get_logger()
 class Endings:
     """What is done with a head of which nothing more can be executed now; each returns what comes next in its lane."""
 
-    def __init__(
-        self, *, orders: Orders, attempts: Attempts, parker: Parker, clock: Clock, metrics: WorkerMetrics
-    ) -> None:
+    def __init__(self, *, orders: Orders, parker: Parker, clock: Clock, metrics: WorkerMetrics) -> None:
         self._orders = orders
-        self._attempts = attempts
         self._parker = parker
         self._clock = clock
         self._metrics = metrics
@@ -74,7 +71,7 @@ class Endings:
             nonlocal asked_at_ms, settlement
             asked_at_ms = self._clock.monotonic_ms()
             if settlement.intent is not None:
-                settlement = replace(settlement, intent=self._attempts.as_of_now(settlement.intent, lease))
+                settlement = replace(settlement, intent=as_of_now(settlement.intent, lease))
             return self._orders.settle.submit(settlement)
 
         following = await persist(settle, lease)

@@ -23,6 +23,7 @@ from services.worker.ahead import Ahead
 from services.worker.attempts import Attempts
 from services.worker.doubts import doubtful_leg, is_ambiguous
 from services.worker.endings import Endings, ended_by
+from services.worker.intents import Intents
 from services.worker.leases import Lease
 from services.worker.legs import Legs
 from services.worker.parking import Parker
@@ -43,6 +44,7 @@ class Executor:
         accounts: Mapping[AccountName, Account],
         lanes: Lanes,
         orders: Orders,
+        intents: Intents,
         attempts: Attempts,
         planner: Planner,
         recall: Recall,
@@ -53,12 +55,12 @@ class Executor:
         parker = Parker(lanes)
         self._accounts = accounts
         self._planner = planner
-        self._endings = Endings(orders=orders, attempts=attempts, parker=parker, clock=clock, metrics=metrics)
+        self._endings = Endings(orders=orders, parker=parker, clock=clock, metrics=metrics)
         self._legs = Legs(
             lanes=lanes,
             orders=orders,
             attempts=attempts,
-            ahead=Ahead(accounts=accounts, planner=planner, attempts=attempts, recall=recall, clock=clock),
+            ahead=Ahead(accounts=accounts, planner=planner, intents=intents, recall=recall, clock=clock),
             planner=planner,
             endings=self._endings,
             parker=parker,

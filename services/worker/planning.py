@@ -93,7 +93,7 @@ def leg_of(head: Head, made: Made, index: int) -> Leg:
         led_to_it=made.led_to_it(),
         budgets=made.budgets if index == len(plan.legs) - 1 else b"",
         read_at_ms=made.read_at_ms,
-        looks_behind=is_whole and made.is_at_once,
+        wants_successor=is_whole and made.is_at_once,
     )
 
 

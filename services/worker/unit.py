@@ -34,6 +34,7 @@ from services.worker.executor import Executor
 from services.worker.follower import Follower
 from services.worker.heartbeat import Heartbeat
 from services.worker.instruments import Instruments
+from services.worker.intents import Intents
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
 from services.worker.mapping import MappingCheck
@@ -140,22 +141,23 @@ class Unit:
         """Those in the background, from when its Redis was found fit until they are to end."""
         shared_breakers = SharedBreakers(client, keys)
         recall = Recall(solo)
+        intents = Intents(probe_ms=worker.lease_ms)
         attempts = Attempts(
             lanes=self._lanes,
             orders=orders,
+            intents=intents,
             resolver=Resolver(orders),
             breakers=Breakers(settings.breaker, clock, shared_breakers.report),
             shared_breakers=shared_breakers,
             clock=clock,
             metrics=metrics,
-            lease_ms=worker.lease_ms,
-            probe_ms=worker.lease_ms,
             poison_limit=worker.poison_limit,
         )
         executor = Executor(
             accounts=accounts_of(settings, brokers),
             lanes=self._lanes,
             orders=orders,
+            intents=intents,
             attempts=attempts,
             planner=Planner(
                 mapping=mapping,

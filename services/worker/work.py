@@ -61,8 +61,8 @@ class Leg(msgspec.Struct, frozen=True):
     """Account-wide risk limits it counts against, JSON; empty where there are none."""
     read_at_ms: int
     """Redis' time before the venue was asked for what the budgets are counted from."""
-    looks_behind: bool = False
-    """Whether the instruction behind its own may be planned while this order is under way."""
+    wants_successor: bool = False
+    """Whether it is worth knowing what is behind its instruction: that may be planned while the venue has this order."""
 
 
 class Prepared(msgspec.Struct, frozen=True):

@@ -66,6 +66,7 @@ from services.worker.consumer import Consumer
 from services.worker.executor import Executor
 from services.worker.heartbeat import Heartbeat
 from services.worker.instruments import Instruments
+from services.worker.intents import Intents
 from services.worker.lane import LaneRunner
 from services.worker.leases import Lease, Leases
 from services.worker.mapping import MappingCheck
@@ -126,16 +127,16 @@ class Worker:
         self.recall = Recall(self.solo)
         self.breakers = Breakers(rig.breaker, rig.clock, self.shared_breakers.report)
         self.mapping = MappingCheck(TableStore(self.client, rig.keys), rig.symbols)
+        intents = Intents(probe_ms=LEASE_MS)
         self.attempts = Attempts(
             lanes=self.lanes,
             orders=self.orders,
+            intents=intents,
             resolver=Resolver(self.orders),
             breakers=self.breakers,
             shared_breakers=self.shared_breakers,
             clock=rig.clock,
             metrics=self.metrics,
-            lease_ms=LEASE_MS,
-            probe_ms=LEASE_MS,
             poison_limit=POISON_LIMIT,
         )
         self.published = Published(self.client, rig.keys)
@@ -143,6 +144,7 @@ class Worker:
             accounts=rig.accounts,
             lanes=self.lanes,
             orders=self.orders,
+            intents=intents,
             attempts=self.attempts,
             planner=Planner(
                 mapping=self.mapping,

@@ -5,7 +5,7 @@ from typing import Any
 
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.store.orders import Intent, Settlement
-from services.worker.attempts import YOUNG_MS
+from services.worker.leases import YOUNG_MS
 from tests.integration.services.worker.rig import LEASE_MS, WINDOW_MS, Worker, WorkerRig, lose_answers
 from tests.support.scripted_broker import ScriptedBroker, knows_nothing
 
