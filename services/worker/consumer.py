@@ -60,7 +60,6 @@ class Consumer:
         self._shard = shard
         self._tasks: dict[Held, asyncio.Task[None]] = {}
         self._slot_freed = asyncio.Event()
-        self._is_stopping = False
         self.beat_at_ms = clock.monotonic_ms()
         """When the loop last came round, monotonic; liveness reads it."""
         self.is_connected = False
@@ -77,7 +76,7 @@ class Consumer:
     async def run(self) -> None:
         """Read and run lanes until `stop`; then wait for the lanes to end."""
         own_first = True
-        while not self._is_stopping:
+        while not self._recall.is_draining:
             self.beat_at_ms = self._clock.monotonic_ms()
             free = self._slots.free
             if free <= 0 or self._solo.is_wanted:
@@ -105,7 +104,6 @@ class Consumer:
 
     def stop(self) -> None:
         """Stop reading, and have each lane handed back after the head it executes."""
-        self._is_stopping = True
         self._recall.is_draining = True
         self._slot_freed.set()
 
