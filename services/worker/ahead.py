@@ -9,7 +9,7 @@ from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.wire import codec
 from services.worker.account import Account
 from services.worker.intents import Intents
-from services.worker.planning import Made, Planner, leg_of
+from services.worker.planning import Made, Planner
 from services.worker.recall import Recall
 from services.worker.work import Prepared, Work
 
@@ -41,7 +41,7 @@ class Ahead:
         if successor is None or self._recall.is_on or successor.version > SCHEMA_VERSION:
             return None
         account = self._accounts.get(successor.account)
-        now_ms = work.head.now_ms + work.passed_ms(self._clock)
+        now_ms = work.now_ms(self._clock)
         if account is None or now_ms >= successor.deadline_ms:
             return None
         try:
@@ -49,9 +49,9 @@ class Ahead:
         except StoreCorrupt:
             return None
         head = successor.as_head(now_ms=now_ms)
-        following = Work(work.held, work.lease, head, instruction, account, self._clock.monotonic_ms())
-        made = self._planner.plan_at_once(following)
-        if not isinstance(made, Made) or len(made.plan.legs) != 1 or made.plan.cancels:
+        next_work = Work(work.held, work.lease, head, instruction, account, self._clock.monotonic_ms())
+        made = self._planner.plan_without_asking(next_work)
+        if not isinstance(made, Made) or not made.is_one_order:
             return None
-        leg = leg_of(head, made, 0)
-        return Prepared(following, leg, self._intents.of(following, leg, 1, is_new=True))
+        leg = made.leg(head, 0)
+        return Prepared(next_work, leg, self._intents.of(next_work, leg, 1, is_new=True))

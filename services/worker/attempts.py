@@ -40,7 +40,7 @@ from services.worker.intents import Intents, as_of_now
 from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.resolver import Adopted, NeverExecuted, NotYet, Resolver
-from services.worker.work import TOO_OLD, Continued, Done, Ended, Leg, Step, Work
+from services.worker.work import TOO_OLD, BegunHead, Done, Ended, Leg, Step, Work
 
 TOO_LATE: Final = "expired"
 """The code of a venue that refused a request after its `expires_at_ms`. The alert itself may still be young."""
@@ -110,12 +110,9 @@ class Attempts:
         """Make one attempt, and more while it is certain that nothing was executed and waits are short."""
         return await self._take_through(work, leg, self._intents.of(work, leg, attempt, is_new=is_new))
 
-    async def go_on(self, continued: Continued) -> Outcome:
+    async def go_on(self, begun: BegunHead) -> Outcome:
         """Take an order through that was begun with the end of the head before."""
-        prepared = continued.prepared
-        return await self._take_through(
-            prepared.work, prepared.leg, prepared.intent, continued.begun, continued.asked_at_ms
-        )
+        return await self._take_through(begun.work, begun.leg, begun.intent, begun.answer, begun.asked_at_ms)
 
     async def _take_through(
         self, work: Work, leg: Leg, intent: Intent, begun: Begun | None = None, asked_at_ms: int = 0

@@ -21,8 +21,7 @@ from services.worker.intents import as_of_now
 from services.worker.leases import Lease
 from services.worker.parking import Parker
 from services.worker.persistence import persist
-from services.worker.planning import Unread
-from services.worker.work import AGAIN_MS, Continued, Done, Ended, Next, Prepared, Work
+from services.worker.work import AGAIN_MS, BegunHead, Done, Ended, Next, Prepared, Unread, Work
 
 FOR_OTHERS_MS: Final = 1_000
 """How long a lane waits whose head another worker may be able to execute, as in a rolling update."""
@@ -83,7 +82,7 @@ class Endings:
         if isinstance(following, BegunNext):
             assert prepared is not None
             assert settlement.intent is not None
-            return _continued(prepared, settlement.intent, following, asked_at_ms)
+            return _begun_head(prepared, settlement.intent, following, asked_at_ms)
         return following
 
     async def leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Next:
@@ -115,13 +114,13 @@ class Endings:
         return await self._parker.park(work.lease, min(wait_ms, left_ms), unread.reason, detail=unread.detail)
 
 
-def _continued(prepared: Prepared, intent: Intent, begun: BegunNext, asked_at_ms: int) -> Continued:
-    """Return the head that was begun, by what Redis has said of it."""
+def _begun_head(prepared: Prepared, intent: Intent, next_one: BegunNext, asked_at_ms: int) -> BegunHead:
+    """Return a head that was begun as prepared, with what Redis has said of it."""
     work = prepared.work
     head = replace(
-        work.head, now_ms=begun.now_ms, admitted_at_ms=begun.admitted_at_ms, is_first=begun.is_first
+        work.head, now_ms=next_one.now_ms, admitted_at_ms=next_one.admitted_at_ms, is_first=next_one.is_first
     )
-    return Continued(Prepared(replace(work, head=head), prepared.leg, intent), begun.begun, asked_at_ms)
+    return BegunHead(replace(work, head=head), prepared.leg, intent, next_one.begun, asked_at_ms)
 
 
 def ended_by(done: Done) -> Ended:

@@ -40,6 +40,7 @@ from services.worker.leases import Leases
 from services.worker.mapping import MappingCheck
 from services.worker.markets import MarketLists
 from services.worker.planning import Planner
+from services.worker.questions import Questions
 from services.worker.recall import Recall
 from services.worker.reconciler import Reconciler
 from services.worker.resolver import Resolver
@@ -161,11 +162,14 @@ class Unit:
             attempts=attempts,
             planner=Planner(
                 mapping=mapping,
-                instruments=Instruments(clock),
-                published=published,
-                days=reconciliation,
-                in_flight=InFlightOrders(client, keys),
-                halts=halts,
+                questions=Questions(
+                    instruments=Instruments(clock),
+                    published=published,
+                    days=reconciliation,
+                    in_flight=InFlightOrders(client, keys),
+                    halts=halts,
+                    clock=clock,
+                ),
                 clock=clock,
             ),
             recall=recall,

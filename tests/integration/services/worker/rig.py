@@ -71,6 +71,7 @@ from services.worker.lane import LaneRunner
 from services.worker.leases import Lease, Leases
 from services.worker.mapping import MappingCheck
 from services.worker.planning import Planner
+from services.worker.questions import Questions
 from services.worker.recall import Recall
 from services.worker.resolver import Resolver
 from services.worker.slots import Slots
@@ -148,11 +149,14 @@ class Worker:
             attempts=self.attempts,
             planner=Planner(
                 mapping=self.mapping,
-                instruments=Instruments(rig.clock),
-                published=self.published,
-                days=Reconciliation(self.client, rig.keys, self.holder),
-                in_flight=InFlightOrders(self.client, rig.keys),
-                halts=Halts(self.client, rig.keys),
+                questions=Questions(
+                    instruments=Instruments(rig.clock),
+                    published=self.published,
+                    days=Reconciliation(self.client, rig.keys, self.holder),
+                    in_flight=InFlightOrders(self.client, rig.keys),
+                    halts=Halts(self.client, rig.keys),
+                    clock=rig.clock,
+                ),
                 clock=rig.clock,
             ),
             recall=self.recall,
