@@ -88,8 +88,19 @@ class Endings:
         if isinstance(following, BegunNext):
             assert prepared is not None
             assert settlement.successor is not None
-            return _continued(prepared, settlement.successor, following, asked_at_ms)
+            return self._continued(prepared, settlement.successor, following, asked_at_ms)
         return following
+
+    def _continued(self, prepared: Prepared, intent: Intent, begun: BegunNext, asked_at_ms: int) -> Continued:
+        """Return the head that was begun, by what Redis has said of it."""
+        head = replace(
+            prepared.work.head,
+            now_ms=begun.now_ms,
+            admitted_at_ms=begun.admitted_at_ms,
+            is_first=begun.is_first,
+        )
+        work = replace(prepared.work, head=head, begun_at_ms=self._clock.monotonic_ms())
+        return Continued(Prepared(work, prepared.leg, intent), begun.begun, asked_at_ms)
 
     async def leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Next:
         """Park a head that this worker cannot execute, though another may; end it when its time is over."""
@@ -118,15 +129,6 @@ class Endings:
         if wait_ms is None:
             wait_ms = AGAIN_MS + backoff_ms(1, base_ms=AGAIN_MS, cap_ms=AGAIN_MS, uniform=random.uniform)
         return await self._parker.park(work.lease, min(wait_ms, left_ms), unread.reason, detail=unread.detail)
-
-
-def _continued(prepared: Prepared, intent: Intent, begun: BegunNext, asked_at_ms: int) -> Continued:
-    """Return the head that was begun, by what Redis has said of it."""
-    work = prepared.work
-    head = replace(
-        work.head, now_ms=begun.now_ms, admitted_at_ms=begun.admitted_at_ms, is_first=begun.is_first
-    )
-    return Continued(Prepared(replace(work, head=head), prepared.leg, intent), begun.begun, asked_at_ms)
 
 
 def ended_by(done: Done) -> Ended:
