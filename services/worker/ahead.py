@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from libs.common.domain.clock import Clock
-from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.ids import AccountName
 from libs.common.domain.instruction import SCHEMA_VERSION
+from libs.common.store.head import Successor
 from libs.common.wire import codec
 from services.worker.account import Account
 from services.worker.intents import Intents
@@ -40,14 +40,18 @@ class Ahead:
         successor, work.lease.successor = work.lease.successor, None
         if successor is None or self._recall.is_on or successor.version > SCHEMA_VERSION:
             return None
+        try:
+            return self._plan(work, successor)
+        except Exception:  # noqa: BLE001 - it would count against a head that was executed, whose end would not be noted
+            # Once it is the head it fails again, and counts against itself.
+            return None
+
+    def _plan(self, work: Work, successor: Successor) -> Prepared | None:
         account = self._accounts.get(successor.account)
         now_ms = work.now_ms(self._clock)
         if account is None or now_ms >= successor.deadline_ms:
             return None
-        try:
-            instruction = codec.INSTRUCTION.decode(successor.body)
-        except StoreCorrupt:
-            return None
+        instruction = codec.INSTRUCTION.decode(successor.body)
         head = successor.as_head(now_ms=now_ms)
         next_work = Work(work.held, work.lease, head, instruction, account, self._clock.monotonic_ms())
         made = self._planner.plan_without_asking(next_work)

@@ -82,8 +82,21 @@ class Endings:
         if isinstance(following, BegunNext):
             assert prepared is not None
             assert settlement.intent is not None
-            return _begun_head(prepared, settlement.intent, following, asked_at_ms)
+            return self._begun_head(prepared, settlement.intent, following, asked_at_ms)
         return following
+
+    def _begun_head(
+        self, prepared: Prepared, intent: Intent, next_one: BegunNext, asked_at_ms: int
+    ) -> BegunHead:
+        """Return a head that was begun as prepared, with what Redis has said of it."""
+        head = replace(
+            prepared.work.head,
+            now_ms=next_one.now_ms,
+            admitted_at_ms=next_one.admitted_at_ms,
+            is_first=next_one.is_first,
+        )
+        work = replace(prepared.work, head=head, begun_at_ms=self._clock.monotonic_ms())
+        return BegunHead(work, prepared.leg, intent, next_one.begun, asked_at_ms)
 
     async def leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Next:
         """Park a head that this worker cannot execute, though another may; end it when its time is over."""
@@ -112,15 +125,6 @@ class Endings:
         if wait_ms is None:
             wait_ms = AGAIN_MS + backoff_ms(1, base_ms=AGAIN_MS, cap_ms=AGAIN_MS, uniform=random.uniform)
         return await self._parker.park(work.lease, min(wait_ms, left_ms), unread.reason, detail=unread.detail)
-
-
-def _begun_head(prepared: Prepared, intent: Intent, next_one: BegunNext, asked_at_ms: int) -> BegunHead:
-    """Return a head that was begun as prepared, with what Redis has said of it."""
-    work = prepared.work
-    head = replace(
-        work.head, now_ms=next_one.now_ms, admitted_at_ms=next_one.admitted_at_ms, is_first=next_one.is_first
-    )
-    return BegunHead(replace(work, head=head), prepared.leg, intent, next_one.begun, asked_at_ms)
 
 
 def ended_by(done: Done) -> Ended:
