@@ -80,7 +80,7 @@ local function begin_or_hand_out(lane, lane_key, token, holder, head, successor,
   if not intent or not head or head[1] ~= intent.entry then return hand_out(lane, lane_key, token, head) end
   local fields = fields_of(head)
   if not is_readable(fields) then return hand_out(lane, lane_key, token, head) end
-  local known = read_begun(fields)
+  local known = read_head(fields)
   local is_untouched = not known.orders and known.plan == ''
   -- By the same call, before its answer was lost: it tells by its nonce.
   local may_be_begun = is_untouched or known.orders == intent.order
