@@ -1,10 +1,8 @@
 """Takes one order through: begin -> broker -> classify, again and again while that is certain to be harmless."""
 
 import asyncio
-import itertools
 import random
-import secrets
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 from time import perf_counter
 from typing import Final, assert_never
 
@@ -38,11 +36,11 @@ from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
 from services.worker.breakers import Breakers
 from services.worker.fill_wait import await_fill
-from services.worker.leases import Lease
+from services.worker.intents import Intents, as_of_now
 from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.resolver import Adopted, NeverExecuted, NotYet, Resolver
-from services.worker.work import TOO_OLD, Continued, Done, Ended, Leg, Step, Work
+from services.worker.work import TOO_OLD, BegunHead, Done, Ended, Leg, Step, Work
 
 TOO_LATE: Final = "expired"
 """The code of a venue that refused a request after its `expires_at_ms`. The alert itself may still be young."""
@@ -52,10 +50,6 @@ BACKOFF_CAP_MS: Final = 5_000
 
 THROTTLED_MS: Final = 1_000
 """How long an account pauses after "too many requests" where the venue does not say."""
-
-YOUNG_MS: Final = 200
-"""A lease renewed less than this ago is not renewed by an order. It outlasts the request by 550 ms, less what Redis takes to begin
-it: a request executes for at most the lease less one second, after a wait in place of 250 ms at most."""
 
 Outcome = Done | Ended | Step
 
@@ -70,27 +64,24 @@ class Attempts:
         *,
         lanes: Lanes,
         orders: Orders,
+        intents: Intents,
         resolver: Resolver,
         breakers: Breakers,
         shared_breakers: SharedBreakers,
         clock: Clock,
         metrics: WorkerMetrics,
-        lease_ms: int,
-        probe_ms: int,
         poison_limit: int,
     ) -> None:
         self._lanes = lanes
         self._parker = Parker(lanes)
         self._orders = orders
+        self._intents = intents
         self._resolver = resolver
         self._breakers = breakers
         self._shared_breakers = shared_breakers
         self._clock = clock
         self._metrics = metrics
-        self._lease_ms = lease_ms
-        self._probe_ms = probe_ms
         self._poison_limit = poison_limit
-        self._nonces = _nonces()
 
     async def run(self, work: Work, leg: Leg) -> Outcome:
         """Go on from where an order stands, whoever brought it there."""
@@ -116,57 +107,12 @@ class Attempts:
                 assert_never(order.state)
 
     async def _attempt(self, work: Work, leg: Leg, attempt: int, *, is_new: bool = False) -> Outcome:
-        """Make one attempt, and more while it is certain that nothing was executed and waits are short.
+        """Make one attempt, and more while it is certain that nothing was executed and waits are short."""
+        return await self._take_through(work, leg, self._intents.of(work, leg, attempt, is_new=is_new))
 
-        Args:
-            work: Its head.
-            leg: The order.
-            attempt: From 1.
-            is_new: Whether it follows a plan that was just made, or judged: the journal tells what led to it.
-        """
-        return await self._take_through(work, leg, self.intent(work, leg, attempt, is_new=is_new))
-
-    def intent(self, work: Work, leg: Leg, attempt: int, *, is_new: bool) -> Intent:
-        """Return what `begin` is asked of an attempt that nobody has begun; for the rest see `_attempt`."""
-        account, instruction = work.account, work.instruction
-        limits = account.limits_of(instruction.market)
-        plan = codec.ORDER_PLAN.encode(leg.plan)
-        return Intent(
-            held=work.held,
-            entry_id=work.head.entry_id,
-            account=work.head.account,
-            market=instruction.market,
-            client_order_id=leg.client_order_id,
-            attempt=attempt,
-            nonce=next(self._nonces),
-            window_ms=account.window_ms,
-            plan=plan,
-            symbol_limit=limits.symbol,
-            account_limit=limits.account,
-            probe_ms=self._probe_ms,
-            strategy=instruction.strategy,
-            whole_plan=b"" if leg.whole is None else codec.PLAN.encode(leg.whole),
-            is_exit=leg.plan.is_exit,
-            passes_breaker=leg.plan.is_exit and account.exits_pass_breaker,
-            note=_note(leg.led_to_it, plan) if is_new else b"",
-            is_lease_young=True,
-            wants_successor=leg.looks_behind,
-            budgets=leg.budgets,
-            read_at_ms=leg.read_at_ms,
-        )
-
-    def as_of_now(self, intent: Intent, lease: Lease) -> Intent:
-        """Return an intent as it is to leave now; ask each time, since seconds may pass until Redis hears of it."""
-        if intent.is_lease_young and not lease.lasts(self._lease_ms - YOUNG_MS):
-            return replace(intent, is_lease_young=False)
-        return intent
-
-    async def go_on(self, continued: Continued) -> Outcome:
+    async def go_on(self, begun: BegunHead) -> Outcome:
         """Take an order through that was begun with the end of the head before."""
-        prepared = continued.prepared
-        return await self._take_through(
-            prepared.work, prepared.leg, prepared.intent, continued.begun, continued.asked_at_ms
-        )
+        return await self._take_through(begun.work, begun.leg, begun.intent, begun.answer, begun.asked_at_ms)
 
     async def _take_through(
         self, work: Work, leg: Leg, intent: Intent, begun: Begun | None = None, asked_at_ms: int = 0
@@ -176,7 +122,7 @@ class Attempts:
         def begin() -> Awaitable[Begun]:
             nonlocal asked_at_ms, intent
             asked_at_ms = self._clock.monotonic_ms()
-            intent = self.as_of_now(intent, work.lease)
+            intent = as_of_now(intent, work.lease)
             return self._orders.begin.submit(intent)
 
         while True:
@@ -185,7 +131,7 @@ class Attempts:
             match begun:
                 case Go():
                     if not intent.is_lease_young:
-                        work.lease.extend(asked_at_ms + self._lease_ms)
+                        work.lease.renewed(asked_at_ms)
                     break
                 case Wait(until_ms, reason, now_ms, detail):
                     self._metrics.waited(reason)
@@ -206,7 +152,7 @@ class Attempts:
                     return begun
                 case _:
                     assert_never(begun)
-        work.lease.successor = begun.successor
+        work.lease.expected = begun.successor
         if begun.wait_ms:
             await asyncio.sleep(begun.wait_ms / 1_000)
         return await self._place(work, leg, intent.attempt, intent.nonce, begun, asked_at_ms + begun.left_ms)
@@ -401,15 +347,3 @@ class Attempts:
 def _unknown_for_ms(work: Work, order: KnownOrder) -> int:
     """Return how long the request of an order on record has been over."""
     return max(0, work.head.now_ms - order.expires_at_ms)
-
-
-def _note(led_to_it: bytes, plan: bytes) -> bytes:
-    """Return what led to an order, and what is asked of the venue, as one JSON object; both come encoded."""
-    return b'%b,"request":%b}' % (led_to_it[:-1], plan) if led_to_it else b'{"request":%b}' % plan
-
-
-def _nonces() -> Iterator[Nonce]:
-    """Yield names that nobody else gives; the system is asked for randomness once, since asking is dear."""
-    process = secrets.token_hex(8)
-    for call in itertools.count(1):
-        yield Nonce(f"{process}-{call}")

@@ -8,7 +8,7 @@ from libs.common.domain.errors import BridgeError, StoreCorrupt
 from libs.common.domain.ids import AccountName, LaneName, Token
 from libs.common.domain.reasons import Reason
 from libs.common.runtime.waiting import wait_for_event
-from libs.common.store.head import Held, Successor
+from libs.common.store.head import Held, Queued
 from libs.common.store.lanes import Delivered, Lanes, Parking, Reader
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.outage import Outage
@@ -60,7 +60,6 @@ class Consumer:
         self._shard = shard
         self._tasks: dict[Held, asyncio.Task[None]] = {}
         self._slot_freed = asyncio.Event()
-        self._is_stopping = False
         self.beat_at_ms = clock.monotonic_ms()
         """When the loop last came round, monotonic; liveness reads it."""
         self.is_connected = False
@@ -77,7 +76,7 @@ class Consumer:
     async def run(self) -> None:
         """Read and run lanes until `stop`; then wait for the lanes to end."""
         own_first = True
-        while not self._is_stopping:
+        while not self._recall.is_draining:
             self.beat_at_ms = self._clock.monotonic_ms()
             free = self._slots.free
             if free <= 0 or self._solo.is_wanted:
@@ -105,7 +104,6 @@ class Consumer:
 
     def stop(self) -> None:
         """Stop reading, and have each lane handed back after the head it executes."""
-        self._is_stopping = True
         self._recall.is_draining = True
         self._slot_freed.set()
 
@@ -152,11 +150,11 @@ class Consumer:
         except BridgeError as error:
             log.warning("tokens_not_dropped", error=str(error))
 
-    def _run_lane(self, held: Held, head: Successor | None, account: AccountName, asked_at_ms: int) -> None:
+    def _run_lane(self, held: Held, head: Queued | None, account: AccountName, asked_at_ms: int) -> None:
         self._solo.lane_started()
         started_ms = self._clock.monotonic_ms()
         lease = self._leases.take(held, asked_at_ms)
-        lease.successor = head
+        lease.expected = head
         task = asyncio.create_task(self._runner.run(lease))
         self._tasks[held] = task
         self._metrics.lanes_held(len(self._tasks), self._shard)

@@ -20,8 +20,7 @@ from services.worker.doubts import has_ambiguous_order, is_ambiguous
 from services.worker.leases import Lease
 from services.worker.parking import Parker
 from services.worker.persistence import persist
-from services.worker.planning import Unread
-from services.worker.work import AGAIN_MS, Done, Ended, Next, Prepared, Work
+from services.worker.work import AGAIN_MS, Done, Ended, Next, Prepared, Unread, Work
 
 FOR_OTHERS_MS: Final = 1_000
 """How long a lane waits whose head another worker may be able to execute, as in a rolling update."""
@@ -66,19 +65,22 @@ class Endings:
             order,
             goes_back=lease.turn.goes_back(),
         )
-        following: Next | BegunNext
         if prepared is None:
-            following = await persist(lambda: self._orders.settle.submit(settlement), lease)
+            following = await self._settle(lease, settlement)
         else:
             following = await self._ahead.begin_with(
-                prepared, lambda intent: self._orders.settle.submit(replace(settlement, successor=intent))
+                prepared, lambda intent: self._orders.settle.submit(replace(settlement, intent=intent))
             )
         if not isinstance(following, Moved | Stale):
             self._metrics.settled(ended.state, ended.reason)
             note_ended(ended.state, ended.reason)
             if ended.state is not InstructionState.EXECUTED:
                 log.info("instruction_ended", state=ended.state, reason=ended.reason)
-        assert not isinstance(following, BegunNext)  # without an intent nothing is begun
+        return following
+
+    async def _settle(self, lease: Lease, settlement: Settlement) -> Next:
+        following = await persist(lambda: self._orders.settle.submit(settlement), lease)
+        assert not isinstance(following, BegunNext), "nothing was to be begun"
         return following
 
     async def leave_to_others(self, lease: Lease, head: Head, reason: Reason, detail: str) -> Next:

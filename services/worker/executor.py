@@ -23,14 +23,15 @@ from services.worker.ahead import Ahead
 from services.worker.attempts import Attempts
 from services.worker.doubts import doubtful_leg, is_ambiguous
 from services.worker.endings import Endings, ended_by
+from services.worker.intents import Intents
 from services.worker.leases import Lease
 from services.worker.legs import Legs
 from services.worker.parking import Parker
 from services.worker.persistence import persist
-from services.worker.planning import Made, Planner, Unread
+from services.worker.planning import Made, Planner
 from services.worker.recall import Recall
 from services.worker.recovery import NothingExecuted, Recovered, Recovery
-from services.worker.work import TOO_OLD, Continued, Ended, Next, Work, plan_of
+from services.worker.work import TOO_OLD, BegunHead, Ended, Next, Unread, Work, plan_of
 
 log = get_logger()
 
@@ -44,6 +45,7 @@ class Executor:
         accounts: Mapping[AccountName, Account],
         lanes: Lanes,
         orders: Orders,
+        intents: Intents,
         attempts: Attempts,
         planner: Planner,
         recall: Recall,
@@ -52,7 +54,7 @@ class Executor:
         poison_limit: int,
     ) -> None:
         parker = Parker(lanes)
-        ahead = Ahead(accounts=accounts, planner=planner, attempts=attempts, recall=recall, clock=clock)
+        ahead = Ahead(accounts=accounts, planner=planner, intents=intents, recall=recall, clock=clock)
         self._ahead = ahead
         self._lanes = lanes
         self._orders = orders
@@ -160,15 +162,15 @@ class Executor:
             case _:
                 assert_never(planned)
 
-    async def go_on(self, continued: Continued) -> Next:
+    async def go_on(self, begun: BegunHead) -> Next:
         """Execute a head that was begun with the end of the one before.
 
         Raises:
             StoreUnavailable: Redis is away and the lane is lost.
             StoreCorrupt: A record of this head cannot be used.
         """
-        _note(continued.prepared.work.instruction)
-        return await self._legs.go_on(continued)
+        _note(begun.work.instruction)
+        return await self._legs.go_on(begun)
 
     async def _end_recovered(self, work: Work, recovered: Recovered) -> Next:
         """Settle by what the venue said of an order whose plan is lost."""

@@ -22,7 +22,7 @@ from services.worker.persistence import persist
 from services.worker.recall import Recall
 from services.worker.solo import Solo
 from services.worker.subjects import HeadSubject
-from services.worker.work import Continued, Next
+from services.worker.work import BegunHead, Next
 
 MOVED_AT_MOST: Final = 5
 """Times in a row that a head may turn out to have moved on, before that counts as an error of its records."""
@@ -63,15 +63,13 @@ class LaneRunner:
             step: Next = await self._executor.take(lease)
             lease.opened()
             while True:
-                continued: Continued | None = None
                 match step:
                     case Head():
                         self._turn_to(lease, step, head)
                         head = step
-                    case Continued():
-                        continued = step
-                        self._turn_to(lease, step.prepared.work.head, head)
-                        head = step.prepared.work.head
+                    case BegunHead():
+                        self._turn_to(lease, step.work.head, head)
+                        head = step.work.head
                     case Moved():
                         moved += 1
                         if moved > MOVED_AT_MOST:
@@ -87,11 +85,11 @@ class LaneRunner:
                         return
                     case _:
                         assert_never(step)
-                if continued is None and self._recall.is_on:
+                if isinstance(step, Head) and self._recall.is_on:
                     await persist(lambda: self._lanes.yield_.submit(lease.held), lease)
                     return
-                step = await self._execute(lease, head, continued)
-                moved = 0 if isinstance(step, Head | Continued) else moved
+                step = await self._execute(lease, head, step)
+                moved = 0 if isinstance(step, Head | BegunHead) else moved
         except StoreUnavailable as error:
             if is_outage(error):
                 log.debug("lane_dropped", lane=lease.held.lane, error=str(error))
@@ -110,9 +108,10 @@ class LaneRunner:
         if head.is_first and (before is None or before.entry_id != head.entry_id):
             self._metrics.reached(head.queued_ms)
 
-    async def _execute(self, lease: Lease, head: Head, continued: Continued | None) -> Next:
+    async def _execute(self, lease: Lease, head: Head, step: Head | BegunHead) -> Next:
+        """Execute a head, begun or not, within a span of its own."""
         if not self._tracer.is_on:
-            return await self._execute_head(lease, head, continued)
+            return await self._execute_head(lease, step)
         with processing(
             self._tracer,
             head.body,
@@ -121,14 +120,14 @@ class LaneRunner:
             queue_wait_ms=head.queued_ms,
             lost_holders=head.lost_holders,
         ):
-            step = await self._execute_head(lease, head, continued)
-            if isinstance(step, Stale):
+            following = await self._execute_head(lease, step)
+            if isinstance(following, Stale):
                 note_lost()
-            return step
+            return following
 
-    async def _execute_head(self, lease: Lease, head: Head, continued: Continued | None) -> Next:
-        if continued is not None:
-            return await self._executor.go_on(continued)
+    async def _execute_head(self, lease: Lease, head: Head | BegunHead) -> Next:
+        if isinstance(head, BegunHead):
+            return await self._executor.go_on(head)
         if self._executor.treatment(head) is not Treatment.SOLO:
             return await self._executor.execute(lease, head)
         async with self._solo.alone():

@@ -1,18 +1,29 @@
 """The lanes this process holds, and for how long it may believe so."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from libs.common.domain.clock import Clock
-from libs.common.store.head import Held, Successor
+from libs.common.store.head import Held, Queued
 from services.worker.turn import Turn
+
+YOUNG_MS: Final = 200
+"""A lease renewed less than this ago is not renewed by an order. It outlasts the request by 550 ms, less what Redis takes to begin
+it: a request executes for at most the lease less one second, after a wait in place of 250 ms at most."""
 
 
 class Lease:
     """One held lane, by our own monotonic clock."""
 
-    __slots__ = ("_clock", "_until_ms", "held", "is_lost", "is_opened", "successor", "turn")
+    __slots__ = ("_clock", "_lease_ms", "_until_ms", "expected", "held", "is_lost", "is_opened", "turn")
 
-    def __init__(self, held: Held, until_ms: int, clock: Clock) -> None:
+    def __init__(self, held: Held, asked_at_ms: int, lease_ms: int, clock: Clock) -> None:
+        """Args:
+        held: The lane, and its token.
+        asked_at_ms: Monotonic; before the call was made that read the token.
+        lease_ms: How long it is ours without renewal.
+        clock: Monotonic time.
+        """
         self.held = held
         self.is_lost = False
         """Whether Redis said that the token is not current any more."""
@@ -20,26 +31,27 @@ class Lease:
         """Whether the fence names us by now: before that there is nothing to renew, and nothing is lost."""
         self.turn = Turn(clock)
         """What was executed of it since it was opened."""
-        self.successor: Successor | None = None
-        """What is behind its head, as far as Redis has told: by now it may be something else, or more."""
-        self._until_ms = until_ms
+        self.expected: Queued | None = None
+        """What is the head next, as far as Redis has told: by now it may be something else, or more."""
+        self._until_ms = asked_at_ms + lease_ms
+        self._lease_ms = lease_ms
         self._clock = clock
 
     def opened(self) -> None:
         """Note that the fence names us from now on."""
         self.is_opened, self.turn = True, Turn(self._clock)
 
-    def extend(self, until_ms: int) -> None:
-        """Believe in it until then: the time before the renewing call was made, plus the lease."""
-        self._until_ms = max(self._until_ms, until_ms)
+    def renewed(self, asked_at_ms: int) -> None:
+        """Believe in it for its whole length from `asked_at_ms` on, monotonic: before the renewing call was made."""
+        self._until_ms = max(self._until_ms, asked_at_ms + self._lease_ms)
 
     def is_ours(self) -> bool:
         """Tell whether a side effect may still be made under it; ask right before one."""
         return not self.is_lost and self._clock.monotonic_ms() < self._until_ms
 
-    def lasts(self, ms: int) -> bool:
-        """Tell whether it may be believed in for so long still."""
-        return not self.is_lost and self._clock.monotonic_ms() + ms <= self._until_ms
+    def is_young(self) -> bool:
+        """Tell whether an order need not renew it."""
+        return not self.is_lost and self._clock.monotonic_ms() + self._lease_ms - YOUNG_MS <= self._until_ms
 
 
 class Leases:
@@ -52,7 +64,7 @@ class Leases:
 
     def take(self, held: Held, asked_at_ms: int) -> Lease:
         """Add a lane whose token was read by a call made at `asked_at_ms`, monotonic."""
-        lease = Lease(held, asked_at_ms + self._lease_ms, self._clock)
+        lease = Lease(held, asked_at_ms, self._lease_ms, self._clock)
         self._leases[held] = lease
         return lease
 
@@ -80,7 +92,7 @@ class Leases:
         lost = 0
         for lease, is_ours in zip(leases, answers, strict=True):
             if is_ours:
-                lease.extend(asked_at_ms + self._lease_ms)
+                lease.renewed(asked_at_ms)
             elif lease.held in self._leases:  # else its lane was closed while the renewal was under way
                 lease.is_lost = True
                 lost += 1

@@ -22,8 +22,8 @@ from services.worker.attempts import Attempts, Outcome
 from services.worker.endings import Endings, ended_by
 from services.worker.parking import Parker
 from services.worker.persistence import persist
-from services.worker.planning import Made, Planner, Unread, leg_of
-from services.worker.work import AGAIN_MS, TOO_OLD, Continued, Done, Ended, Leg, Next, Work
+from services.worker.planning import Made, Planner
+from services.worker.work import AGAIN_MS, TOO_OLD, BegunHead, Done, Ended, Leg, Next, Unread, Work
 
 _CANCELED: Final = Ended(InstructionState.EXECUTED, Reason.CANCELED)
 
@@ -84,7 +84,7 @@ class Legs:
                         return await self._endings.ask_again(work, judged)
                     case _:
                         made = judged
-            leg = leg_of(work.head, made, index)
+            leg = made.leg(work.head, index)
             outcome = await self._attempts.run(work, leg)
             if index == last or not isinstance(outcome, Done):
                 return await self._conclude(work, leg, outcome)
@@ -93,15 +93,14 @@ class Legs:
                 return step
         return await self._endings.settle(work.lease, work.head, _CANCELED)
 
-    async def go_on(self, continued: Continued) -> Next:
+    async def go_on(self, begun: BegunHead) -> Next:
         """Do what a plan of one order names, which was begun with the end of the head before.
 
         Raises:
             StoreUnavailable: Redis is away and the lane is lost.
             StoreCorrupt: A record of this head cannot be used.
         """
-        outcome = await self._attempts.go_on(continued)
-        return await self._conclude(continued.prepared.work, continued.prepared.leg, outcome)
+        return await self._conclude(begun.work, begun.leg, await self._attempts.go_on(begun))
 
     async def _conclude(self, work: Work, leg: Leg, outcome: Outcome) -> Next:
         """Settle what can be, by what became of the last order, or of the one that another would have followed."""

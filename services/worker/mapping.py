@@ -36,21 +36,17 @@ class MappingCheck:
         self._revision: int | None = None
         """Of the table that we know; None before the first look."""
 
-    def is_moot(self, instruction: Instruction, account: Account) -> bool:
-        """Tell whether nothing could say otherwise.
+    def confirms(self, instruction: Instruction, account: Account) -> bool:
+        """Tell whether the table as we know it says the same, or nothing could say otherwise: then it need not be asked.
 
         The market was named itself; or the table is empty, and the account trades symbols as sent.
         """
-        return instruction.names_market or (
-            self._is_empty
-            and self._revision is not None
-            and account.mode is SymbolMode.AS_SENT
-            and instruction.symbol is None
-        )
-
-    def confirms(self, instruction: Instruction, account: Account) -> bool:
-        """Tell whether the table as we know it says the same: then it need not be asked."""
-        return self._revision is not None and self._judge(instruction, account) is None
+        if instruction.names_market:
+            return True
+        if self._revision is None:
+            return False
+        is_as_sent = self._is_empty and account.mode is SymbolMode.AS_SENT and instruction.symbol is None
+        return is_as_sent or self._judge(instruction, account) is None
 
     async def refusal(self, instruction: Instruction, account: Account) -> Refused | None:
         """Return why an instruction must not be traded; None where its symbol still means its market.

@@ -1,4 +1,4 @@
-"""Whether a process keeps the lanes it holds."""
+"""Whether held lanes go on to another head."""
 
 from services.worker.solo import Solo
 

@@ -34,11 +34,13 @@ from services.worker.executor import Executor
 from services.worker.follower import Follower
 from services.worker.heartbeat import Heartbeat
 from services.worker.instruments import Instruments
+from services.worker.intents import Intents
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
 from services.worker.mapping import MappingCheck
 from services.worker.markets import MarketLists
 from services.worker.planning import Planner
+from services.worker.questions import Questions
 from services.worker.recall import Recall
 from services.worker.reconciler import Reconciler
 from services.worker.resolver import Resolver
@@ -140,30 +142,34 @@ class Unit:
         """Those in the background, from when its Redis was found fit until they are to end."""
         shared_breakers = SharedBreakers(client, keys)
         recall = Recall(solo)
+        intents = Intents(probe_ms=worker.lease_ms)
         attempts = Attempts(
             lanes=self._lanes,
             orders=orders,
+            intents=intents,
             resolver=Resolver(orders),
             breakers=Breakers(settings.breaker, clock, shared_breakers.report),
             shared_breakers=shared_breakers,
             clock=clock,
             metrics=metrics,
-            lease_ms=worker.lease_ms,
-            probe_ms=worker.lease_ms,
             poison_limit=worker.poison_limit,
         )
         executor = Executor(
             accounts=accounts_of(settings, brokers),
             lanes=self._lanes,
             orders=orders,
+            intents=intents,
             attempts=attempts,
             planner=Planner(
                 mapping=mapping,
-                instruments=Instruments(clock),
-                published=published,
-                days=reconciliation,
-                in_flight=InFlightOrders(client, keys),
-                halts=halts,
+                questions=Questions(
+                    instruments=Instruments(clock),
+                    published=published,
+                    days=reconciliation,
+                    in_flight=InFlightOrders(client, keys),
+                    halts=halts,
+                    clock=clock,
+                ),
                 clock=clock,
             ),
             recall=recall,

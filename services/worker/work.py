@@ -38,9 +38,13 @@ class Work(msgspec.Struct, frozen=True):
         """Return how long the head has been under execution."""
         return clock.monotonic_ms() - self.begun_at_ms
 
+    def now_ms(self, clock: Clock) -> int:
+        """Return Redis' time when the head was handed out, and what has passed since: never later than it is there."""
+        return self.head.now_ms + self.passed_ms(clock)
+
     def left_ms(self, clock: Clock) -> int:
         """Return how long the alert may still be sent, at least 0."""
-        return max(0, self.head.deadline_ms - self.head.now_ms - self.passed_ms(clock))
+        return max(0, self.head.deadline_ms - self.now_ms(clock))
 
     def order(self, client_order_id: ClientOrderId) -> KnownOrder | None:
         """Return what was on record of an order when the head was handed out."""
@@ -61,8 +65,8 @@ class Leg(msgspec.Struct, frozen=True):
     """Account-wide risk limits it counts against, JSON; empty where there are none."""
     read_at_ms: int
     """Redis' time before the venue was asked for what the budgets are counted from."""
-    looks_behind: bool = False
-    """Whether the instruction behind its own may be planned while this order is under way."""
+    wants_successor: bool = False
+    """Whether it is worth knowing what is behind its instruction: that may be planned while the venue has this order."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -74,16 +78,21 @@ class Prepared(msgspec.Struct, frozen=True):
     intent: Intent
 
 
-class Continued(msgspec.Struct, frozen=True):
-    """A head of which `begin` has spoken already, with the end of the one before."""
+class BegunHead(msgspec.Struct, frozen=True):
+    """A head that was begun with the end of the one before."""
 
-    prepared: Prepared
-    begun: Begun
+    work: Work
+    leg: Leg
+    """Its only order."""
+    intent: Intent
+    """As it was sent."""
+    answer: Begun
+    """To the intent."""
     asked_at_ms: int
     """Monotonic; before the call was made."""
 
 
-Next = Step | Continued
+Next = Step | BegunHead
 """What comes next in a lane once its head was executed, as far as it could be."""
 
 
@@ -104,6 +113,16 @@ class Ended:
     state: InstructionState
     reason: Reason
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What the plan depends on cannot be told now: ask again later."""
+
+    detail: str
+    reason: Reason = Reason.BACK_OFF
+    wait_ms: int | None = None
+    """How long it takes at least; None where nobody knows."""
 
 
 AGAIN_MS: Final = 1_000

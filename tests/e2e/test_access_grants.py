@@ -2,12 +2,14 @@
 
 import re
 from functools import cache
+from itertools import chain
 from typing import Final
 
 import pytest
 
 from libs.common.domain.ids import AccountName, AlertId, ClientOrderId, LaneName, Market, WebhookName
 from libs.common.store.keys import Keys
+from libs.common.store.scripts import PARTS
 from tests.e2e.redis_users import NO_PASSWORD, USERS
 from tests.support.tree import ROOT
 
@@ -88,8 +90,9 @@ def prelude() -> dict[str, str]:
 
 
 def called(script: str) -> set[str]:
-    """Return the commands that a script calls, also by way of the prelude."""
-    waiting, seen, found = [source(script), prelude()["NOW_US"]], set[str](), set[str]()
+    """Return the commands that a script calls, also by way of its parts and the prelude."""
+    own = [source(one) for one in (*PARTS.get(script, ()), script)]
+    waiting, seen, found = [*own, prelude()["NOW_US"]], set[str](), set[str]()
     while waiting:
         text = waiting.pop()
         found |= {f"{a}|{b}" if a in CONTAINERS else a for a, b in CALL.findall(text)}
@@ -101,7 +104,8 @@ def called(script: str) -> set[str]:
 
 
 def test_every_script_belongs_to_somebody() -> None:
-    assert set().union(*SCRIPTS.values()) == {path.stem for path in LUA.glob("*.lua")} - {"prelude"}
+    parts = {"prelude", *chain(*PARTS.values())}
+    assert set().union(*SCRIPTS.values()) == {path.stem for path in LUA.glob("*.lua")} - parts
 
 
 def test_every_call_of_a_script_is_seen_here() -> None:

@@ -16,7 +16,7 @@ from libs.common.domain.lifecycle import AMBIGUOUS, InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.store.breakers import BreakerReport, SharedBreakers
-from libs.common.store.head import Closed, HandedBack, Head, Held, Moved, Stale, Successor
+from libs.common.store.head import Closed, HandedBack, Head, Held, Moved, Queued, Stale
 from libs.common.store.lanes import Lanes, Parking, Reader
 from libs.common.store.order_answers import Begun, BegunNext, Expired, Go, TooEarly, Wait
 from libs.common.store.orders import (
@@ -60,30 +60,18 @@ Steps = Generator[Call | Pause, Any, Any]
 
 
 @dataclass(frozen=True)
-class Continued:
-    """A head that was begun with the end of the one before."""
+class BegunHead:
+    """A head that was begun as its lane was taken, or with the end of the one before."""
 
     head: Head
     intent: Intent
     begun: Begun
 
 
-def head_of(successor: Successor, begun: BegunNext) -> Head:
-    """Return the head that was begun, of which nothing else is on record."""
-    return Head(
-        entry_id=begun.entry_id,
-        alert_id=successor.alert_id,
-        account=successor.account,
-        version=successor.version,
-        body=successor.body,
-        deadline_ms=successor.deadline_ms,
-        now_ms=begun.now_ms,
-        plan=b"",
-        lost_holders=0,
-        admitted_at_ms=begun.admitted_at_ms,
-        orders=(),
-        is_first=begun.is_first,
-    )
+def begun_head(queued: Queued, intent: Intent, answer: BegunNext) -> BegunHead:
+    """Return what a worker goes on with."""
+    head = answer.confirmed(queued.as_head(now_ms=answer.now_ms))
+    return BegunHead(head, replace(intent, entry_id=head.entry_id), answer.begun)
 
 
 class Dropped(Exception):
@@ -117,7 +105,7 @@ class Process:
 class Task:
     """One lane in the hands of one process."""
 
-    def __init__(self, world: "World", process: Process, held: Held, head: Successor | None) -> None:
+    def __init__(self, world: "World", process: Process, held: Held, head: Queued | None) -> None:
         self.world = world
         self.rng = world.rng
         self.process = process
@@ -127,17 +115,17 @@ class Task:
         self.leg = 0
         self.unsent: Request | None = None
         """A request that has its Go and may leave at any step."""
-        self.successor: Successor | None = None
+        self.successor: Queued | None = None
         """What Redis has told is behind the head."""
         self.reply: Any = None
         """What the last call answered, for the next step."""
 
-    def _run(self, head: Successor | None) -> Steps:
+    def _run(self, head: Queued | None) -> Steps:
         step: Any = yield from self._take(head)
         while not isinstance(step, Closed | Stale | HandedBack):
             if isinstance(step, Moved):
                 step = yield from self._ask(lambda: self.process.lanes.open.submit(self.held))
-            elif isinstance(step, Continued):
+            elif isinstance(step, BegunHead):
                 self.leg = 0
                 step = yield from self._attempt(step.head, 1, step.intent, step.begun)
             elif self.rng.random() < 0.1:
@@ -145,7 +133,7 @@ class Task:
             else:
                 step = yield from self._execute(step)
 
-    def _take(self, head: Successor | None) -> Steps:
+    def _take(self, head: Queued | None) -> Steps:
         """Take the lane, mostly with the begin of what its token told is the head."""
         if head is None or head.body == KILLER or self.rng.random() < 0.2:
             return (yield from self._ask(lambda: self.process.lanes.open.submit(self.held)))
@@ -153,7 +141,7 @@ class Task:
         taken = yield from self._ask(lambda: self.process.orders.take.submit(Taking(head.alert_id, intent)))
         if not isinstance(taken, BegunNext):
             return taken
-        return Continued(head_of(head, taken), replace(intent, entry_id=taken.entry_id), taken.begun)
+        return begun_head(head, intent, taken)
 
     def _ask(self, call: Call) -> Steps:
         while True:
@@ -205,7 +193,7 @@ class Task:
             return (yield from self._attempt(head, order.attempt + 1))
         return (yield from self._end(head, order.attempt, order.state, is_recorded=True))
 
-    def _intent(self, head: Head | Successor, order_id: ClientOrderId, attempt: int) -> Intent:
+    def _intent(self, head: Head | Queued, order_id: ClientOrderId, attempt: int) -> Intent:
         symbol, account = self.world.limits
         return Intent(
             held=self.held,
@@ -334,17 +322,17 @@ class Task:
         self, head: Head, state: InstructionState, reason: Reason, order: OrderOutcome | None = None
     ) -> Steps:
         goes_back = self.rng.choice((GoesBack.NO, GoesBack.NO, GoesBack.IF_WANTED, GoesBack.ALWAYS))
-        following, self.successor, intent = self.successor, None, None
-        if following is not None and following.body != KILLER and self.rng.random() < 0.8:
-            order_id = client_order_id(following.account, following.alert_id, 0)
-            intent = self._intent(following, order_id, 1)
+        successor, self.successor, intent = self.successor, None, None
+        if successor is not None and successor.body != KILLER and self.rng.random() < 0.8:
+            order_id = client_order_id(successor.account, successor.alert_id, 0)
+            intent = self._intent(successor, order_id, 1)
         settlement = Settlement(self.held, head.entry_id, state, reason, "", order, goes_back, intent)
         settled = yield from self._ask(lambda: self.process.orders.settle.submit(settlement))
         if not isinstance(settled, BegunNext):
             return settled
-        assert following is not None
+        assert successor is not None
         assert intent is not None
-        return Continued(head_of(following, settled), intent, settled.begun)
+        return begun_head(successor, intent, settled)
 
     def _park(self, wait_ms: int, reason: Reason, *, is_to_blame: bool = False) -> Steps:
         parking = Parking(self.held, wait_ms, 0, reason, is_to_blame)

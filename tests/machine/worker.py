@@ -18,7 +18,7 @@ from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.store.breakers import SharedBreakers
 from libs.common.store.following import FollowedOrder, FollowedOrders
-from libs.common.store.head import Head, Held, Moved, Successor
+from libs.common.store.head import Head, Held, Moved, Queued
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
 from libs.common.store.order_answers import BegunNext, Expired, Go, Halted, Noted, OverBudget, TooEarly, Wait
@@ -34,12 +34,15 @@ from libs.common.store.orders import (
 )
 from libs.common.wire import codec
 from tests.fuzz.venue import Request
-from tests.fuzz.worker import FLIP, KILLER, MISSES_NEEDED, POISON_LIMIT, RETENTION, head_of
+from tests.fuzz.worker import FLIP, KILLER, MISSES_NEEDED, POISON_LIMIT, RETENTION
 from tests.machine.watch import PROBE_MS
 
 EXIT: Final = b"only closes"
 LIMIT: Final = b"rests at the venue"
 PLAIN: Final = b"body"
+
+Limits = tuple[tuple[int, int], tuple[int, int]]
+"""Of a symbol and of its account, each as an `Intent` has it."""
 
 MOST_RESTING: Final = 2
 """How many orders of one account may rest at the venue."""
@@ -99,9 +102,9 @@ class Hand:
     """What has its Go and may leave at any time."""
     finding: Finding | None = None
     settlement: Settlement | None = None
-    successor: Successor | None = None
+    successor: Queued | None = None
     """What Redis has told is behind the head."""
-    prepared: Successor | None = None
+    prepared: Queued | None = None
     """What is to be begun as the lane is taken, or with the end of the head."""
     not_before_ms: int = 0
     resting: tuple[int, int] | None = None
@@ -199,9 +202,7 @@ class Hand:
 
     # Calls, and what is made of their answers.
 
-    def intend(
-        self, nonce: Nonce, window_ms: int, limits: tuple[tuple[int, int], tuple[int, int]], strategy: str
-    ) -> Intent:
+    def intend(self, nonce: Nonce, window_ms: int, limits: Limits, strategy: str) -> Intent:
         """Return what `begin` is asked; the same for as long as no answer came."""
         assert self.head is not None
         if self.intent is not None:
@@ -213,42 +214,34 @@ class Hand:
             budgets = msgspec.json.encode(
                 [{"rule": "max_orders", "limit": MOST_RESTING, "measure": "orders", "base": base, "add": 1}]
             )
-        self.intent = Intent(
-            held=self.held,
-            entry_id=self.head.entry_id,
-            account=self.head.account,
-            market=Market(self.held.lane.split(":")[1]),
-            client_order_id=self.order_id,
-            attempt=self.attempt,
-            nonce=nonce,
-            window_ms=window_ms,
-            plan=PLAN,
-            symbol_limit=limits[0],
-            account_limit=limits[1],
-            probe_ms=PROBE_MS,
+        self.intent = self._intent(
+            self.head,
+            self.leg,
+            self.attempt,
+            nonce,
+            window_ms,
+            limits,
             strategy=strategy or None,
-            is_exit=self.head.body == EXIT,
-            wants_successor=True,
             budgets=budgets,
             read_at_ms=read_at_ms,
         )
         return self.intent
 
-    def prepares(self, nonce: Nonce, window_ms: int, limits: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    def prepares(self, nonce: Nonce, window_ms: int, limits: Limits) -> None:
         """Have what is behind the head begun with its end, where nobody need be asked for that."""
         assert self.settlement is not None
         successor, self.successor = self.successor, None
         if successor is None or successor.body in {KILLER, LIMIT, FLIP}:
             return
         self.prepared = successor
-        intent = self._ahead(successor, nonce, window_ms, limits)
-        self.settlement = replace(self.settlement, successor=intent)
+        intent = self._intent(successor, 0, 1, nonce, window_ms, limits)
+        self.settlement = replace(self.settlement, intent=intent)
 
-    def takes(self, nonce: Nonce, window_ms: int, limits: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    def takes(self, nonce: Nonce, window_ms: int, limits: Limits) -> None:
         """Have what the token told is the head begun as the lane is taken; the same for as long as no answer came."""
         head, is_first = self.prepared, self.head is None
         if self.intent is None and is_first and head is not None and head.body not in {KILLER, LIMIT, FLIP}:
-            self.intent = self._ahead(head, nonce, window_ms, limits)
+            self.intent = self._intent(head, 0, 1, nonce, window_ms, limits)
 
     def taking(self) -> Taking:
         """Return what is asked as the lane is taken."""
@@ -256,36 +249,40 @@ class Hand:
         assert self.intent is not None
         return Taking(self.prepared.alert_id, self.intent)
 
-    def _ahead(
+    def _intent(
         self,
-        successor: Successor,
+        head: Head | Queued,
+        leg: int,
+        attempt: int,
         nonce: Nonce,
         window_ms: int,
-        limits: tuple[tuple[int, int], tuple[int, int]],
+        limits: Limits,
+        **more: Any,
     ) -> Intent:
         return Intent(
             held=self.held,
-            entry_id=successor.entry_id,
-            account=successor.account,
+            entry_id=head.entry_id,
+            account=head.account,
             market=Market(self.held.lane.split(":")[1]),
-            client_order_id=client_order_id(successor.account, successor.alert_id, 0),
-            attempt=1,
+            client_order_id=client_order_id(head.account, head.alert_id, leg),
+            attempt=attempt,
             nonce=nonce,
             window_ms=window_ms,
             plan=PLAN,
             symbol_limit=limits[0],
             account_limit=limits[1],
             probe_ms=PROBE_MS,
-            is_exit=successor.body == EXIT,
+            is_exit=head.body == EXIT,
             wants_successor=True,
+            **more,
         )
 
     def continues(self, answer: BegunNext, position: int, now_ms: int) -> None:
         """Go on with the head that was begun with the end of the one before."""
         assert self.prepared is not None
-        intent = self.intent if self.settlement is None else self.settlement.successor
+        intent = self.intent if self.settlement is None else self.settlement.intent
         assert intent is not None
-        self.take(head_of(self.prepared, answer))
+        self.take(answer.confirmed(self.prepared.as_head(now_ms=now_ms)))
         self.intent = replace(intent, entry_id=answer.entry_id)
         self.begun(answer.begun, position, now_ms)
 

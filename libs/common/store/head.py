@@ -87,8 +87,8 @@ class Moved:
     """The head or its order is not what we thought: open again. Nothing was written."""
 
 
-class Successor(msgspec.Struct, frozen=True):
-    """The instruction behind the head of a lane, as it was queued: the head once that has ended, unless it expires first."""
+class Queued(msgspec.Struct, frozen=True):
+    """An instruction as it was queued: of what is behind a head, or was to be the head when a token was issued."""
 
     entry_id: EntryId
     """Empty where a token tells of it: that was issued before."""
@@ -98,6 +98,22 @@ class Successor(msgspec.Struct, frozen=True):
     body: bytes
     """The encoded instruction."""
     deadline_ms: int
+
+    def as_head(self, *, now_ms: int) -> Head:
+        """Return the head that it will be, where nobody has begun it or failed on it."""
+        return Head(
+            entry_id=self.entry_id,
+            alert_id=self.alert_id,
+            account=self.account,
+            version=self.version,
+            body=self.body,
+            deadline_ms=self.deadline_ms,
+            now_ms=now_ms,
+            plan=b"",
+            lost_holders=0,
+            admitted_at_ms=0,
+            orders=(),
+        )
 
 
 HandedOut = Head | Closed | Stale | Moved
@@ -131,10 +147,10 @@ def handed_out(answer: list[bytes]) -> HandedOut | BridgeError:
     return failure(answer)
 
 
-def successor_of(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Successor | None:
+def queued_of(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Queued | None:
     """Read an entry of a lane; None where it cannot be read, which whoever is handed it out will see."""
     try:
-        return Successor(
+        return Queued(
             entry_id=EntryId(entry_id.decode()),
             alert_id=AlertId(fields[b"alert"].decode()),
             account=AccountName(fields[b"account"].decode()),

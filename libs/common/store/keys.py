@@ -45,7 +45,7 @@ class Keys:
         """STREAM of dead letters; trimmed by age. Written by admit, settle, open and audit."""
         self.breakers: Final = f"{self.prefix}breakers"
         """HASH scope -> `state|generation|reset_at_ms|probe_until_ms`; scopes as in `store/breakers.py`. Written
-        by report and begin, and by promote after the clock stepped back."""
+        by report, begin and settle, and by promote after the clock stepped back."""
         self.meta: Final = f"{self.prefix}meta"
         """HASH of the reaper's last time, the shard's facts, the revision of webhooks and symbols, and the bytes that
         are kept of refused posts. Written by layout: `shards` (over how many accounts are spread) and `hash` (how). Written
@@ -60,7 +60,7 @@ class Keys:
         self.symbols: Final = f"{self.prefix}symbols"
         """HASH `symbol|exchange|account` -> market: entries confirmed at run time. Written by configure."""
         self.halts: Final = f"{self.prefix}halts"
-        """HASH scope -> `mode|at_ms|by|reason`: the halts that are set. Written by halt, read by begin and plan."""
+        """HASH scope -> `mode|at_ms|by|reason`: the halts that are set. Written by halt, read by begin, settle and plan."""
         self.following: Final = f"{self.prefix}following"
         """ZSET client order id -> when it is looked up next, ms: orders that rest at a venue. Written by settle, follow
         and followed."""
@@ -115,11 +115,11 @@ class Keys:
         return f"{self.prefix}order:{client_order_id}"
 
     def symbol_bucket(self, account: AccountName, market: Market) -> str:
-        """STRING, the rate limit of one market; expires when full again. Written by begin."""
+        """STRING, the rate limit of one market; expires when full again. Written by begin and settle."""
         return f"{self.prefix}bucket:symbol:{account}:{safe_name(market)}"
 
     def account_bucket(self, account: AccountName) -> str:
-        """STRING, the rate limit of one account; expires when full again. Written by begin."""
+        """STRING, the rate limit of one account; expires when full again. Written by begin and settle."""
         return f"{self.prefix}bucket:account:{account}"
 
     def markets(self, account: AccountName) -> str:
@@ -138,7 +138,7 @@ class Keys:
 
     def risk(self, account: AccountName) -> str:
         """HASH client order id -> `at|value|may rest|released at`: what account-wide risk limits hold back for it. Written by
-        begin, which forgets what was released two minutes ago, and by settle and audit.
+        begin and settle, which forget what was released two minutes ago, and by audit.
         """
         return f"{self.prefix}risk:{account}"
 

@@ -17,11 +17,11 @@ from libs.common.store.head import (
     HandedBack,
     HandedOut,
     Held,
+    Queued,
     Stale,
-    Successor,
     failure,
     handed_out,
-    successor_of,
+    queued_of,
 )
 from libs.common.store.keys import GROUP, Keys
 from libs.common.store.scripts import Script, read_each
@@ -51,7 +51,7 @@ class Delivered(NamedTuple):
     token: Token
     lane: LaneName | None
     """None where it names none."""
-    head: Successor | None = None
+    head: Queued | None = None
     """What was the head of the lane when it was issued, where that was known: by now it may be another."""
 
 
@@ -213,7 +213,7 @@ def _delivered(entry: Any) -> Delivered:
     if lane is None:
         return Delivered(Token(token.decode()), None)
     # Those that are issued again do not know their head.
-    head = successor_of(b"", fields) if b"body" in fields else None
+    head = queued_of(b"", fields) if b"body" in fields else None
     return Delivered(Token(token.decode()), LaneName(lane.decode("utf-8", "replace")), head)
 
 

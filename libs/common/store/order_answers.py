@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from libs.common.domain.errors import BridgeError
 from libs.common.domain.ids import EntryId
@@ -15,12 +16,13 @@ from libs.common.store.breakers import Permit
 from libs.common.store.head import (
     HandedBack,
     HandedOut,
+    Head,
     Moved,
+    Queued,
     Stale,
-    Successor,
     failure,
     handed_out,
-    successor_of,
+    queued_of,
 )
 
 _NEVER_MOVED: Final = Permit(0, is_probe=False)
@@ -35,7 +37,7 @@ class Go(msgspec.Struct, frozen=True):
     """From Redis' answer until `expires_at_ms`; 0 or less where the answer came again after a long outage."""
     market_breaker: Permit
     account_breaker: Permit
-    successor: Successor | None = None
+    successor: Queued | None = None
     """The instruction behind it, where there is one and it was asked for."""
 
 
@@ -88,6 +90,16 @@ class BegunNext(msgspec.Struct, frozen=True):
     admitted_at_ms: int
     is_first: bool
     """As of a `Head`."""
+
+    def confirmed(self, head: Head) -> Head:
+        """Return the head that was expected, with what Redis has said of it."""
+        return replace(
+            head,
+            entry_id=self.entry_id,
+            now_ms=self.now_ms,
+            admitted_at_ms=self.admitted_at_ms,
+            is_first=self.is_first,
+        )
 
 
 Settled = HandedOut | HandedBack | BegunNext
@@ -175,9 +187,9 @@ def _not_now(answer: list[bytes]) -> Wait | Halted | Expired | Moved | Stale | B
     return failure(answer)
 
 
-def _successor(entry_id: bytes, words: list[bytes]) -> Successor | None:
+def _successor(entry_id: bytes, words: list[bytes]) -> Queued | None:
     """Read an entry as XRANGE has it."""
-    return successor_of(entry_id, dict(zip(words[::2], words[1::2], strict=True)))
+    return queued_of(entry_id, dict(zip(words[::2], words[1::2], strict=True)))
 
 
 def _permit(generation: bytes, is_probe: bytes) -> Permit:

@@ -173,7 +173,7 @@ class Settlement(msgspec.Struct, frozen=True):
     detail: str = ""
     order: OrderOutcome | None = None
     goes_back: GoesBack = GoesBack.NO
-    successor: Intent | None = None
+    intent: Intent | None = None
     """Of the instruction behind it, to be begun at once where it was never begun and the lane is not handed back."""
 
 
@@ -344,7 +344,7 @@ class Orders:
     async def _send_settle(self, items: Sequence[Settlement]) -> Sequence[Settled | BridgeError]:
         keys = [*self._keys.fixed]
         kept = self._retention
-        intents = [one.successor for one in items if one.successor is not None]
+        intents = [one.intent for one in items if one.intent is not None]
         args: list[str | bytes | int] = [
             self._now,
             int(kept.alerts_ms),
@@ -379,8 +379,8 @@ class Orders:
                     order.market,
                     order.filled,
                 )
-            nth += one.successor is not None
-            args += (one.goes_back, "" if one.successor is None else nth)
+            nth += one.intent is not None
+            args += (one.goes_back, "" if one.intent is None else nth)
         for intent in intents:
             self._add_intent(intent, keys, args)
         # As with `begin`: no order leaves that replicas may not know of.

@@ -33,7 +33,7 @@ local answers = answer_each((#KEYS - 8) / 4, function(i)
   local intent = intent_at(k + 1, a + 3)
   local head, fields, entries = head_of(lane, KEYS[k], intent.wants_successor and 2 or 1)
   if head ~= intent.entry then return {'STATE'} end
-  return begin_order(lane, token, holder, fields, read_begun(fields), intent, entries[2])
+  return begin_order(lane, token, holder, fields, read_head(fields), intent, entries[2])
 end)
 renew_leases()
 return answers

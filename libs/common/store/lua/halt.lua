@@ -1,7 +1,7 @@
 -- halt: set a halt, or lift one.
 --
--- Atomic because the journal must tell of every change of what may trade, and of nothing else. `begin` looks halts up in
--- the same Redis before any order may leave, so from this call's answer on all workers obey. Done at the memory limit
+-- Atomic because the journal must tell of every change of what may trade, and of nothing else. Every intent looks halts up
+-- in the same Redis before its order may leave, so from this call's answer on all workers obey. Done at the memory limit
 -- too: trading must be stopped then of all times.
 --
 -- KEYS[9]  halts  HASH  scope -> mode|at_ms|by|reason

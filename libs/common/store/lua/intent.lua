@@ -141,8 +141,8 @@ local function intent_at(k, a)
   }
 end
 
--- What beginning an instruction takes, read at once.
-local function read_begun(fields)
+-- What beginning the instruction of a head takes, read at once.
+local function read_head(fields)
   local key = instruction_key(fields.alert, fields.account)
   local known = redis.call('HMGET', key, 'epoch', 'slot', 'orders', 'journal', 'running', 'plan', 'lost_holders',
     'admitted_at', 'state')
@@ -150,7 +150,7 @@ local function read_begun(fields)
     plan = known[6] or '', lost_holders = known[7] or '0', admitted_at = known[8] or '0', state = known[9]}
 end
 
--- Begins the head of a lane that is held. `fields` are those of its entry, `of_head` what `read_begun` says of it,
+-- Begins the head of a lane that is held. `fields` are those of its entry, `of_head` what `read_head` says of it,
 -- `successor` is the entry behind it, if any. Answers as `begin` does.
 local function begin_order(lane, token, holder, fields, of_head, intent, successor)
   local order, attempt, nonce, order_key = intent.order, intent.attempt, intent.nonce, intent.order_key
@@ -269,7 +269,7 @@ local function begin_or_hand_out(lane, lane_key, token, holder, head, successor,
   if not intent or not head then return hand_out(lane, lane_key, token, head) end
   local fields = fields_of(head)
   if not is_readable(fields) then return hand_out(lane, lane_key, token, head) end
-  local known = read_begun(fields)
+  local known = read_head(fields)
   local is_untouched = not known.orders and known.plan == ''
   -- By the same call, before its answer was lost: it tells by its nonce.
   local may_be_begun = is_untouched or known.orders == intent.order

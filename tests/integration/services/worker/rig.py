@@ -66,6 +66,7 @@ from services.worker.consumer import Consumer
 from services.worker.executor import Executor
 from services.worker.heartbeat import Heartbeat
 from services.worker.instruments import Instruments
+from services.worker.intents import Intents
 from services.worker.lane import LaneRunner
 from services.worker.leases import Lease, Leases
 from services.worker.mapping import MappingCheck
@@ -126,32 +127,36 @@ class Worker:
         self.recall = Recall(self.solo)
         self.breakers = Breakers(rig.breaker, rig.clock, self.shared_breakers.report)
         self.mapping = MappingCheck(TableStore(self.client, rig.keys), rig.symbols)
+        intents = Intents(probe_ms=LEASE_MS)
         self.attempts = Attempts(
             lanes=self.lanes,
             orders=self.orders,
+            intents=intents,
             resolver=Resolver(self.orders),
             breakers=self.breakers,
             shared_breakers=self.shared_breakers,
             clock=rig.clock,
             metrics=self.metrics,
-            lease_ms=LEASE_MS,
-            probe_ms=LEASE_MS,
             poison_limit=POISON_LIMIT,
         )
         self.published = Published(self.client, rig.keys)
         self.planner = Planner(
             mapping=self.mapping,
-            instruments=Instruments(rig.clock),
-            published=self.published,
-            days=Reconciliation(self.client, rig.keys, self.holder),
-            in_flight=InFlightOrders(self.client, rig.keys),
-            halts=Halts(self.client, rig.keys),
+            questions=Questions(
+                instruments=Instruments(rig.clock),
+                published=self.published,
+                days=Reconciliation(self.client, rig.keys, self.holder),
+                in_flight=InFlightOrders(self.client, rig.keys),
+                halts=Halts(self.client, rig.keys),
+                clock=rig.clock,
+            ),
             clock=rig.clock,
         )
         self.executor = Executor(
             accounts=rig.accounts,
             lanes=self.lanes,
             orders=self.orders,
+            intents=intents,
             attempts=self.attempts,
             planner=self.planner,
             recall=self.recall,
@@ -197,7 +202,7 @@ class Worker:
         [(token, lane, head)] = await Reader(self.client, self.rig.keys, self.holder).read(1, 1)
         assert lane is not None
         lease = self.leases.take(Held(lane, token), asked_at_ms)
-        lease.successor = head
+        lease.expected = head
         return lease
 
     async def hold(self) -> Lease:

@@ -199,14 +199,14 @@ async def test_what_cannot_be_executed_is_left_until_it_is_the_head(
 async def test_an_error_in_planning_what_is_behind_counts_against_that_and_not_against_the_head(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker, begins: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    plan = worker.planner.plan_at_once
+    plan = worker.planner.plan_without_asking
 
     def fails(work: Work) -> Any:
         if work.head.alert_id == second:
             raise RuntimeError("a bug")
         return plan(work)
 
-    monkeypatch.setattr(worker.planner, "plan_at_once", fails)
+    monkeypatch.setattr(worker.planner, "plan_without_asking", fails)
     first, second = await rig.admit(), await rig.admit()
     await worker.run_lane()
     assert rig.ended(first) == ("EXECUTED", "filled")
@@ -271,3 +271,32 @@ async def test_what_dies_with_its_order_begun_and_unsent_is_sent_once_it_is_over
     await rig.reclaim()
     await rig.run_to_rest(rig.worker("b"))
     assert broker.executed == [rig.order_id(first), rig.order_id(second)]
+
+
+async def test_what_cannot_be_planned_for_an_unexpected_error_is_held_against_itself_alone(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, begins: list[str]
+):
+    def breaks(_: object) -> None:
+        raise ZeroDivisionError
+
+    async def is_changed() -> None:
+        rig.accounts[DESK] = rig.account(limits_of=breaks)
+
+    broker.before_sending = is_changed
+    first, second = await rig.admit(), await rig.admit()
+    await worker.run_lane()
+    assert rig.ended(first) == ("EXECUTED", "filled")
+    assert rig.instruction(first).get("lost_holders", "0") == "0"
+    assert broker.looked_up == []
+    assert rig.instruction(second)["lost_holders"] == "1"
+
+
+async def test_what_the_end_of_the_one_before_took_counts_once(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, begins: list[str]
+):
+    as_it_ends(worker, lambda: rig.clock.advance(900))
+    alerts = [await rig.admit(), await rig.admit(), await rig.admit(max_age_ms=1_500)]
+    await worker.run_lane()
+    assert broker.executed == [rig.order_id(alert) for alert in alerts]
+    # Twice, the third one would seem to be too old to be planned.
+    assert begins == [rig.order_id(alerts[0])]

@@ -5,7 +5,7 @@ from typing import Any
 
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.store.orders import Intent, Settlement
-from services.worker.attempts import YOUNG_MS
+from services.worker.leases import YOUNG_MS
 from tests.integration.services.worker.rig import LEASE_MS, WINDOW_MS, Worker, WorkerRig, lose_answers
 from tests.support.scripted_broker import ScriptedBroker, knows_nothing
 
@@ -92,7 +92,7 @@ async def test_only_a_lease_that_is_not_young_is_renewed_by_an_order(
         return await begin(items)
 
     async def settling(items: Sequence[Settlement]) -> Any:
-        asked.extend(one.successor.is_lease_young for one in items if one.successor is not None)
+        asked.extend(one.intent.is_lease_young for one in items if one.intent is not None)
         return await settle(items)
 
     async def passing() -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from libs.common.domain.ids import LaneName, Token
 from libs.common.store.head import Held
-from services.worker.leases import Lease, Leases
+from services.worker.leases import YOUNG_MS, Lease, Leases
 from tests.support.clock import ManualClock
 
 LEASE_MS = 6_000
@@ -44,9 +44,9 @@ def test_a_renewal_extends_it_from_before_the_renewing_call(leases: Leases, cloc
 
 
 def test_an_answer_that_comes_late_shortens_nothing(clock: ManualClock):
-    lease = Lease(BTC, 10_000, clock)
-    lease.extend(8_000)
-    clock.advance(9_999)
+    lease = Lease(BTC, 4_000, LEASE_MS, clock)
+    lease.renewed(2_000)
+    clock.advance(LEASE_MS + 3_999)
     assert lease.is_ours()
 
 
@@ -60,13 +60,16 @@ def test_a_lease_that_is_lost_is_not_ours_however_young_and_no_renewal_brings_it
     assert not lease.is_ours()
 
 
-def test_a_lease_lasts_as_long_as_it_may_be_believed_in(leases: Leases, clock: ManualClock):
+def test_a_lease_is_young_for_a_moment_after_each_renewal(leases: Leases, clock: ManualClock):
     lease = leases.take(BTC, 0)
-    clock.advance(100)
-    assert lease.lasts(LEASE_MS - 100)
-    assert not lease.lasts(LEASE_MS - 99)
+    clock.advance(YOUNG_MS)
+    assert lease.is_young()
+    clock.advance(1)
+    assert not lease.is_young()
+    lease.renewed(YOUNG_MS)
+    assert lease.is_young()
     lease.is_lost = True
-    assert not lease.lasts(0)
+    assert not lease.is_young()
 
 
 def test_only_lanes_that_were_opened_and_not_lost_are_renewed(leases: Leases):

@@ -19,7 +19,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def lease(clock: ManualClock) -> Lease:
-    return Lease(Held(LaneName("desk:BTC"), Token("1-1")), 6_000, clock)
+    return Lease(Held(LaneName("desk:BTC"), Token("1-1")), 0, 6_000, clock)
 
 
 class Calls:
@@ -84,7 +84,7 @@ async def test_what_will_never_work_is_not_repeated(lease: Lease):
 
 
 async def test_calls_that_wait_at_the_same_time_do_not_end_one_another(lease: Lease, clock: ManualClock):
-    lost = Lease(lease.held, 6_000, clock)
+    lost = Lease(lease.held, 0, 6_000, clock)
     lost.is_lost = True
     many = [persist(Calls(number, StoreUnavailable("away")), lease) for number in range(20)]
     answers = await asyncio.gather(

@@ -25,7 +25,7 @@ def test_a_slow_one_goes_back_where_it_is_wanted_once_a_second_and_always_after_
 
 
 def test_a_turn_begins_when_the_lane_is_opened(clock: ManualClock):
-    lease = Lease(BTC, 60_000, clock)
+    lease = Lease(BTC, 0, 60_000, clock)
     clock.advance(HAND_BACK_AFTER_MS)
     lease.opened()
     assert lease.turn.goes_back() is GoesBack.NO

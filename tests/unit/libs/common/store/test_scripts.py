@@ -1,5 +1,6 @@
 import re
 from importlib.resources import files
+from itertools import chain
 
 import pytest
 
@@ -15,13 +16,12 @@ from libs.common.domain.lifecycle import (
 from libs.common.store.client import translate_text
 from libs.common.store.head import Closed, Head, Moved, Stale, handed_out
 from libs.common.store.reconciliation import FILLS_KEPT
-from libs.common.store.scripts import Script, read_each
+from libs.common.store.scripts import PARTS, Script, read_each
 
 LUA = files("libs.common.store").joinpath("lua")
 NAMES = sorted(entry.name.removesuffix(".lua") for entry in LUA.iterdir() if entry.name.endswith(".lua"))
 PRELUDE = LUA.joinpath("prelude.lua").read_text()
-PARTS = {"prelude", "intent"}
-OPERATIONS = [name for name in NAMES if name not in PARTS]
+OPERATIONS = [name for name in NAMES if name not in {"prelude", *chain(*PARTS.values())}]
 INTAKE = {"admit", "refuse", "probe"}
 """What the ingress runs: denied at the memory limit, on purpose."""
 BOTH = {"layout"}

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from libs.common.domain.ids import AccountName, AlertId
 from libs.common.domain.reasons import Reason
-from libs.common.store.head import Closed, HandedBack, Head, Moved, Successor
+from libs.common.store.head import Closed, HandedBack, Head, Moved, Queued
 from libs.common.store.order_answers import BegunNext, Expired, Go, Halted, OverBudget, Wait
 from libs.common.store.orders import GoesBack, Settlement
 from tests.integration.libs.common.store.lua.rig import LEASE_MS, START_MS, Hold, Rig
@@ -36,7 +36,7 @@ def behind(rig: Rig, hold: Hold) -> Hold:
 def ending(rig: Rig, hold: Hold, *, goes_back: GoesBack = GoesBack.NO, **options: Any) -> Settlement:
     """Return the end of the head, with the intent of what is behind it."""
     intent = rig.intent(behind(rig, hold), **{"nonce": "nonce-2", **options})
-    return replace(rig.settlement(hold, goes_back=goes_back), successor=intent)
+    return replace(rig.settlement(hold, goes_back=goes_back), intent=intent)
 
 
 async def settle(rig: Rig, hold: Hold, **options: Any) -> Any:
@@ -66,7 +66,7 @@ async def test_the_next_instruction_is_begun_with_the_end_of_the_head(rig: Rig):
 async def test_what_is_behind_is_told_with_a_go_where_it_is_wanted(rig: Rig):
     hold = await rig.hold(alerts=3, body=b'{"n":1}')
     go = await rig.go(hold, wants_successor=True)
-    expected = Successor(
+    expected = Queued(
         behind(rig, hold).head.entry_id,
         SECOND,
         DESK,

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from libs.common.domain.ids import AccountName, AlertId, EntryId, Holder
 from libs.common.domain.lifecycle import OrderState
-from libs.common.store.head import Closed, Head, Held, Moved, Stale, Successor
+from libs.common.store.head import Closed, Head, Held, Moved, Queued, Stale
 from libs.common.store.lanes import Delivered, Reader
 from libs.common.store.order_answers import BegunNext, Go, Halted, Wait
 from libs.common.store.orders import Taking
@@ -55,7 +55,7 @@ async def test_a_token_tells_what_it_was_issued_for(rig: Rig):
     alert = await rig.admit(body=b'{"n":1}')
     await rig.admit()
     [one] = await read(rig)
-    assert one.head == Successor(EntryId(""), alert, AccountName("desk"), 1, b'{"n":1}', START_MS + 60_000)
+    assert one.head == Queued(EntryId(""), alert, AccountName("desk"), 1, b'{"n":1}', START_MS + 60_000)
     assert (await Reader(rig.client, rig.keys, Holder("a")).read_own()) == [one]
 
 
