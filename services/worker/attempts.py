@@ -18,15 +18,14 @@ from libs.common.domain.errors import (
     OrderOutcomeUnknown,
     OrderRejected,
 )
-from libs.common.domain.ids import ClientOrderId, Nonce
+from libs.common.domain.ids import Nonce
 from libs.common.domain.lifecycle import RESTING, InstructionState, OrderState
 from libs.common.domain.order import OrderReport, OrderRequest, OrderType
 from libs.common.domain.reasons import Reason
 from libs.common.policy.poison import Treatment, treatment
 from libs.common.policy.retry import backoff_ms
-from libs.common.runtime.account_settings import OnUnknown
 from libs.common.store.breakers import Pause, SharedBreakers
-from libs.common.store.head import KnownOrder, Moved, Stale
+from libs.common.store.head import Moved, Stale
 from libs.common.store.lanes import Lanes
 from libs.common.store.order_answers import Begun, Expired, Go, Halted, OverBudget, Resolved, Wait
 from libs.common.store.orders import LONGEST_WAIT_IN_PLACE_MS, Finding, Intent, Orders
@@ -37,9 +36,10 @@ from libs.common.wire import codec
 from services.worker.breakers import Breakers
 from services.worker.fill_wait import await_fill
 from services.worker.intents import Intents, as_of_now
+from services.worker.look_ups import LookUps
 from services.worker.parking import Parker
 from services.worker.persistence import persist
-from services.worker.resolver import Adopted, NeverExecuted, NotYet, Resolver
+from services.worker.resolver import Adopted, NeverExecuted
 from services.worker.work import TOO_OLD, BegunHead, Done, Ended, Leg, Step, Work
 
 TOO_LATE: Final = "expired"
@@ -65,7 +65,7 @@ class Attempts:
         lanes: Lanes,
         orders: Orders,
         intents: Intents,
-        resolver: Resolver,
+        look_ups: LookUps,
         breakers: Breakers,
         shared_breakers: SharedBreakers,
         clock: Clock,
@@ -76,7 +76,7 @@ class Attempts:
         self._parker = Parker(lanes)
         self._orders = orders
         self._intents = intents
-        self._resolver = resolver
+        self._look_ups = look_ups
         self._breakers = breakers
         self._shared_breakers = shared_breakers
         self._clock = clock
@@ -90,7 +90,7 @@ class Attempts:
             return await self._attempt(work, leg, 1, is_new=True)
         match order.state:
             case OrderState.SENDING | OrderState.UNKNOWN:
-                unknown_for_ms = _unknown_for_ms(work, order)
+                unknown_for_ms = work.unknown_for_ms(order)
                 return await self._resolve(work, leg, order.attempt, unknown_for_ms=unknown_for_ms)
             case OrderState.NOT_EXECUTED:
                 return await self._attempt(work, leg, order.attempt + 1, is_new=True)
@@ -272,7 +272,9 @@ class Attempts:
         return Done(attempt, report, refused_for=reason)
 
     async def _resolve(self, work: Work, leg: Leg, attempt: int, *, unknown_for_ms: int) -> Outcome:
-        found = await self._find_out(work, leg.client_order_id, attempt, unknown_for_ms)
+        found = await self._look_ups.look_up(
+            work, leg.client_order_id, attempt, unknown_for_ms=unknown_for_ms
+        )
         match found:
             case Adopted(report):
                 self._metrics.order_became("resolved")
@@ -289,49 +291,6 @@ class Attempts:
             case _:
                 return found
 
-    async def look_up(self, work: Work, order: KnownOrder) -> Adopted | NeverExecuted | Ended | Step:
-        """Find out about an order whose plan is not known.
-
-        Raises:
-            StoreUnavailable: The lane is lost.
-        """
-        return await self._find_out(work, order.client_order_id, order.attempt, _unknown_for_ms(work, order))
-
-    async def _find_out(
-        self, work: Work, order_id: ClientOrderId, attempt: int, unknown_for_ms: int
-    ) -> Adopted | NeverExecuted | Ended | Step:
-        """Return what became of an order; its lane is held where that cannot be told now."""
-        resolution = await self._resolver.resolve(
-            work.lease,
-            work.account.broker,
-            order_id,
-            attempt,
-            work.instruction.market,
-            unknown_for_ms=unknown_for_ms,
-        )
-        match resolution:
-            case Adopted() | NeverExecuted() | Moved() | Stale():
-                return resolution
-            case NotYet(wait_ms, is_held):
-                return await self._hold(work, order_id, wait_ms, is_held=is_held)
-            case _:
-                assert_never(resolution)
-
-    async def _hold(
-        self, work: Work, order_id: ClientOrderId, wait_ms: int, *, is_held: bool
-    ) -> Ended | Step:
-        """Park a lane whose order cannot be told; or lose sight of the order, where the account rather does that."""
-        is_over = work.left_ms(self._clock) == 0
-        if is_held and is_over and work.account.on_unknown is OnUnknown.SKIP:
-            log.error("order_given_up", client_order_id=order_id)
-            detail = f"the venue cannot say what became of order {order_id}"
-            return Ended(InstructionState.DEAD, Reason.OUTCOME_UNKNOWN, detail)
-        if is_held:
-            # A guess could trade twice: the lane is held until the venue knows the order or an operator decides.
-            log.error("order_held", client_order_id=order_id)
-            self._metrics.order_held(work.head.account)
-        return await self._parker.park(work.lease, wait_ms, Reason.RESOLVING)
-
     def _is_harmless(self, work: Work) -> bool:
         """Tell whether a head may be sent beside other lanes, once no order of it is ambiguous any more."""
         found = treatment(work.head.lost_holders, limit=self._poison_limit, is_order_ambiguous=False)
@@ -342,8 +301,3 @@ class Attempts:
     ) -> Resolved:
         finding = Finding(work.held, leg.client_order_id, attempt, state, nonce, margin_ms=0, detail=detail)
         return await persist(lambda: self._orders.resolve.submit(finding), work.lease)
-
-
-def _unknown_for_ms(work: Work, order: KnownOrder) -> int:
-    """Return how long the request of an order on record has been over."""
-    return max(0, work.head.now_ms - order.expires_at_ms)

@@ -26,6 +26,7 @@ from services.worker.endings import Endings, ended_by
 from services.worker.intents import Intents
 from services.worker.leases import Lease
 from services.worker.legs import Legs
+from services.worker.look_ups import LookUps
 from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.planning import Made, Planner
@@ -46,6 +47,7 @@ class Executor:
         lanes: Lanes,
         orders: Orders,
         intents: Intents,
+        look_ups: LookUps,
         attempts: Attempts,
         planner: Planner,
         recall: Recall,
@@ -73,7 +75,7 @@ class Executor:
             metrics=metrics,
         )
         self._recovery = Recovery(
-            lanes=lanes, orders=orders, attempts=attempts, planner=planner, clock=clock, metrics=metrics
+            lanes=lanes, orders=orders, look_ups=look_ups, planner=planner, clock=clock, metrics=metrics
         )
         self._clock = clock
         self._poison_limit = poison_limit

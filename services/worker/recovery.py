@@ -26,9 +26,9 @@ from libs.common.store.orders import Doubt, Finding, Orders
 from libs.common.telemetry.logs import get_logger
 from libs.common.telemetry.worker_metrics import WorkerMetrics
 from libs.common.wire import codec
-from services.worker.attempts import Attempts
 from services.worker.doubts import has_no_orders, may_be_of_two, order_of
 from services.worker.leases import Lease
+from services.worker.look_ups import LookUps
 from services.worker.parking import Parker
 from services.worker.persistence import persist
 from services.worker.planning import Planner
@@ -64,7 +64,7 @@ class Recovery:
         *,
         lanes: Lanes,
         orders: Orders,
-        attempts: Attempts,
+        look_ups: LookUps,
         planner: Planner,
         clock: Clock,
         metrics: WorkerMetrics,
@@ -72,7 +72,7 @@ class Recovery:
         self._lanes = lanes
         self._parker = Parker(lanes)
         self._orders = orders
-        self._attempts = attempts
+        self._look_ups = look_ups
         self._planner = planner
         self._clock = clock
         self._metrics = metrics
@@ -138,7 +138,9 @@ class Recovery:
             if order is None or order.state is OrderState.NOT_EXECUTED:
                 break
             if order.state in AMBIGUOUS:
-                found = await self._attempts.look_up(work, order)
+                found = await self._look_ups.look_up(
+                    work, order.client_order_id, order.attempt, unknown_for_ms=work.unknown_for_ms(order)
+                )
                 match found:
                     case Adopted(report):
                         return await self._note(work, order, report)

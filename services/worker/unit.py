@@ -37,8 +37,10 @@ from services.worker.instruments import Instruments
 from services.worker.intents import Intents
 from services.worker.lane import LaneRunner
 from services.worker.leases import Leases
+from services.worker.look_ups import LookUps
 from services.worker.mapping import MappingCheck
 from services.worker.markets import MarketLists
+from services.worker.parking import Parker
 from services.worker.planning import Planner
 from services.worker.questions import Questions
 from services.worker.recall import Recall
@@ -143,11 +145,14 @@ class Unit:
         shared_breakers = SharedBreakers(client, keys)
         recall = Recall(solo)
         intents = Intents(probe_ms=worker.lease_ms)
+        look_ups = LookUps(
+            resolver=Resolver(orders), parker=Parker(self._lanes), clock=clock, metrics=metrics
+        )
         attempts = Attempts(
             lanes=self._lanes,
             orders=orders,
             intents=intents,
-            resolver=Resolver(orders),
+            look_ups=look_ups,
             breakers=Breakers(settings.breaker, clock, shared_breakers.report),
             shared_breakers=shared_breakers,
             clock=clock,
@@ -159,6 +164,7 @@ class Unit:
             lanes=self._lanes,
             orders=orders,
             intents=intents,
+            look_ups=look_ups,
             attempts=attempts,
             planner=Planner(
                 mapping=mapping,

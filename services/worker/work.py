@@ -46,6 +46,10 @@ class Work(msgspec.Struct, frozen=True):
         """Return how long the alert may still be sent, at least 0."""
         return max(0, self.head.deadline_ms - self.now_ms(clock))
 
+    def unknown_for_ms(self, order: KnownOrder) -> int:
+        """Return how long the request of an order on record had been over when the head was handed out."""
+        return max(0, self.head.now_ms - order.expires_at_ms)
+
     def order(self, client_order_id: ClientOrderId) -> KnownOrder | None:
         """Return what was on record of an order when the head was handed out."""
         return next((one for one in self.head.orders if one.client_order_id == client_order_id), None)

@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from libs.common.domain.errors import StoreCorrupt
 from libs.common.domain.lifecycle import RESTING, OrderState
-from libs.common.domain.order import OrderReport, Side
+from libs.common.domain.order import OrderReport
+from libs.common.policy.exact import signed
 from libs.common.policy.halts import author
 from libs.common.store.keys import Keys
 from libs.common.store.records import OrderRecord
@@ -154,10 +155,7 @@ def _filled(decision: Decision) -> Decimal:
 
 
 def _signed(order: OrderRecord, quantity: Decimal) -> str:
-    if order.plan is None:
-        return ""
-    # copy_negate, since a minus sign rounds.
-    return f"{quantity if order.plan.side is Side.BUY else quantity.copy_negate():f}"
+    return "" if order.plan is None else format(signed(order.plan.side, quantity), "f")
 
 
 def _answer(reply: Sequence[Any]) -> Answer:

@@ -69,7 +69,9 @@ from services.worker.instruments import Instruments
 from services.worker.intents import Intents
 from services.worker.lane import LaneRunner
 from services.worker.leases import Lease, Leases
+from services.worker.look_ups import LookUps
 from services.worker.mapping import MappingCheck
+from services.worker.parking import Parker
 from services.worker.planning import Planner
 from services.worker.recall import Recall
 from services.worker.resolver import Resolver
@@ -128,11 +130,14 @@ class Worker:
         self.breakers = Breakers(rig.breaker, rig.clock, self.shared_breakers.report)
         self.mapping = MappingCheck(TableStore(self.client, rig.keys), rig.symbols)
         intents = Intents(probe_ms=LEASE_MS)
+        look_ups = LookUps(
+            resolver=Resolver(self.orders), parker=Parker(self.lanes), clock=rig.clock, metrics=self.metrics
+        )
         self.attempts = Attempts(
             lanes=self.lanes,
             orders=self.orders,
             intents=intents,
-            resolver=Resolver(self.orders),
+            look_ups=look_ups,
             breakers=self.breakers,
             shared_breakers=self.shared_breakers,
             clock=rig.clock,
@@ -157,6 +162,7 @@ class Worker:
             lanes=self.lanes,
             orders=self.orders,
             intents=intents,
+            look_ups=look_ups,
             attempts=self.attempts,
             planner=self.planner,
             recall=self.recall,
