@@ -73,6 +73,7 @@ from services.worker.look_ups import LookUps
 from services.worker.mapping import MappingCheck
 from services.worker.parking import Parker
 from services.worker.planning import Planner
+from services.worker.questions import Questions
 from services.worker.recall import Recall
 from services.worker.resolver import Resolver
 from services.worker.slots import Slots
