@@ -13,9 +13,11 @@ from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.domain.lifecycle import OrderState
 from libs.common.policy.symbols import SymbolEntry
 from libs.common.store.orders import Settlement
+from libs.common.telemetry.spans import KeepingTracer
 from services.worker.account import MarketLimits
 from services.worker.turn import HAND_BACK_AFTER
 from tests.integration.services.worker.rig import DESK, LEASE_MS, WINDOW_MS, Worker, WorkerRig, lose_answers
+from tests.support.kept_spans import Kept
 from tests.support.scripted_broker import ScriptedBroker, answer_lost, fills, refused, unavailable
 
 
@@ -319,3 +321,20 @@ async def test_it_is_measured_as_one_that_was_handed_out(
     assert worker.count("bascule_alert_to_sent_seconds_sum") == pytest.approx(0.8)
     # What is asked again is not told whether the second was ever handed out.
     assert worker.count("bascule_queue_wait_seconds_count") == 1
+
+
+async def test_it_has_a_span_of_its_own(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, begins: list[str]
+):
+    kept = Kept()
+    worker.runner._tracer = KeepingTracer(kept)
+    broker.then(fills, refused())
+    posts = ["a" * 32, "b" * 32]
+    alerts = [await rig.admit(traceparent=f"00-{post}-{'c' * 16}-01") for post in posts]
+    await worker.run_lane()
+    assert [span.trace_id for span in kept.spans] == posts
+    names = ("alert_id", "market", "attempt", "outcome")
+    assert [[span.attributes.get(f"bascule.{name}") for name in names] for span in kept.spans] == [
+        [alerts[0], "BTC", 1, "EXECUTED"],
+        [alerts[1], "BTC", 1, "REJECTED"],
+    ]
