@@ -3,7 +3,8 @@
 What is simulated: one primary, with all ingresses and workers. Of their time it has the share that one of several primaries
 has. Redis works in passes: it takes what came meanwhile, answers all of it after one fsync. Calls of a process share flights.
 A lane is serial, and handed back after 32 instructions or a second. What is not: rate limits, risk, failures, the cap of an
-account on a worker's slots, deadlines at the door.
+account on a worker's slots, deadlines at the door; nor that most instructions are begun with the end of the one before, so
+lanes with a backlog do better than here.
 """
 
 import heapq

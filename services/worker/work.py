@@ -97,7 +97,7 @@ class BegunHead(msgspec.Struct, frozen=True):
 
 
 Next = Step | BegunHead
-"""What comes next in a lane once its head was executed, as far as it could be."""
+"""The same once a head was executed, as far as it could be: the next one may have been begun with its end."""
 
 
 @dataclass(frozen=True, slots=True)

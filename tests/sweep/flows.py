@@ -132,6 +132,17 @@ async def market(run: Run) -> None:
     await run.post("sell", sell("2"), quantity="2")
 
 
+async def behind(run: Run) -> None:
+    """Market orders in a backlog: each is begun with the end of the one before."""
+    run.cell.venue.control(symbols={run.symbol: {"delay_ms": 150}})
+    run.arm()
+    await run.post("buy", buy("1"), quantity="1")
+    await run.post("sell", sell("2"), quantity="2")
+    await run.post("buy", buy("3"), quantity="3")
+    await run.ended()
+    run.cell.venue.control(reset=True)
+
+
 async def flip(run: Run) -> None:
     """An alert of two orders: one closes, one opens."""
     await run.post("buy", buy("3"), quantity="3")
@@ -242,6 +253,7 @@ async def idle(run: Run) -> None:
 FLOWS: Final[Mapping[str, Callable[[Run], Awaitable[None]]]] = MappingProxyType(
     {
         "market": market,
+        "behind": behind,
         "flip": flip,
         "target": target,
         "resting": resting,

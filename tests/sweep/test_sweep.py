@@ -18,7 +18,7 @@ SHARE: Final = 5
 """Scenarios of each group."""
 
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
-    "orders": ("market", "flip", "target", "sized"),
+    "orders": ("market", "behind", "flip", "target", "sized"),
     "resting": ("resting", "cancelled"),
     "lanes": ("parked", "reclaimed", "looked up", "sent again"),
     "processes": ("drained", "idle", "ingress starts", "worker starts", "reaper starts"),

@@ -3,6 +3,7 @@
 What is made for every instruction is a `Struct`: it costs a tenth of a frozen dataclass.
 """
 
+import asyncio
 import itertools
 import secrets
 from collections.abc import Sequence
@@ -342,6 +343,24 @@ class Orders:
         return read_each(reply, resolved)
 
     async def _send_settle(self, items: Sequence[Settlement]) -> Sequence[Settled | BridgeError]:
+        if self._copies is None:
+            return await self._settle_together(items)
+        parts = [[one for one in items if (one.intent is not None) is begins] for begins in (False, True)]
+        if not all(parts):
+            return await self._settle_together(items)
+        # What begins nothing does not wait for replicas: told that they are late, it would ask again, when the lane that it
+        # closed is nobody's.
+        plain, beginning = map(iter, await asyncio.gather(*map(self._settle_or_fail, parts)))
+        return [next(plain if one.intent is None else beginning) for one in items]
+
+    async def _settle_or_fail(self, items: Sequence[Settlement]) -> Sequence[Settled | BridgeError]:
+        """Settle what shares its flight with others; what fails it as a whole is the answer to each."""
+        try:
+            return await self._settle_together(items)
+        except BridgeError as error:
+            return [type(error)(*error.args) for _ in items]
+
+    async def _settle_together(self, items: Sequence[Settlement]) -> Sequence[Settled | BridgeError]:
         keys = [*self._keys.fixed]
         kept = self._retention
         intents = [one.intent for one in items if one.intent is not None]

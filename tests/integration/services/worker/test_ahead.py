@@ -9,13 +9,16 @@ import pytest
 
 from libs.common.domain.alert import Action
 from libs.common.domain.ids import Market
+from libs.common.domain.instruction import SCHEMA_VERSION
 from libs.common.domain.lifecycle import OrderState
 from libs.common.policy.symbols import SymbolEntry
 from libs.common.store.orders import Settlement
+from libs.common.telemetry.spans import KeepingTracer
 from services.worker.account import MarketLimits
 from services.worker.turn import HAND_BACK_AFTER
 from services.worker.work import Work
-from tests.integration.services.worker.rig import DESK, LEASE_MS, Worker, WorkerRig, lose_answers
+from tests.integration.services.worker.rig import DESK, LEASE_MS, WINDOW_MS, Worker, WorkerRig, lose_answers
+from tests.support.kept_spans import Kept
 from tests.support.scripted_broker import ScriptedBroker, answer_lost, fills, refused, unavailable
 
 
@@ -174,7 +177,7 @@ async def test_a_halt_between_two_instructions_refuses_the_second(
     assert rig.ended(second) == ("REJECTED", "halted")
 
 
-@pytest.mark.parametrize("what", ["malformed", "of an unknown account", "too old"])
+@pytest.mark.parametrize("what", ["malformed", "of an unknown account", "of a newer version", "too old"])
 async def test_what_cannot_be_executed_is_left_until_it_is_the_head(
     rig: WorkerRig, worker: Worker, broker: ScriptedBroker, begins: list[str], what: str
 ):
@@ -182,6 +185,12 @@ async def test_what_cannot_be_executed_is_left_until_it_is_the_head(
     second = await rig.admit(
         body=b"{}" if what == "malformed" else None, max_age_ms=1 if what == "too old" else 60_000
     )
+
+    if what == "of a newer version":
+        lane = rig.keys.lane("desk:BTC")
+        [_, (entry_id, fields)] = rig.redis.xrange(lane)
+        rig.redis.xdel(lane, entry_id)
+        rig.redis.xadd(lane, {**fields, "version": SCHEMA_VERSION + 1})
 
     async def passes() -> None:
         rig.clock.advance(2)
@@ -192,8 +201,8 @@ async def test_what_cannot_be_executed_is_left_until_it_is_the_head(
     await worker.run_lane()
     assert broker.executed == [rig.order_id(first)]
     assert rig.order(second) == {}
-    expected = {"malformed": "DEAD", "of an unknown account": "ACTIVE", "too old": "EXPIRED"}
-    assert rig.ended(second)[0] == expected[what]
+    expected = {"malformed": "DEAD", "too old": "EXPIRED"}
+    assert rig.ended(second)[0] == expected.get(what, "ACTIVE")
 
 
 async def test_an_error_in_planning_what_is_behind_counts_against_that_and_not_against_the_head(
@@ -299,4 +308,52 @@ async def test_what_the_end_of_the_one_before_took_counts_once(
     await worker.run_lane()
     assert broker.executed == [rig.order_id(alert) for alert in alerts]
     # Twice, the third one would seem to be too old to be planned.
-    assert begins == [rig.order_id(alerts[0])]
+    assert begins == []
+
+
+async def test_one_whose_go_comes_when_its_request_is_over_is_not_sent_with_it(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, begins: list[str]
+):
+    first, second = await rig.admit(), await rig.admit()
+    send = worker.orders.settle._send
+
+    async def comes_late(items: Sequence[Settlement]) -> Any:
+        answers = await send(items)
+        rig.clock.advance(WINDOW_MS)
+        return answers
+
+    worker.orders.settle._send = comes_late
+    await worker.run_lane()
+    assert [request.client_order_id for request in broker.unsent] == [rig.order_id(second)]
+    assert broker.executed == [rig.order_id(first), rig.order_id(second)]
+    assert rig.order(second)["attempt"] == "2"
+
+
+async def test_it_is_measured_as_one_that_was_handed_out(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, begins: list[str]
+):
+    await rig.admit()
+    await rig.admit()
+    as_it_ends(worker, lambda: rig.clock.advance(800))
+    lose_answers(worker.orders.settle, 1)
+    await worker.run_lane()
+    assert worker.count("bascule_alert_to_sent_seconds_sum") == pytest.approx(0.8)
+    # What is asked again is not told whether the second was ever handed out.
+    assert worker.count("bascule_queue_wait_seconds_count") == 1
+
+
+async def test_it_has_a_span_of_its_own(
+    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, begins: list[str]
+):
+    kept = Kept()
+    worker.runner._tracer = KeepingTracer(kept)
+    broker.then(fills, refused())
+    posts = ["a" * 32, "b" * 32]
+    alerts = [await rig.admit(traceparent=f"00-{post}-{'c' * 16}-01") for post in posts]
+    await worker.run_lane()
+    assert [span.trace_id for span in kept.spans] == posts
+    names = ("alert_id", "market", "attempt", "outcome")
+    assert [[span.attributes.get(f"bascule.{name}") for name in names] for span in kept.spans] == [
+        [alerts[0], "BTC", 1, "EXECUTED"],
+        [alerts[1], "BTC", 1, "REJECTED"],
+    ]

@@ -1,5 +1,6 @@
 """What counts only once replicas have it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import msgspec
@@ -8,16 +9,20 @@ from redis.asyncio import Redis
 
 from libs.common.domain.errors import StoreUnavailable
 from libs.common.domain.ids import AlertId
+from libs.common.domain.lifecycle import InstructionState, OrderState
+from libs.common.domain.reasons import Reason
 from libs.common.policy.halts import HaltMode, Scope
 from libs.common.policy.shards import HASH
+from libs.common.store.batch import Answer, Batch, Item
 from libs.common.store.checks import read_server
 from libs.common.store.client import connect
 from libs.common.store.copies import Copies
 from libs.common.store.halts import Halts
+from libs.common.store.head import Closed, Head, Held
 from libs.common.store.intake import Admitted, Duplicate, Intake
 from libs.common.store.keys import Keys
-from libs.common.store.order_answers import Go
-from libs.common.store.orders import Orders
+from libs.common.store.order_answers import BegunNext, Go
+from libs.common.store.orders import OrderOutcome, Orders, Settlement
 from libs.common.store.pipe import Pipe
 from libs.common.store.replicas import TooFewReplicas, check_replicas, guard_promise
 from libs.common.store.retention import Retention
@@ -30,6 +35,7 @@ from tests.support.redis_server import Binary, RedisServer
 
 TIMEOUT_S = 0.6
 KEYS = Keys()
+RETENTION = Retention(alerts_ms=60_000, dead_letters_ms=60_000)
 
 pytestmark = pytest.mark.parametrize("redis_binary", ["newest"], indirect=True)
 
@@ -177,23 +183,60 @@ async def test_an_order_may_leave_once_a_replica_has_its_intent(
     store = FilledStore(client)
     await store.admit()
     held, head = await store.take()
-    retention = Retention(alerts_ms=60_000, dead_letters_ms=60_000)
-    orders = Orders(client, KEYS, store.holder, retention, copies=wanted(is_stamped=False))
+    orders = Orders(client, KEYS, store.holder, RETENTION, copies=wanted(is_stamped=False))
     intent = store.intent(held, head)
     replica.freeze()
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="0 of 1 replicas had it"):
             await orders.begin.submit(intent)
     replica.thaw()
-    begun = await eventually(lambda: _begun(orders, intent))
+    begun = await eventually(lambda: _answered(orders.begin, intent))
     assert isinstance(begun, Go)
     with replica.client() as direct:
         assert direct.hget(KEYS.order(intent.client_order_id), "nonce") == intent.nonce
 
 
-async def _begun(orders: Orders, intent: object) -> object:
+async def test_an_order_that_is_begun_with_the_end_of_the_one_before_leaves_no_sooner(
+    primary: RedisServer, replica: RedisServer, client: Redis
+):
+    store = FilledStore(client)
+    await store.admit("BTCUSDT")
+    behind = await store.admit("BTCUSDT")
+    held, head = await store.take()
+    with primary.client() as direct:
+        [_, (entry_id, _)] = direct.xrange(KEYS.lane(held.lane))
+    intent = store.intent(held, msgspec.structs.replace(head, entry_id=entry_id, alert_id=behind))
+    settlement = msgspec.structs.replace(await _ending(store, held, head), intent=intent)
+    await store.admit("ETHUSDT")
+    last = await _ending(store, *await store.take())
+    orders = Orders(client, KEYS, store.holder, RETENTION, copies=wanted(is_stamped=False))
+    replica.freeze()
+    late = orders.settle.submit(settlement)
+    # It shares the flight, and begins nothing: asked again, its lane would be nobody's.
+    assert await orders.settle.submit(last) == Closed()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas had it"):
+            await late
+        late = orders.settle.submit(settlement)
+    replica.thaw()
+    await asyncio.wait([late])
+    begun = await eventually(lambda: _answered(orders.settle, settlement))
+    assert isinstance(begun, BegunNext)
+    assert isinstance(begun.begun, Go)
+    with replica.client() as direct:
+        assert direct.hget(KEYS.order(intent.client_order_id), "nonce") == intent.nonce
+
+
+async def _ending(store: FilledStore, held: Held, head: Head) -> Settlement:
+    """Begin a head, and return its end."""
+    order = await store.begin(held, head)
+    outcome = OrderOutcome(order.client_order_id, 1, OrderState.FILLED, b"{}")
+    return Settlement(held, head.entry_id, InstructionState.EXECUTED, Reason.FILLED, order=outcome)
+
+
+async def _answered(batch: Batch[Item, Answer], item: Item) -> Answer | None:
     try:
-        return await orders.begin.submit(intent)  # type: ignore[arg-type]
+        return await batch.submit(item)
     except StoreUnavailable:
         return None
 

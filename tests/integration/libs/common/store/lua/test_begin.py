@@ -42,6 +42,15 @@ async def test_go_puts_the_intent_on_disk(rig: Rig):
     assert rig.history(hold.head.alert_id) == ["QUEUED", "SENDING"]
 
 
+async def test_an_order_of_which_there_was_a_record_stays_on_record_for_as_long_as_it_is_open(rig: Rig):
+    hold = await rig.hold()
+    await rig.go(hold, nonce="n1")
+    await rig.resolve(hold, OrderState.NOT_EXECUTED, nonce="n1")
+    rig.redis.expire(rig.keys.order(hold.order_id), 60)
+    await rig.go(hold, attempt=2)
+    assert rig.redis.ttl(rig.keys.order(hold.order_id)) == -1
+
+
 async def test_the_request_expires_with_the_alert_at_the_latest(rig: Rig):
     hold = await rig.hold(max_age_ms=3_000)
     rig.now_ms += 1_000

@@ -77,9 +77,10 @@ async def test_what_is_behind_is_told_with_a_go_where_it_is_wanted(rig: Rig):
     assert go.successor == expected
     assert (await rig.go(hold, wants_successor=True)).successor == expected
     assert (await rig.go(hold)).successor is None
-    following = behind(rig, hold)
+    following, unwanted = behind(rig, hold), ending(rig, hold)
     answer = await settle(rig, hold, wants_successor=True)
     assert answer.begun.successor.alert_id == THIRD
+    assert (await rig.do(rig.orders().settle.submit(unwanted))).begun.successor is None
     last = behind(rig, following)
     assert (await settle(rig, following, wants_successor=True)).begun.successor is None
     assert await rig.settle(last) == Closed()
@@ -135,6 +136,16 @@ async def test_what_is_the_last_one_after_all_closes_the_lane(rig: Rig):
     assert await rig.do(rig.orders().settle.submit(settlement)) == Closed()
 
 
+@pytest.mark.parametrize("has_intent", [True, False])
+async def test_a_lane_that_somebody_emptied_meanwhile_is_closed(rig: Rig, has_intent: bool):
+    hold = await begun(rig)
+    settlement = ending(rig, hold) if has_intent else rig.settlement(hold)
+    for entry in rig.redis.xrange(rig.keys.lane(hold.held.lane)):
+        rig.redis.xdel(rig.keys.lane(hold.held.lane), entry[0])
+    assert await rig.do(rig.orders().settle.submit(settlement)) == Closed()
+    assert not rig.redis.exists(rig.keys.lane(hold.held.lane))
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("lost_holders", "1"), ("plan", '{"legs":[]}'), ("orders", "another")]
 )
@@ -186,6 +197,28 @@ async def test_one_that_must_wait_is_on_record_as_handed_out_and_as_nobodys_faul
     # Its slot is its own.
     rig.now_ms = answer.begun.until_ms
     assert isinstance(await rig.begin(following, account=limit), Go)
+
+
+async def test_one_that_must_wait_a_moment_has_its_go_and_waits_in_place(rig: Rig):
+    hold = await begun(rig)
+    limit = (200_000, 1)
+    other = await rig.hold("ETH", holder="b")
+    await rig.go(other, account=limit)
+    # Nothing is reserved, but what left fills the gate.
+    bucket = rig.keys.account_bucket("desk")
+    _, gate, late, seen = rig.redis.get(bucket).split("|")
+    rig.redis.set(bucket, f"0|{gate}|{late}|{seen}", ex=60)
+    answer = await settle(rig, hold, account=limit)
+    assert isinstance(answer.begun, Go)
+    assert answer.begun.wait_ms == 200
+
+
+async def test_one_that_is_the_probe_of_a_breaker_has_the_time_of_one(rig: Rig):
+    hold = await begun(rig, alerts=3)
+    rig.redis.hset(rig.keys.breakers, "desk:BTC", f"open|3|{START_MS}|0")
+    answer = await settle(rig, hold, probe_ms=700)
+    assert (answer.begun.market_breaker.generation, answer.begun.market_breaker.is_probe) == (3, True)
+    assert rig.redis.hget(rig.keys.breakers, "desk:BTC") == f"open|3|{START_MS}|{START_MS + 700}"
 
 
 async def test_one_that_is_halted_refused_or_too_old_is_told_so(rig: Rig):
