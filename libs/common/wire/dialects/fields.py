@@ -184,10 +184,14 @@ class Fields:
         return self.refusal("contradiction", name, detail)
 
     def symbol(self, name: str) -> str:
-        """Return a symbol: printable ASCII, with single spaces at most between."""
+        """Return a symbol: printable ASCII, with single spaces at most between, and a name on both sides of its colon."""
         symbol = self.required(name, max_length=MAX_SYMBOL_LENGTH)
         if not _SYMBOL.fullmatch(symbol):
             detail = f'"{self.label(name)}" is "{symbol}", expected printable ASCII without braces'
+            raise self.refusal("invalid_symbol", name, detail)
+        # An empty {{ticker}} behind {{exchange}}: would be traded under the exchange's name.
+        if symbol.startswith(":") or symbol.endswith(":"):
+            detail = f'"{self.label(name)}" is "{symbol}", expected EXCHANGE:SYMBOL, or the symbol alone'
             raise self.refusal("invalid_symbol", name, detail)
         return symbol
 
