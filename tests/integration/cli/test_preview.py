@@ -335,3 +335,26 @@ def test_a_dash_is_stdin(bascule: CommandLine, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(body().encode())))
 
     assert bascule("preview", "-").code == 0
+
+
+def test_what_a_dialect_does_not_read_is_named(bascule: CommandLine, alert: Path) -> None:
+    alert.write_text(
+        body(symbol="ETHUSDT", quantity=None, qty="5", timenow="2026-11-03T09:15:00Z", password="x")
+    )
+
+    outcome = bascule("preview", str(alert), "--json")
+    assert (outcome.code, outcome.json["ignored"]) == (0, ["qty", "timenow"])
+    assert "ignores   qty, timenow: not read by the dialect factorqx\n" in bascule("preview", str(alert)).out
+
+
+def test_a_credential_in_the_place_of_a_name_is_not_shown(bascule: CommandLine, alert: Path) -> None:
+    alert.write_text(body(**{SECRET: "5"}))
+    outcome = bascule("preview", str(alert), "--json")
+    assert outcome.json["ignored"] == ["***"]
+    assert SECRET not in outcome.out
+
+
+def test_where_all_is_read_nothing_is_said_of_what_is_not(bascule: CommandLine, alert: Path) -> None:
+    alert.write_text(body())
+    assert bascule("preview", str(alert), "--json").json["ignored"] == []
+    assert "ignores" not in bascule("preview", str(alert)).out

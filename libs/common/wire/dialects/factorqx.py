@@ -137,6 +137,10 @@ class PlainDocument:
             sender_id=sender_id,
         )
 
+    def ignored(self) -> tuple[str, ...]:
+        """Return nothing: whatever has other fields is not read this way."""
+        return ()
+
 
 def _quotes_of(number: re.Match[bytes]) -> int:
     """Return how many quotes a number has, with its name: none where it is absent, which starts at -1."""
