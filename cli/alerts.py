@@ -10,6 +10,7 @@ from cli.documents import Document, alert_document, history_document, whole_aler
 from cli.filters import is_same, list_options
 from cli.listing import Columns, list_newest
 from cli.output import NOTHING, Failure, cell, local_time, painted, printable, table, when, write, write_json
+from cli.quantities import quantity_words
 from libs.common.domain.lifecycle import InstructionState
 
 if TYPE_CHECKING:
@@ -23,24 +24,13 @@ COLUMNS: Final[Columns] = MappingProxyType(
         "RECEIVED": "received_at_ms",
         "ACTION": "action",
         "SYMBOL": "symbol",
-        "QUANTITY": "quantity",
+        "QUANTITY": lambda document: quantity_words(document["quantity"], document["unit"]),
         "STRATEGY": "strategy",
         "ACCOUNT": lambda document: ",".join(one["account"] for one in document["instructions"]),
         "STATE": "state",
         "REASON": "reason",
     }
 )
-
-_UNITS: Final = MappingProxyType(
-    {
-        "quote": "of the quote currency",
-        "percent_of_equity": "% of equity",
-        "percent_of_position": "% of the position",
-        "risk_quote": "of the quote currency at risk",
-        "risk_percent": "% of equity at risk",
-    }
-)
-"""Of quantities, in words; base units go without saying."""
 
 
 @click.command(name="alerts")
@@ -134,8 +124,8 @@ def _show(bridge: Bridge, name: str, *, as_json: bool) -> None:
 
 
 def _facts(document: Document, now_ms: int) -> list[tuple[str, str]]:
-    unit = None if document["quantity"] is None else _UNITS.get(document["unit"])
-    wanted = [document["action"], document["quantity"], unit, document["symbol"]]
+    quantity = quantity_words(document["quantity"], document["unit"])
+    wanted = [document["action"], quantity, document["symbol"]]
     if document["price"] is not None:
         wanted += ["at", document["price"]]
     facts = [
