@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from libs.common.store.readings import Readings
     from libs.common.store.records import AlertRecord
 
+
+def _reason(document: Document) -> str | None:
+    """Return why an alert is in its state; of one that waits, what for."""
+    reason: str | None = document["reason"]
+    waits = (one["waits_for"] for one in document["instructions"] if one["state"] == document["state"])
+    waits_for = next((one for one in waits if one), None)
+    return reason if waits_for is None else f"waits: {waits_for}"
+
+
 COLUMNS: Final[Columns] = MappingProxyType(
     {
         "ALERT": "alert_id",
@@ -28,7 +37,7 @@ COLUMNS: Final[Columns] = MappingProxyType(
         "STRATEGY": "strategy",
         "ACCOUNT": lambda document: ",".join(one["account"] for one in document["instructions"]),
         "STATE": "state",
-        "REASON": "reason",
+        "REASON": _reason,
     }
 )
 
@@ -131,7 +140,7 @@ def _facts(document: Document, now_ms: int) -> list[tuple[str, str]]:
     facts = [
         ("alert", str(document["alert_id"])),
         ("sender id", cell(document["sender_id"])),
-        ("state", f"{painted(document['state'] or NOTHING)} ({document['reason'] or NOTHING})"),
+        ("state", f"{painted(document['state'] or NOTHING)} ({_reason(document) or NOTHING})"),
         ("asks for", " ".join(cell(word) for word in wanted if word is not None)),
         ("with", cell(_terms(document))),
         ("webhook", f"{document['webhook']}, dialect {document['dialect']}"),

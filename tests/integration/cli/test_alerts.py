@@ -201,6 +201,30 @@ def test_the_table_says_what_a_quantity_counts(bascule: CommandLine) -> None:
     assert "  BTCUSDT  10 % of equity  -" in percent
 
 
+def test_an_alert_that_waits_says_what_for_until_it_goes_on(bascule: CommandLine) -> None:
+    async def parked(store: FilledStore) -> str:
+        alert_id = await store.admit()
+        held, _ = await store.take()
+        await store.park(held, wait_ms=0)
+        return alert_id
+
+    alert_id = bascule.fill(parked)
+
+    assert bascule("alerts", alert_id, "--json").json["instructions"][0]["waits_for"] == "rate_limit"
+    assert bascule("alerts").out.splitlines()[1].endswith("  waits: rate_limit")
+    assert "state      ACTIVE (waits: rate_limit)" in bascule("alerts", alert_id).out
+
+    async def sent(store: FilledStore) -> None:
+        await store.upkeep.promote()
+        held, head = await store.take()
+        await store.begin(held, head)
+
+    bascule.fill(sent)
+
+    assert bascule("alerts", alert_id, "--json").json["instructions"][0]["waits_for"] is None
+    assert bascule("alerts").out.splitlines()[1].endswith("  admitted")
+
+
 def test_a_wrong_duration_is_a_usage_error(bascule: CommandLine) -> None:
     outcome = bascule("alerts", "--since", "yesterday")
 
