@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from libs.common.domain.alert import AlertContent, is_exit
+from libs.common.domain.alert import AlertContent, is_exit, needs_quantity
 from libs.common.domain.errors import AdmissionError
 from libs.common.policy.dedup import DedupKind, body_digest, dedup_key
 from libs.common.policy.halts import Effect, Halt, find_stop
@@ -141,7 +141,11 @@ async def preview(
         shares = router.shares(content)
     except AdmissionError as error:
         refusal = refusal or error
-    checks = (*checks, *_halted((await halts.read()).halts, content, shares))
+    checks = (
+        *checks,
+        *_sized(router, content, shares),
+        *_halted((await halts.read()).halts, content, shares),
+    )
     shown = None if refusal is None else in_senders_words(refusal, content.dialect)
     ignored = tuple(masker.mask_text(name)[:_SHOWN_LENGTH] for name in document.ignored()[:_MOST_IGNORED])
     return Preview(webhook, document.dialect, content, shares, dedup, checks, shown, ignored)
@@ -150,6 +154,22 @@ async def preview(
 def refused(webhook: Webhook, error: AdmissionError, checks: tuple[Check, ...]) -> Preview:
     """Return the preview of what is no alert at all."""
     return Preview(webhook, None, None, (), None, checks, error)
+
+
+def _sized(router: Router, content: AlertContent, shares: Iterable[Share]) -> Iterator[Check]:
+    """Yield what each account trades of an alert that names no quantity: what it has may be called otherwise."""
+    if not needs_quantity(content):
+        return
+    for share in shares:
+        if not isinstance(share, Destination):
+            continue
+        account, quantity = share.account, router.default_quantities[share.account]
+        detail = (
+            f"the alert names none, and account {account} has no default_quantity: it ends REJECTED there"
+            if quantity is None
+            else f"the alert names none: account {account} trades its default_quantity, {quantity:f}"
+        )
+        yield Check("quantity", passes=quantity is not None, detail=detail)
 
 
 def _halted(halts: Iterable[Halt], content: AlertContent, shares: Iterable[Share]) -> Iterator[Check]:
