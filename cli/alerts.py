@@ -11,6 +11,7 @@ from cli.filters import is_same, list_options
 from cli.listing import Columns, list_newest
 from cli.output import NOTHING, Failure, cell, local_time, painted, printable, table, when, write, write_json
 from cli.quantities import quantity_words
+from cli.stop_words import stop_words
 from libs.common.domain.lifecycle import InstructionState
 
 if TYPE_CHECKING:
@@ -183,7 +184,8 @@ def _fate(document: Document) -> list[tuple[object, ...]]:
 def _event(document: Document) -> tuple[object, ...]:
     attempt = None if document["attempt"] is None else f"attempt {document['attempt']}"
     order = None if document["client_order_id"] is None else f"order {document['client_order_id']}"
-    said = [part for part in (document["reason"], order, attempt, document["detail"]) if part]
+    detail = stop_words(document["detail"] or "")
+    said = [part for part in (document["reason"], order, attempt, detail) if part]
     said += _led_to_it(document["note"])
     return (
         local_time(document["at_ms"], is_exact=True),

@@ -15,6 +15,7 @@ from cli.filters import account_option, duration_ms, is_same, json_option
 from cli.listing import configured_account, refuse_unknown_names
 from cli.output import cell, local_time, note, painted, write
 from cli.quantities import quantity_words
+from cli.stop_words import stop_words
 from libs.common.domain.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -211,7 +212,11 @@ def _of_post(post: "Post", happened: "Happened") -> str:
 def _of_change(entry: "JournalEntry") -> str:
     attempt = f"attempt {entry.detail}" if entry.is_attempt and entry.detail else ""
     # An alarm that is of nobody in particular has no name behind its kind.
-    detail = entry.detail.replace(":: ", ": ", 1) if entry.event == "ALARM" and entry.detail else entry.detail
+    detail = (
+        entry.detail.replace(":: ", ": ", 1)
+        if entry.event == "ALARM" and entry.detail
+        else stop_words(entry.detail)
+    )
     said = [
         entry.reason,
         f"order {entry.client_order_id}" if entry.client_order_id else "",
