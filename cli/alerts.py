@@ -10,6 +10,8 @@ from cli.documents import Document, alert_document, history_document, whole_aler
 from cli.filters import is_same, list_options
 from cli.listing import Columns, list_newest
 from cli.output import NOTHING, Failure, cell, local_time, painted, printable, table, when, write, write_json
+from cli.quantities import quantity_words
+from cli.stop_words import stop_words
 from libs.common.domain.lifecycle import InstructionState
 
 if TYPE_CHECKING:
@@ -17,30 +19,28 @@ if TYPE_CHECKING:
     from libs.common.store.readings import Readings
     from libs.common.store.records import AlertRecord
 
+
+def _reason(document: Document) -> str | None:
+    """Return why an alert is in its state; of one that waits, what for."""
+    reason: str | None = document["reason"]
+    waits = (one["waits_for"] for one in document["instructions"] if one["state"] == document["state"])
+    waits_for = next((one for one in waits if one), None)
+    return reason if waits_for is None else f"waits: {waits_for}"
+
+
 COLUMNS: Final[Columns] = MappingProxyType(
     {
         "ALERT": "alert_id",
         "RECEIVED": "received_at_ms",
         "ACTION": "action",
         "SYMBOL": "symbol",
-        "QUANTITY": "quantity",
+        "QUANTITY": lambda document: quantity_words(document["quantity"], document["unit"]),
         "STRATEGY": "strategy",
         "ACCOUNT": lambda document: ",".join(one["account"] for one in document["instructions"]),
         "STATE": "state",
-        "REASON": "reason",
+        "REASON": _reason,
     }
 )
-
-_UNITS: Final = MappingProxyType(
-    {
-        "quote": "of the quote currency",
-        "percent_of_equity": "% of equity",
-        "percent_of_position": "% of the position",
-        "risk_quote": "of the quote currency at risk",
-        "risk_percent": "% of equity at risk",
-    }
-)
-"""Of quantities, in words; base units go without saying."""
 
 
 @click.command(name="alerts")
@@ -134,14 +134,14 @@ def _show(bridge: Bridge, name: str, *, as_json: bool) -> None:
 
 
 def _facts(document: Document, now_ms: int) -> list[tuple[str, str]]:
-    unit = None if document["quantity"] is None else _UNITS.get(document["unit"])
-    wanted = [document["action"], document["quantity"], unit, document["symbol"]]
+    quantity = quantity_words(document["quantity"], document["unit"])
+    wanted = [document["action"], quantity, document["symbol"]]
     if document["price"] is not None:
         wanted += ["at", document["price"]]
     facts = [
         ("alert", str(document["alert_id"])),
         ("sender id", cell(document["sender_id"])),
-        ("state", f"{painted(document['state'] or NOTHING)} ({document['reason'] or NOTHING})"),
+        ("state", f"{painted(document['state'] or NOTHING)} ({_reason(document) or NOTHING})"),
         ("asks for", " ".join(cell(word) for word in wanted if word is not None)),
         ("with", cell(_terms(document))),
         ("webhook", f"{document['webhook']}, dialect {document['dialect']}"),
@@ -184,7 +184,8 @@ def _fate(document: Document) -> list[tuple[object, ...]]:
 def _event(document: Document) -> tuple[object, ...]:
     attempt = None if document["attempt"] is None else f"attempt {document['attempt']}"
     order = None if document["client_order_id"] is None else f"order {document['client_order_id']}"
-    said = [part for part in (document["reason"], order, attempt, document["detail"]) if part]
+    detail = stop_words(document["detail"] or "")
+    said = [part for part in (document["reason"], order, attempt, detail) if part]
     said += _led_to_it(document["note"])
     return (
         local_time(document["at_ms"], is_exact=True),

@@ -9,7 +9,17 @@ import click
 
 from cli import webhook_secret
 from cli.alarms import alarm_findings
-from cli.context import NO_BRIDGE_YET, Bridge, default_config, find_bridge, no_answer, run, var_directories
+from cli.context import (
+    CORRECT_VARIABLE,
+    NO_BRIDGE_YET,
+    Bridge,
+    Misnamed,
+    default_config,
+    find_bridge,
+    no_answer,
+    run,
+    var_directories,
+)
 from cli.filters import json_option
 from cli.findings import Finding, Verdict, ok, report, skipped, warning, wrong
 from cli.output import Failure
@@ -44,6 +54,8 @@ def findings() -> list[Finding]:
     """Return what was found, in the order in which it would stop the bridge from starting."""
     try:
         bridge = find_bridge()
+    except Misnamed as error:
+        return [wrong("environment", str(error), CORRECT_VARIABLE)]
     except ConfigError as error:
         return [wrong("configuration", str(error), CORRECT_IT)]
     except Failure:
@@ -66,7 +78,7 @@ def _venues(found: list[Finding]) -> list[Finding]:
     """Return what the venues say, where the configuration could be read."""
     from cli.check_connect import connect_findings
 
-    if any(one.subject == "configuration" and one.verdict is Verdict.WRONG for one in found):
+    if any(one.subject in {"configuration", "environment"} and one.verdict is Verdict.WRONG for one in found):
         return [skipped("connect", "there is no configuration to go by")]
     try:
         bridge: Bridge | None = find_bridge()

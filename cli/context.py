@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from cli.addresses import local_url, webhook_url
 from cli.output import Failure
 from cli.places import is_there
+from libs.common.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from libs.common.runtime.run_record import RunRecord
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NO_BRIDGE_YET = "no bridge runs yet; `make up` brings its own Redis"
+CORRECT_VARIABLE = "correct it, or unset it: a `make up` that runs here is found without it"
 NO_BRIDGE = "no running bridge found: start one with `make up`, or set REDIS_URL"
+
+
+class Misnamed(ConfigError):
+    """A variable of the environment says where the bridge is, and cannot be used: the configuration has no part in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,8 @@ def find_bridge(environ: Mapping[str, str] | None = None, start: Path | None = N
 
     Raises:
         Failure: There is none, or its Redis has a password that only its own environment knows.
-        ConfigError: REDIS_URL_FILE or the configuration cannot be read, or BASCULE_INGRESS_URL or BASCULE_OPS_URLS is no
-            address.
+        ConfigError: The configuration cannot be read; as `Misnamed` where it is REDIS_URL, its file, BASCULE_INGRESS_URL
+            or BASCULE_OPS_URLS that cannot be used.
     """
     environ = os.environ if environ is None else environ
     bridge = _find_bridge(environ, Path.cwd() if start is None else start)
@@ -125,21 +131,17 @@ def find_bridge(environ: Mapping[str, str] | None = None, start: Path | None = N
 
 
 def _named_ingress(environ: Mapping[str, str]) -> str | None:
-    from libs.common.domain.errors import ConfigError
-
     url = environ.get("BASCULE_INGRESS_URL") or None
     if url is None:
         return None
     from libs.common.wire.web_address import is_web_address
 
     if not is_web_address(url):
-        raise ConfigError(f'BASCULE_INGRESS_URL: got "{url}", expected an http:// or https:// address')
+        raise Misnamed(f'BASCULE_INGRESS_URL: got "{url}", expected an http:// or https:// address')
     return url.rstrip("/")
 
 
 def _named_ops(environ: Mapping[str, str]) -> tuple[str, ...]:
-    from libs.common.domain.errors import ConfigError
-
     urls = (environ.get("BASCULE_OPS_URLS") or "").replace(",", " ").split()
     for url in urls:
         try:
@@ -148,7 +150,7 @@ def _named_ops(environ: Mapping[str, str]) -> tuple[str, ...]:
         except ValueError:
             is_one = False
         if not is_one:
-            raise ConfigError(
+            raise Misnamed(
                 f'BASCULE_OPS_URLS: got "{url}", expected addresses such as http://ingress:9101, apart by spaces'
             )
     return tuple(url.rstrip("/") for url in urls)
@@ -161,7 +163,10 @@ def _find_bridge(environ: Mapping[str, str], start: Path) -> Bridge:
     named = environ.get("BASCULE_CONFIG")
     config = Path(named) if named else None
     if has_secret("REDIS_URL", environ):
-        url = read_secret("REDIS_URL", environ).reveal()
+        try:
+            url = read_secret("REDIS_URL", environ).reveal()
+        except ConfigError as error:
+            raise Misnamed(str(error)) from error
         if record is not None and record.redis_url != mask_url(url):
             var, record = None, None
         return Bridge(url, "REDIS_URL", config or _config_of(record), var, record)
@@ -177,7 +182,6 @@ def _find_bridge(environ: Mapping[str, str], start: Path) -> Bridge:
 
 def copies_of(bridge: Bridge) -> "CopiesFor":
     """Return what replicas must have before something counts, as the configuration says; none where we know of no such."""
-    from libs.common.domain.errors import ConfigError
     from libs.common.store.copies import Copies
     from libs.common.store.readings import TIMEOUT_S
 

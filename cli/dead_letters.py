@@ -14,6 +14,7 @@ from cli.filters import account_option, duration_ms, is_same, json_option, list_
 from cli.listing import Columns, list_newest
 from cli.naming import find_beginning
 from cli.output import NOTHING, Failure, cell, local_time, note, table, when, write, write_json
+from cli.stop_words import stop_words
 from libs.common.domain.lifecycle import DEAD_LETTERED, InstructionState
 from libs.common.wire.trace_context import stored_context
 
@@ -32,7 +33,7 @@ COLUMNS: Final[Columns] = MappingProxyType(
         "REASON": "reason",
         "ATTEMPTS": "attempts",
         "ALERT": "alert_id",
-        "DETAIL": "detail",
+        "DETAIL": lambda document: stop_words(document["detail"] or ""),
     }
 )
 
@@ -113,7 +114,7 @@ def show(name: str, account: str | None, as_json: bool) -> None:
         ("account", letter.account),
         ("symbol", letter.market),
         ("state", f"{letter.state} ({letter.reason})"),
-        ("detail", letter.detail),
+        ("detail", stop_words(letter.detail)),
         ("attempts", letter.attempts),
         ("trace", trace_id or NOTHING),
         ("body", letter.body),
@@ -127,7 +128,7 @@ def show(name: str, account: str | None, as_json: bool) -> None:
                 local_time(entry.at_ms, is_exact=True),
                 entry.event,
                 entry.reason or (f"order {entry.client_order_id}" if entry.client_order_id else None),
-                f"attempt {entry.detail}" if entry.is_attempt else entry.detail,
+                f"attempt {entry.detail}" if entry.is_attempt else stop_words(entry.detail),
             )
             for entry in history
         ]

@@ -21,7 +21,16 @@ from cli.check import (
     shard_findings,
     shards_away,
 )
-from cli.context import NO_BRIDGE_YET, Bridge, default_config, find_bridge, run, var_directories
+from cli.context import (
+    CORRECT_VARIABLE,
+    NO_BRIDGE_YET,
+    Bridge,
+    Misnamed,
+    default_config,
+    find_bridge,
+    run,
+    var_directories,
+)
 from cli.filters import json_option
 from cli.findings import Finding, Verdict, ok, report, skipped, warning, wrong
 from cli.output import Failure, size
@@ -64,6 +73,8 @@ def findings() -> list[Finding]:
     try:
         bridge = find_bridge()
         config = bridge.config
+    except Misnamed as error:
+        return [*found, wrong("environment", str(error), CORRECT_VARIABLE)]
     except ConfigError as error:
         return [*found, wrong("configuration", str(error), CORRECT_IT)]
     except Failure:

@@ -71,6 +71,7 @@ def instruction_document(record: "InstructionRecord") -> Document:
         "state": record.state.value,
         "reason": record.reason,
         "detail": record.detail or None,
+        "waits_for": record.waits_for,
         "client_order_id": record.orders[0].client_order_id if record.orders else None,
         "orders": [_own_order(order) for order in record.orders],
         "slippage_bps": record.slippage_bps,

@@ -42,8 +42,10 @@ def price(account: str, market: str, price: str, as_json: bool) -> None:
     if as_json:
         write_json(documents)
     else:
-        _list(documents)
-        note(f"{name}: {market} is at {number:f}")
+        # A table without rows is "none", which would seem to be about the price.
+        if documents:
+            _list(documents)
+        note(f"{name}: {market} is at {number:f}{'' if documents else '; it changes no order'}")
 
 
 @command.command()

@@ -111,7 +111,8 @@ async def _look(
         owner.seen,
         readings.halts,
         recognised,
-        masker.also(presented).mask_json(text),
+        text,
+        masker.also(presented),
         checks,
         now_ms,
     )
@@ -222,6 +223,7 @@ def _show(document: Document) -> None:
         ("webhook", document["webhook"]),
         ("dialect", document["dialect"]),
         ("asks for", _asks(document["alert"])),
+        ("ignores", _ignored(document)),
         ("is", None if dedup is None else _verdict(dedup)),
     )
     for label, value in facts:
@@ -269,6 +271,12 @@ def _asks(alert: dict[str, Any] | None) -> str | None:
     left_out = {"dialect", "action", "quantity", "unit", "symbol", "exchange", "price"}
     rest = [f"{name} {_value(value)}" for name, value in alert.items() if name not in left_out]
     return ", ".join([" ".join(words), *rest])
+
+
+def _ignored(document: Document) -> str | None:
+    """Return which fields do nothing, in a line; None where all are read."""
+    names = document["ignored"]
+    return f"{', '.join(names)}: not read by the dialect {document['dialect']}" if names else None
 
 
 def _value(value: Any) -> str:

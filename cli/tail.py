@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from cli.context import Bridge, ask, find_bridge, no_answer
-from cli.documents import Document, change_document, post_document
+from cli.documents import Document, change_document, decimal, post_document
 from cli.exit_codes import ExitCode
 from cli.filters import account_option, duration_ms, is_same, json_option
 from cli.listing import configured_account, refuse_unknown_names
 from cli.output import cell, local_time, note, painted, write
+from cli.quantities import quantity_words
+from cli.stop_words import stop_words
 from libs.common.domain.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -201,8 +203,8 @@ def _of_post(post: "Post", happened: "Happened") -> str:
     if alert is None:
         return f"alert {cell(post.alert_id)}"
     content = alert.content
-    size = [] if content.quantity is None else [f"{content.quantity:f}"]
-    asks = " ".join([content.action.value, *size, cell(content.symbol)])
+    size = quantity_words(decimal(content.quantity), content.unit.value)
+    asks = " ".join([content.action.value, *([size] if size else []), cell(content.symbol)])
     strategy = f", strategy {cell(content.strategy)}" if content.strategy else ""
     return f"{asks}{strategy}, alert {cell(post.alert_id)}"
 
@@ -210,7 +212,11 @@ def _of_post(post: "Post", happened: "Happened") -> str:
 def _of_change(entry: "JournalEntry") -> str:
     attempt = f"attempt {entry.detail}" if entry.is_attempt and entry.detail else ""
     # An alarm that is of nobody in particular has no name behind its kind.
-    detail = entry.detail.replace(":: ", ": ", 1) if entry.event == "ALARM" and entry.detail else entry.detail
+    detail = (
+        entry.detail.replace(":: ", ": ", 1)
+        if entry.event == "ALARM" and entry.detail
+        else stop_words(entry.detail)
+    )
     said = [
         entry.reason,
         f"order {entry.client_order_id}" if entry.client_order_id else "",

@@ -155,9 +155,12 @@ class _Launch:
         plan = self._plan
         data = plan.var / "redis"
         socket = redis_server.socket_path(plan.var, plan.environ)
-        data.mkdir(mode=0o700, exist_ok=True)
-        lock = await asyncio.to_thread(redis_data.lock_data, data)
-        redis_data.claim_data(data, binary)
+        try:
+            data.mkdir(mode=0o700, exist_ok=True)
+            lock = await asyncio.to_thread(redis_data.lock_data, data)
+            redis_data.claim_data(data, binary)
+        except OSError as error:
+            raise up_plan.unusable(error, data) from error
         self._redis = self._start(redis_server.server_program(binary, data, socket, lock, plan.environ))
         await self._poll(
             lambda: redis_server.is_ready(socket), lambda: f"Redis loads its data (its log: {data}/redis.log)"

@@ -83,7 +83,7 @@ def claim_directory(var: Path) -> int:
         var.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(var / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(f"{var}: cannot be used: {error.strerror}") from error
+        raise unusable(error, var) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -94,6 +94,15 @@ def claim_directory(var: Path) -> int:
             f"another `bascule up` runs in {var.parent} ({who}); stop it first, with Ctrl-C"
         ) from None
     return descriptor
+
+
+def unusable(error: OSError, place: Path) -> ConfigError:
+    """Return that our data cannot lie at a place, with what to do where something else lies there, or another user's."""
+    is_file = isinstance(error, FileExistsError | NotADirectoryError)
+    reason = "is no directory" if is_file else error.strerror or str(error)
+    is_taken = is_file or isinstance(error, IsADirectoryError | PermissionError)
+    remedy = "; run this as the user whom it belongs to, or move it away" if is_taken else ""
+    return ConfigError(f"{error.filename or place}: cannot be used: {reason}{remedy}")
 
 
 def make_plan(directory: Path, environ: Mapping[str, str], workers: int) -> Plan:

@@ -58,7 +58,7 @@ _HEALTH: Final = {
 }
 _PREVIEW: Final = {
     "type": "object",
-    "required": ["ok", "webhook", "dialect", "alert", "accounts", "dedup", "checks", "error"],
+    "required": ["ok", "webhook", "dialect", "alert", "accounts", "ignored", "dedup", "checks", "error"],
     "properties": {
         "ok": {"type": "boolean", "description": "a real post would be admitted, and trade"},
         "webhook": {"type": "string"},
@@ -68,6 +68,11 @@ _PREVIEW: Final = {
             "type": "array",
             "items": {"type": "object"},
             "description": "what each would do with it",
+        },
+        "ignored": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "fields that its dialect does not read",
         },
         "dedup": {
             "type": ["object", "null"],

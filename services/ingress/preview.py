@@ -95,7 +95,6 @@ class PreviewEndpoint:
                 raise
             checks.append(Check("credential", passes=False, detail=error.detail))
         masker = hook.masker_for(hook.secrets_of(document, text, token, now_ms, has_proved_itself=has_proved))
-        masked = masker.mask_json(text)
         try:
             read_unexposed(document, masker)
         except AdmissionError as error:
@@ -110,7 +109,8 @@ class PreviewEndpoint:
             Seen(owner.client, owner.keys),
             halts,
             document,
-            masked,
+            text,
+            masker,
             tuple(checks),
             now_ms,
         )

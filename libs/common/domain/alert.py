@@ -144,6 +144,13 @@ def is_exit(content: AlertContent) -> bool:
     return content.action in _GOALS and content.position is MarketPosition.FLAT
 
 
+def needs_quantity(content: AlertContent) -> bool:
+    """Tell whether an alert names no quantity although what it asks for has a size."""
+    if content.quantity is not None or content.action in _NEVER_OPEN:
+        return False
+    return content.action not in _GOALS or content.position is not MarketPosition.FLAT
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """An admitted alert, as it is stored and shown."""
 

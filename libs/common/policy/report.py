@@ -45,7 +45,7 @@ class ShareFate(msgspec.Struct, frozen=True):
     state: InstructionState
     reason: str
     first_sent_at_ms: int | None
-    """When the first attempt at its first order left; None where none did, or it is not known when."""
+    """When the first attempt at its first order left; None where none did, or only after a replay, or it is not known when."""
     orders: tuple[OrderFate, ...]
 
 

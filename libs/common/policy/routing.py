@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final
@@ -90,6 +91,8 @@ class Route:
     mode: SymbolMode = SymbolMode.AS_SENT
     rules: frozenset[SymbolRule] = frozenset()
     only: Only = ANYTHING
+    default_quantity: Decimal | None = None
+    """Base units, of an alert that names no quantity; where it goes does not depend on it."""
     is_known: bool = True
     """Whether the configuration has it; a webhook made at run time may outlive its account."""
 
@@ -107,6 +110,7 @@ class Router:
         self._routes = tuple(routes)
         self._symbols = symbols
         self.accounts = tuple(route.account for route in self._routes)
+        self.default_quantities = {route.account: route.default_quantity for route in self._routes}
         self._known: dict[tuple[Action, str, str | None, str | None], tuple[Share, ...]] = {}
 
     def shares(self, content: AlertContent) -> tuple[Share, ...]:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from libs.common.domain.alert import AlertContent, is_exit
+from libs.common.domain.alert import AlertContent, is_exit, needs_quantity
 from libs.common.domain.errors import AdmissionError
 from libs.common.policy.dedup import DedupKind, body_digest, dedup_key
 from libs.common.policy.halts import Effect, Halt, find_stop
@@ -17,8 +17,12 @@ from libs.common.store.seen import New, SameKey, Seen
 from libs.common.wire.dialects.catalogue import in_senders_words
 from libs.common.wire.dialects.dialect import Document
 from libs.common.wire.dialects.values import interval_ms
+from libs.common.wire.masking import Masker
 
 Answer = dict[str, Any]
+
+_SHOWN_LENGTH: Final = 100
+_MOST_IGNORED: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Preview:
     checks: tuple[Check, ...]
     refusal: AdmissionError | None
     """What a real post would be answered, were all checks passed; None: 200."""
+    ignored: tuple[str, ...] = ()
+    """Fields of the body that its dialect does not read."""
 
     @property
     def would_trade(self) -> bool:
@@ -57,6 +63,7 @@ class Preview:
             "dialect": self.dialect,
             "alert": None if self.content is None else msgspec.to_builtins(self.content),
             "accounts": [_share_document(share) for share in self.shares],
+            "ignored": list(self.ignored),
             "dedup": self.dedup,
             "checks": [
                 {"check": one.name, "passes": one.passes, "detail": one.detail} for one in self.checks
@@ -90,7 +97,8 @@ async def preview(
     seen: Seen,
     halts: HaltReader,
     document: Document,
-    masked: str,
+    text: str,
+    masker: Masker,
     checks: tuple[Check, ...],
     now_ms: int,
 ) -> Preview:
@@ -102,7 +110,8 @@ async def preview(
         seen: Where its admitted alerts are known.
         halts: Those that are set.
         document: The alert.
-        masked: Its body without credentials.
+        text: Its body.
+        masker: Knows the credentials in it.
         checks: Those of whoever posts it.
         now_ms: Milliseconds since the epoch.
 
@@ -114,7 +123,7 @@ async def preview(
     except AdmissionError as error:
         return Preview(webhook, document.dialect, None, (), None, checks, error)
     checks = (*checks, _age(webhook, content, now_ms))
-    digest = body_digest(masked)
+    digest = body_digest(masker.mask_json(text))
     key = dedup_key(content, digest, webhook.dedup, interval_ms)
     sight = await seen.look_up(webhook.name, key.keys, digest)
     refusal: AdmissionError | None = None
@@ -132,14 +141,35 @@ async def preview(
         shares = router.shares(content)
     except AdmissionError as error:
         refusal = refusal or error
-    checks = (*checks, *_halted((await halts.read()).halts, content, shares))
+    checks = (
+        *checks,
+        *_sized(router, content, shares),
+        *_halted((await halts.read()).halts, content, shares),
+    )
     shown = None if refusal is None else in_senders_words(refusal, content.dialect)
-    return Preview(webhook, document.dialect, content, shares, dedup, checks, shown)
+    ignored = tuple(masker.mask_text(name)[:_SHOWN_LENGTH] for name in document.ignored()[:_MOST_IGNORED])
+    return Preview(webhook, document.dialect, content, shares, dedup, checks, shown, ignored)
 
 
 def refused(webhook: Webhook, error: AdmissionError, checks: tuple[Check, ...]) -> Preview:
     """Return the preview of what is no alert at all."""
     return Preview(webhook, None, None, (), None, checks, error)
+
+
+def _sized(router: Router, content: AlertContent, shares: Iterable[Share]) -> Iterator[Check]:
+    """Yield what each account trades of an alert that names no quantity: what it has may be called otherwise."""
+    if not needs_quantity(content):
+        return
+    for share in shares:
+        if not isinstance(share, Destination):
+            continue
+        account, quantity = share.account, router.default_quantities[share.account]
+        detail = (
+            f"the alert names none, and account {account} has no default_quantity: it ends REJECTED there"
+            if quantity is None
+            else f"the alert names none: account {account} trades its default_quantity, {quantity:f}"
+        )
+        yield Check("quantity", passes=quantity is not None, detail=detail)
 
 
 def _halted(halts: Iterable[Halt], content: AlertContent, shares: Iterable[Share]) -> Iterator[Check]:

@@ -25,4 +25,5 @@ def _route(name: AccountName, account: AccountSettings | None) -> Route:
         mode=account.symbols,
         rules=frozenset(account.symbol_rules),
         only=account.only.only(),
+        default_quantity=account.default_quantity,
     )

@@ -32,6 +32,9 @@ _DECLINED: Final = frozenset({b"REJECTED", b"SKIPPED"})
 _CUT_FROM: Final = KEPT_BYTES * 9 // 10
 """Bytes kept of posts that were not admitted below which none was ever pushed out: no single one is that large."""
 
+_BEFORE_A_REPLAY: Final = 2
+"""Changes that an instruction has had at least when it is replayed: it was queued, and it ended."""
+
 Row = Sequence[bytes | None]
 
 
@@ -174,14 +177,15 @@ class ActivityReader:
         )
 
     async def _orders(self, instructions: Iterable[Row]) -> dict[ClientOrderId, tuple[Row, int | None]]:
-        """Return the orders of instructions, and of each first one when its first attempt left."""
+        """Return the orders of instructions, and of each first one when its first attempt left, see `_first_sent`."""
         history = {order: row for row in instructions for order in _order_ids(row)}
         rows = await self._read([self._keys.order(order) for order in history], _ORDER)
         found = dict(zip(history, rows, strict=True))
         again = [
             order
             for order, row in found.items()
-            if _number(row[1]) > 1 and order == _order_ids(history[order])[0]
+            if order == _order_ids(history[order])[0]
+            and (_number(row[1]) > 1 or _may_follow_replay(_ids(history[order]), _number(row[2])))
         ]
         first = dict(
             zip(again, await self._first_sent([_ids(history[order]) for order in again]), strict=True)
@@ -192,15 +196,25 @@ class ActivityReader:
         }
 
     async def _first_sent(self, histories: Sequence[Sequence[str]]) -> list[int | None]:
-        """Return when the first attempt in each of these histories left, as the journal has it."""
+        """Return when the first attempt in each of these histories left, as the journal has it; None where that was only
+        after a replay: what it waited for then is whoever replayed it.
+        """
         journal = self._keys.journal
         commands = [("XRANGE", journal, one, one) for ids in histories for one in ids]
         replies = iter(await ask_many(self._client, commands))
         found = []
         for ids in histories:
-            entries = [entry for _ in ids for entry in next(replies)]
-            sent = (at_ms(_text(name)) for name, (_, event, *_) in entries if event == b"SENDING")
-            found.append(next(sent, None))
+            entries = [
+                (name, dict(zip(flat[::2], flat[1::2], strict=True)))
+                for _ in ids
+                for name, flat in next(replies)
+            ]
+            decisive = (
+                at_ms(_text(name)) if fields.get(b"event") == b"SENDING" else None
+                for name, fields in entries
+                if fields.get(b"event") == b"SENDING" or fields.get(b"reason") == b"replayed"
+            )
+            found.append(next(decisive, None))
         return found
 
     def _may_be_admission(self, fields: dict[bytes, bytes]) -> bool:
@@ -273,6 +287,11 @@ def _order_ids(row: Row) -> list[ClientOrderId]:
 def _ids(row: Row) -> list[str]:
     """Return the history of an instruction; one that has none came in with nothing."""
     return _text(row[5]).split() or ["0-0"]
+
+
+def _may_follow_replay(history: Sequence[str], sent_at_ms: int) -> bool:
+    """Tell whether an order that left then may have left after a replay: its instruction came in, and ended, before that."""
+    return len(history) > _BEFORE_A_REPLAY and at_ms(history[_BEFORE_A_REPLAY]) <= sent_at_ms
 
 
 def _place(entry_id: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from redis.exceptions import (
 
 from libs.common.domain.errors import ConfigError, StoreBarred, StoreCorrupt, StoreUnavailable
 from libs.common.store.client import misfit, server_of, translate
-from libs.common.store.connections import CORRECT_ADDRESS
+from libs.common.store.connections import CORRECT_ADDRESS, not_redis
 from libs.common.store.routing import RoutedPool
 
 OLDEST: Final = (6, 2)
@@ -163,16 +163,15 @@ async def _info(client: Redis) -> dict[str, Any]:
     Raises:
         StoreUnavailable: No answer; as `StoreBarred` where it is none of Redis'.
     """
-    answer: object
     try:
-        answer = await client.info()
+        answer: object = await client.info()
     except (RedisError, OSError) as error:
         problem = translate(error)
         if isinstance(problem, StoreCorrupt):  # it knows no INFO, or none for strangers
             problem = StoreBarred(f"what answers at {server_of(client)} refuses INFO: {error}", HEED_IT)
         raise problem from error
-    except (AttributeError, TypeError, ValueError) as error:  # redis-py's, at what it cannot read
-        answer = error
+    except (AttributeError, TypeError, ValueError) as error:  # redis-py's, of Python and not of the answer
+        raise translate(not_redis(server_of(client), "its answer to INFO cannot be read")) from error
     if isinstance(answer, dict) and not _VERSIONS.isdisjoint(answer):
         return answer
     raise misfit(client, "INFO", answer)

@@ -199,7 +199,22 @@ def misfit(client: Redis, command: str, answer: object) -> BridgeError:
         command: Its name.
         answer: What came.
     """
-    return translate(not_redis(server_of(client), f"{command} answers {str(answer)[:LONGEST_ANSWER]}"))
+    return translate(not_redis(server_of(client), f"{command} answers {_in_words(answer)[:LONGEST_ANSWER]}"))
+
+
+def _in_words(answer: object) -> str:
+    """Return an answer as whoever gave it wrote it."""
+    match answer:
+        case None:
+            return "nothing"
+        case bytes():
+            return answer.decode("utf-8", "replace")
+        case list() | tuple():
+            return ", ".join(_in_words(one) for one in answer)
+        case dict():
+            return ", ".join(f"{_in_words(name)}: {_in_words(one)}" for name, one in answer.items())
+        case _:
+            return str(answer)
 
 
 def translate(error: RedisError | OSError) -> BridgeError:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -19,6 +20,9 @@ from libs.common.store.keys import Keys
 from libs.common.wire import codec
 
 Hash = Mapping[bytes, bytes]
+
+_LEFT_WAITING: Final = frozenset({OrderState.UNKNOWN, OrderState.NOT_EXECUTED})
+"""Where the last order of an instruction may stand while its lane waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class InstructionRecord:
     attempts: int
     lost_holders: int
     orders: tuple[OrderRecord, ...]
+    waits_for: str | None
+    """Why its lane was put to wait last; None where it never was, an order has left since, or it has ended."""
     journal_ids: tuple[str, ...]
     """The journal entries that are its history."""
 
@@ -258,11 +264,15 @@ def _instruction(
 ) -> InstructionRecord:
     market = _text(fields, b"market")
     names = [ClientOrderId(name) for name in _text(fields, b"orders").split()]
+    state = _instruction_state(fields)
+    found = tuple(_order(name, orders[name], market) for name in names if orders.get(name))
+    # Nothing takes the word back once it goes on.
+    is_waiting = state not in ENDED and all(order.state in _LEFT_WAITING for order in found[-1:])
     return InstructionRecord(
         account=account,
         market=market,
         lane=_text(fields, b"lane"),
-        state=_instruction_state(fields),
+        state=state,
         reason=_text(fields, b"reason"),
         detail=_text(fields, b"detail"),
         admitted_at_ms=_number(fields, b"admitted_at"),
@@ -270,7 +280,8 @@ def _instruction(
         ended_at_ms=_number(fields, b"ended_at") or None,
         attempts=_number(fields, b"attempts"),
         lost_holders=_number(fields, b"lost_holders"),
-        orders=tuple(_order(name, orders[name], market) for name in names if orders.get(name)),
+        orders=found,
+        waits_for=(_text(fields, b"waits_for") or None) if is_waiting else None,
         journal_ids=tuple(_text(fields, b"journal").split()),
     )
 

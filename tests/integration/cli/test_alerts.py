@@ -1,10 +1,13 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from libs.common.domain.alert import QuantityUnit
 from libs.common.domain.ids import AlertId
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.reasons import Reason
+from libs.common.wire import codec
 from tests.integration.cli.conftest import CommandLine
 from tests.support.filled_store import FilledStore
 
@@ -179,6 +182,47 @@ def test_the_table_has_a_line_for_each(bascule: CommandLine) -> None:
     assert lines[0].startswith("ALERT ")
     assert "  trend  " in lines[1]
     assert [line.split()[0] for line in lines[1:]] == ids[::-1]
+
+
+def test_the_table_says_what_a_quantity_counts(bascule: CommandLine) -> None:
+    async def in_percent(store: FilledStore) -> None:
+        admission = await store.admission(quantity="10")
+        alert = codec.ALERT.decode(admission.alert)
+        content = msgspec.structs.replace(alert.content, unit=QuantityUnit.PERCENT_OF_EQUITY)
+        encoded = codec.ALERT.encode(msgspec.structs.replace(alert, content=content))
+        await store.submit(msgspec.structs.replace(admission, alert=encoded))
+        await store.admit("ETHUSDT", quantity="10")
+
+    bascule.fill(in_percent)
+
+    [_, units, percent] = bascule("alerts").out.splitlines()
+
+    assert "  ETHUSDT  10              -" in units
+    assert "  BTCUSDT  10 % of equity  -" in percent
+
+
+def test_an_alert_that_waits_says_what_for_until_it_goes_on(bascule: CommandLine) -> None:
+    async def parked(store: FilledStore) -> str:
+        alert_id = await store.admit()
+        held, _ = await store.take()
+        await store.park(held, wait_ms=0)
+        return alert_id
+
+    alert_id = bascule.fill(parked)
+
+    assert bascule("alerts", alert_id, "--json").json["instructions"][0]["waits_for"] == "rate_limit"
+    assert bascule("alerts").out.splitlines()[1].endswith("  waits: rate_limit")
+    assert "state      ACTIVE (waits: rate_limit)" in bascule("alerts", alert_id).out
+
+    async def sent(store: FilledStore) -> None:
+        await store.upkeep.promote()
+        held, head = await store.take()
+        await store.begin(held, head)
+
+    bascule.fill(sent)
+
+    assert bascule("alerts", alert_id, "--json").json["instructions"][0]["waits_for"] is None
+    assert bascule("alerts").out.splitlines()[1].endswith("  admitted")
 
 
 def test_a_wrong_duration_is_a_usage_error(bascule: CommandLine) -> None:

@@ -1,4 +1,6 @@
 from libs.common.domain.ids import AlertId
+from libs.common.domain.lifecycle import InstructionState
+from libs.common.domain.reasons import Reason
 from tests.integration.cli.conftest import CommandLine
 from tests.support.filled_store import FilledStore
 
@@ -117,3 +119,21 @@ def test_an_attempt_is_called_one(bascule: CommandLine) -> None:
         return alert_id
 
     assert "attempt 1" in bascule("dead-letters", "show", bascule.fill(refused)).out
+
+
+def test_a_halt_that_refused_is_named_in_words(bascule: CommandLine) -> None:
+    stored = "reject of account=*;strategy=*;symbol=BTCUSDT: news"
+
+    async def refused(store: FilledStore) -> str:
+        alert_id = await store.admit()
+        held, head = await store.take()
+        await store.settle(held, head, InstructionState.REJECTED, Reason.HALTED, detail=stored)
+        return alert_id
+
+    alert_id = bascule.fill(refused)
+
+    for arguments in (("dead-letters", "list"), ("dead-letters", "show", alert_id), ("alerts", alert_id)):
+        shown = bascule(*arguments).out
+        assert "reject of symbol BTCUSDT: news" in shown
+        assert stored not in shown
+    assert bascule("dead-letters", "list", "--json").json[0]["detail"] == stored

@@ -527,3 +527,37 @@ def test_a_doctor_finds_that_up_could_not_keep_its_data(
     assert found["data of up"]["verdict"] == "wrong"
     assert found["data of up"]["detail"] == f"{tmp_path}/{words}"
     assert "run record" not in found
+
+
+@pytest.mark.parametrize("command", ["check", "doctor"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("REDIS_URL", ""), ("REDIS_URL_FILE", ""), ("BASCULE_INGRESS_URL", "x"), ("BASCULE_OPS_URLS", "x")],
+)
+def test_a_variable_that_leads_to_no_bridge_is_told_apart_from_the_configuration(
+    bascule: CommandLine,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    variable: str,
+    value: str,
+) -> None:
+    if variable == "REDIS_URL_FILE":
+        monkeypatch.delenv("REDIS_URL")
+    monkeypatch.setenv(variable, value)
+
+    code, found = findings(bascule, command)
+
+    assert (code, found["environment"][0]) == (1, "wrong")
+    assert variable in found["environment"][1]
+    assert "unset it" in found["environment"][1]
+    assert "configuration" not in found
+
+
+def test_a_variable_that_leads_to_no_bridge_leaves_no_venue_to_ask(
+    bascule: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "")
+    outcome = bascule("check", "--connect")
+    assert outcome.code == 1
+    assert "there is no configuration to go by" in outcome.out

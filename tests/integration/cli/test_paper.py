@@ -71,6 +71,14 @@ def test_a_price_fills_what_waits_for_it_and_says_so(bascule: CommandLine, confi
     assert (position["quantity"], position["last_price"]) == ("2", "90")
 
 
+def test_a_price_that_changes_no_order_says_so(bascule: CommandLine, config: Path) -> None:
+    bascule.fill(let_rest)
+    outcome = bascule("paper", "price", "paper", "BTCUSDT", "90.5")
+    assert outcome.out == ""
+    assert outcome.err == "paper: BTCUSDT is at 90.5; it changes no order\n"
+    assert bascule("paper", "price", "paper", "BTCUSDT", "90").err == "paper: BTCUSDT is at 90\n"
+
+
 def test_what_rests_is_listed_with_the_exits_that_a_fill_brought(bascule: CommandLine, config: Path) -> None:
     async def with_exits(store: FilledStore) -> None:
         await let_rest(store, take_profit=Decimal(110), stop_loss=Decimal(80))

@@ -293,7 +293,7 @@ def test_what_a_file_cannot_show_is_said_to_be_unchecked(bascule: CommandLine, a
     alert.write_text(body())
 
     keyed = bascule("preview", str(alert), "--webhook", "keyed", "--json")
-    alert.write_text(json.dumps({"ticker": "ETHUSDT", "action": "buy"}))
+    alert.write_text(json.dumps({"ticker": "ETHUSDT", "action": "buy", "quantity": 1}))
     url_only = bascule("preview", str(alert), "--webhook", "urlonly", "--json")
 
     assert (keyed.code, url_only.code) == (0, 0)
@@ -335,3 +335,62 @@ def test_a_dash_is_stdin(bascule: CommandLine, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(body().encode())))
 
     assert bascule("preview", "-").code == 0
+
+
+def test_what_a_dialect_does_not_read_is_named(bascule: CommandLine, alert: Path) -> None:
+    alert.write_text(body(qty="5", timenow="2026-11-03T09:15:00Z", password="x"))
+
+    outcome = bascule("preview", str(alert), "--json")
+    assert (outcome.code, outcome.json["ignored"]) == (0, ["qty", "timenow"])
+    assert "ignores   qty, timenow: not read by the dialect factorqx\n" in bascule("preview", str(alert)).out
+
+
+def test_a_credential_in_the_place_of_a_name_is_not_shown(bascule: CommandLine, alert: Path) -> None:
+    alert.write_text(body(**{SECRET: "5"}))
+    outcome = bascule("preview", str(alert), "--json")
+    assert outcome.json["ignored"] == ["***"]
+    assert SECRET not in outcome.out
+
+
+def test_where_all_is_read_nothing_is_said_of_what_is_not(bascule: CommandLine, alert: Path) -> None:
+    alert.write_text(body())
+    assert bascule("preview", str(alert), "--json").json["ignored"] == []
+    assert "ignores" not in bascule("preview", str(alert)).out
+
+
+def sizes(document: Any) -> list[tuple[bool, str]]:
+    return [(one["passes"], one["detail"]) for one in document["checks"] if one["check"] == "quantity"]
+
+
+def test_an_alert_without_a_quantity_says_what_each_account_trades(
+    bascule: CommandLine, alert: Path, config: Path
+) -> None:
+    config.write_text(
+        config.read_text().replace("paper: {broker: paper}", "paper: {broker: paper, default_quantity: 2}")
+    )
+    alert.write_text(body(quantity=None))
+
+    outcome = bascule("preview", str(alert), "--json")
+
+    assert outcome.code == 1
+    assert sizes(outcome.json) == [
+        (True, "the alert names none: account paper trades its default_quantity, 2"),
+        (False, "the alert names none, and account strict has no default_quantity: it ends REJECTED there"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"bascule": 1, "action": "close_all", "quantity": None},
+        {"bascule": 1, "action": "cancel", "quantity": None},
+        {"bascule": 1, "action": "target", "position": "flat", "quantity": None},
+    ],
+)
+def test_what_needs_no_default_says_nothing_of_it(
+    bascule: CommandLine, alert: Path, fields: dict[str, Any]
+) -> None:
+    alert.write_text(body(**fields))
+    outcome = bascule("preview", str(alert), "--json")
+    assert (outcome.code, sizes(outcome.json)) == (0, [])

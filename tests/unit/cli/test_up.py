@@ -310,6 +310,18 @@ def test_data_of_a_newer_server_is_refused(tree):
     assert "redis 99.1.0" in line
 
 
+@pytest.mark.parametrize(("path", "reason"), [("redis", "is no directory"), ("redis/lock", "Is a directory")])
+def test_what_lies_in_the_place_of_data_is_named_with_what_to_do(tree, path, reason):
+    if path == "redis":
+        tree.var.mkdir()
+        (tree.var / path).write_text("a file")
+    else:
+        (tree.var / path).mkdir(parents=True)
+    line = tree.refused()
+    assert f"{tree.var / path}: cannot be used: {reason}; " in line
+    assert "move it away" in line
+
+
 def test_as_many_workers_as_asked_for(tree):
     tree.up_and_running("--workers", "1")
     assert [note.port for note in tree.notes if note.kind == "worker"] == [tree.worker + 1]

@@ -95,7 +95,7 @@ def test_a_secret_file_is_enough(plan, tmp_path):
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "var").write_text("a file")
-    with pytest.raises(ConfigError, match="var: cannot be used"):
+    with pytest.raises(ConfigError, match=r"var: cannot be used: is no directory; .* or move it away"):
         claim_directory(tmp_path / "var")
 
 

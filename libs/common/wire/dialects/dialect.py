@@ -87,6 +87,13 @@ class Document(Protocol):
             AdmissionError: 422, with the field that is wrong.
         """
 
+    def ignored(self) -> tuple[str, ...]:
+        """Return the names of what the body says and its dialect does not read, but for credentials.
+
+        Raises:
+            AdmissionError: As `read`.
+        """
+
 
 def secrets_among(fields: Fields, places: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Return the values under the names of credentials, and those at `places`."""
@@ -100,7 +107,16 @@ def secrets_among(fields: Fields, places: tuple[str, ...] = ()) -> tuple[str, ..
 class FieldsDocument:
     """A document made of fields."""
 
-    __slots__ = ("_dialect", "_fields", "credential", "dialect", "has_place", "is_signed", "secrets")
+    __slots__ = (
+        "_dialect",
+        "_fields",
+        "_places",
+        "credential",
+        "dialect",
+        "has_place",
+        "is_signed",
+        "secrets",
+    )
 
     def __init__(self, dialect: Dialect, fields: Fields, options: Mapping[str, str] = NO_OPTIONS) -> None:
         """Args:
@@ -113,9 +129,9 @@ class FieldsDocument:
         self.dialect = dialect.name
         self.has_place = dialect.credential is not None
         self.is_signed = dialect.is_signed
-        places = FREE_PLACES if dialect.credential is None else (dialect.credential,)
-        self.credential = next((found for name in places if (found := fields.peek(name))), "")
-        self.secrets = secrets_among(fields, places)
+        self._places = FREE_PLACES if dialect.credential is None else (dialect.credential,)
+        self.credential = next((found for name in self._places if (found := fields.peek(name))), "")
+        self.secrets = secrets_among(fields, self._places)
 
     def read(self) -> AlertContent:
         """Return what the body means.
@@ -125,3 +141,13 @@ class FieldsDocument:
         """
         self._fields.refuse_repeated()
         return self._dialect.read(self._fields)
+
+    def ignored(self) -> tuple[str, ...]:
+        """Return the names of what the body says and its dialect does not read, but for credentials.
+
+        Raises:
+            AdmissionError: As `read`.
+        """
+        unread: dict[str, None] = {}
+        self._dialect.read(self._fields.watched(unread))
+        return tuple(name for name in unread if name not in self._places and name.lower() not in SECRET_NAMES)

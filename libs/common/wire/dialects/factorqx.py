@@ -29,7 +29,7 @@ _OF_BASCULE: Final = (
     "max_age",
 )
 """What changes an order in our own dialect, and is easily taken for a field of this one."""
-_SYMBOL: Final = re.compile(r"[!-z|~]+")
+_SYMBOL: Final = re.compile(r"(?!:)[!-z|~]+(?<!:)")
 _plain_number: Final = re.compile(rb'(?:"?((?=[\d.]*[1-9])\d{1,20}(?:\.\d{1,20})?)"?)?').fullmatch
 """Finds a number above 0 as nearly all are written, bare or quoted, within every bound; or nothing."""
 _QUOTES: Final = 16
@@ -136,6 +136,10 @@ class PlainDocument:
             price=_value(price),
             sender_id=sender_id,
         )
+
+    def ignored(self) -> tuple[str, ...]:
+        """Return nothing: whatever has other fields is not read this way."""
+        return ()
 
 
 def _quotes_of(number: re.Match[bytes]) -> int:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -80,6 +80,11 @@ class Fields:
         """Return the fields of a body of another form, in the order they stand there."""
         pairs = tuple(pairs)
         return cls(dict(pairs), pairs=[name for name, _ in pairs])
+
+    def watched(self, unread: dict[str, None]) -> "Fields":
+        """Return the same fields, of which `unread` has those that were not asked for, by what errors call them."""
+        values = _Watched(self._values, self._path, unread)
+        return Fields(values, body=self._body, pairs=self._pairs, path=self._path, options=self._options)
 
     def settled(self, options: Mapping[str, str]) -> "Fields":
         """Return the same fields with what a webhook settles about their meaning."""
@@ -184,10 +189,14 @@ class Fields:
         return self.refusal("contradiction", name, detail)
 
     def symbol(self, name: str) -> str:
-        """Return a symbol: printable ASCII, with single spaces at most between."""
+        """Return a symbol: printable ASCII, with single spaces at most between, and a name on both sides of its colon."""
         symbol = self.required(name, max_length=MAX_SYMBOL_LENGTH)
         if not _SYMBOL.fullmatch(symbol):
             detail = f'"{self.label(name)}" is "{symbol}", expected printable ASCII without braces'
+            raise self.refusal("invalid_symbol", name, detail)
+        # An empty {{ticker}} behind {{exchange}}: would be traded under the exchange's name.
+        if symbol.startswith(":") or symbol.endswith(":"):
+            detail = f'"{self.label(name)}" is "{symbol}", expected EXCHANGE:SYMBOL, or the symbol alone'
             raise self.refusal("invalid_symbol", name, detail)
         return symbol
 
@@ -279,7 +288,7 @@ class Fields:
     def _below(self, written: bytes, path: str) -> "Fields":
         below = Fields.of_json(written, path).settled(self._options)
         below.refuse_repeated()
-        return below
+        return below.watched(self._values.unread) if isinstance(self._values, _Watched) else below
 
     def unsupported(self, name: str, why: str, *, code: str = "not_supported") -> AdmissionError:
         """Return the refusal of a field that says what we cannot do.
@@ -326,6 +335,24 @@ class Fields:
             return written.decode("ascii")
         detail = f'"{self.label(name)}" is {kind_of(written)}, expected {expected}'
         raise self.refusal("wrong_type", name, detail)
+
+
+class _Watched(dict[str, "msgspec.Raw | str"]):
+    """Values that tell which of them nobody asked for: only people want to know, so only they pay for it."""
+
+    def __init__(self, values: Mapping[str, msgspec.Raw | str], path: str, unread: dict[str, None]) -> None:
+        super().__init__(values)
+        self._path = path
+        self.unread = unread
+        unread.update(dict.fromkeys(f"{path}{name}" for name in values))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.unread.pop(f"{self._path}{name}", None)
+        return super().get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        self.unread.pop(f"{self._path}{name}", None)
+        return super().__contains__(name)
 
 
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])

@@ -55,6 +55,11 @@ class UnknownDocument:
         detail = f"the body has {names}; this is the shape of no dialect: {', '.join(BY_NAME)}"
         raise AdmissionError(422, "unknown_dialect", detail)
 
+    def ignored(self) -> tuple[str, ...]:
+        """Refuse it, as `read` does."""
+        self.read()
+        return ()
+
 
 def recognise(
     body: bytes,

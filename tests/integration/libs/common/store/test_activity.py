@@ -187,6 +187,23 @@ async def test_what_was_replayed_counts_once_as_what_it_is_now_and_was_sent_when
     assert found.answered_ms.count == 0
 
 
+async def test_the_time_until_an_operator_replayed_it_is_not_counted_as_ours(
+    store: FilledStore, redis_server: RedisServer
+) -> None:
+    await store.admit()
+    await store.reject(with_order=False)
+    letters = DeadLetters(store.client, store.keys)
+    [letter] = [letter async for page in letters.backwards() for letter in page]
+    await letters.replay(letter.letter_id, max_age_ms=60_000)
+    await store.execute("100.5")
+
+    found = await tally(redis_server)
+
+    assert found.outcomes == {(EXECUTED, "filled"): 1}
+    assert found.sent_ms.count == 0
+    assert found.answered_ms.count == 1
+
+
 async def test_posts_that_were_not_admitted_are_counted_by_their_answers(
     store: FilledStore, redis_server: RedisServer
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 from libs.common.domain.errors import ConfigError, StoreBarred
 from libs.common.runtime.redis_check import check_when_up
 from libs.common.runtime.settings import RedisSettings
+from libs.common.store.checks import check_server
+from libs.common.store.client import connect
 from libs.common.store.readings import Readings
 from libs.common.store.shards import Shards
 
@@ -81,3 +83,32 @@ async def test_whoever_reads_names_what_answers_in_its_place(who: str) -> None:
             async with Readings.at(f"redis://127.0.0.1:{port}/0"):
                 pytest.fail("nobody there says how many shards there are")
         assert caught.value.remedy.startswith("correct the address")
+
+
+@pytest.mark.parametrize(
+    ("who", "words"),
+    [
+        ("one that sends all back", "HMGET answers HMGET, bascule:{s0}:meta, shards, run_id"),
+        ("one that lists numbers", "HMGET answers 1, 2"),
+        ("one that counts", "HMGET answers 1"),
+        ("one that knows nothing", "HMGET answers nothing"),
+        ("one that says something else", "HMGET answers abc"),
+    ],
+)
+async def test_what_it_answered_is_told_in_its_own_words(who: str, words: str) -> None:
+    async with answering(ANSWERS[who]) as port:
+        with pytest.raises(StoreBarred) as caught:
+            async with Readings.at(f"redis://127.0.0.1:{port}/0"):
+                pytest.fail("nobody there says how many shards there are")
+    assert str(caught.value) == f"what answers at 127.0.0.1:{port} is not Redis: {words}"
+
+
+@pytest.mark.parametrize("who", ["one that sends all back", "one that lists", "one that counts"])
+async def test_an_answer_to_info_that_cannot_be_read_is_told_as_such(who: str) -> None:
+    async with answering(ANSWERS[who]) as port:
+        client = connect(f"redis://127.0.0.1:{port}/0", timeout_s=1)
+        try:
+            with pytest.raises(StoreBarred, match=r"its answer to INFO cannot be read$"):
+                await check_server(client, "always")
+        finally:
+            await client.aclose()

@@ -32,6 +32,7 @@ def instruction(account: AccountName, state: InstructionState) -> InstructionRec
         attempts=0,
         lost_holders=0,
         orders=(),
+        waits_for=None,
         journal_ids=(),
     )
 

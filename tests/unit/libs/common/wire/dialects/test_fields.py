@@ -130,3 +130,15 @@ def test_what_a_webhook_settles_is_known_below_too() -> None:
 )
 def test_a_peek_refuses_nothing(value: Any, text: str) -> None:
     assert of({"x": value}).peek("x") == text
+
+
+@pytest.mark.parametrize("symbol", ["BYBIT:", ":BTCUSDT", ":", "BYBIT: "])
+def test_a_symbol_has_a_name_on_both_sides_of_its_colon(symbol: str) -> None:
+    error = refused(lambda: of({"x": symbol}).symbol("x"))
+    assert (error.code, error.field) == ("invalid_symbol", "x")
+    assert "expected EXCHANGE:SYMBOL" in error.detail
+
+
+@pytest.mark.parametrize("symbol", ["BYBIT:BTCUSDT", "BTC/USDT:USDT"])
+def test_a_colon_between_names_is_part_of_a_symbol(symbol: str) -> None:
+    assert of({"x": symbol}).symbol("x") == symbol

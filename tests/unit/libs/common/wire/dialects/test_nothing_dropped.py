@@ -10,6 +10,7 @@ from libs.common.domain.alert import AlertContent
 from libs.common.domain.errors import AdmissionError
 from libs.common.wire.dialects.catalogue import BY_NAME
 from libs.common.wire.dialects.recognition import recognise
+from libs.common.wire.dialects.sample import Sample, sample_body
 
 
 @dataclass(frozen=True)
@@ -243,3 +244,42 @@ def test_a_price_that_a_market_order_has_not_is_a_contradiction(
     error = outcome(body, fields)
     assert isinstance(error, AdmissionError)
     assert (error.status, error.code, error.field) == (422, "contradiction", field)
+
+
+@pytest.mark.parametrize(("body", "fields"), CHANGING)
+def test_a_field_that_is_read_or_refused_does_not_count_as_ignored(
+    body: Body, fields: dict[str, Any]
+) -> None:
+    try:
+        ignored = recognise(body.with_fields(fields).encode(), pinned=body.dialect).ignored()
+    except AdmissionError:
+        return
+    assert not fields.keys() & set(ignored)
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "names"),
+    [
+        (FACTORQX, {"qty": 5, "timenow": "x"}, ("qty", "timenow")),
+        (BASCULE, {"stopLoss": 5, "take_profit": {"value": 5, "units": "percent"}}, ("stopLoss", "take_profit.units")),
+        (TRADERSPOST, {"stopLoss": {"percent": 5, "trail": 1}, "size": 5}, ("size", "stopLoss.trail")),
+        (TRADERSPOST_CANCEL, {"quantity": 5}, ("quantity",)),
+        (NOVA, {"size": 5}, ("size",)),
+        (OCTOBOT, {"QUANTITY": 5}, ("QUANTITY",)),
+        (FACTORQX, {"API_KEY": "k", "token": "t", "password": "p"}, ()),
+    ],
+)  # fmt: skip
+def test_a_field_that_a_dialect_does_not_know_counts_as_ignored(
+    body: Body, fields: dict[str, Any], names: tuple[str, ...]
+) -> None:
+    document = recognise(body.with_fields(fields).encode(), pinned=body.dialect)
+    assert document.ignored() == names
+    assert isinstance(document.read(), AlertContent)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_templates_hold_little_that_is_ignored(name: str) -> None:
+    body = sample_body(BY_NAME[name], Sample("X", "buy", "100", "1", "L", 1_800_000_000_000), "key")
+    names = {"traderspost": ("time",), "tv_hub": ("apiKey",), "openalgo": ("product",)}
+    names["algo_trade_analytics"] = ("metadata.signal",)
+    assert recognise(body.encode()).ignored() == names.get(name, ())
