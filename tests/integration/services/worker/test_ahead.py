@@ -16,7 +16,6 @@ from libs.common.store.orders import Settlement
 from libs.common.telemetry.spans import KeepingTracer
 from services.worker.account import MarketLimits
 from services.worker.turn import HAND_BACK_AFTER
-from services.worker.work import Work
 from tests.integration.services.worker.rig import DESK, LEASE_MS, WINDOW_MS, Worker, WorkerRig, lose_answers
 from tests.support.kept_spans import Kept
 from tests.support.scripted_broker import ScriptedBroker, answer_lost, fills, refused, unavailable
@@ -203,24 +202,6 @@ async def test_what_cannot_be_executed_is_left_until_it_is_the_head(
     assert rig.order(second) == {}
     expected = {"malformed": "DEAD", "too old": "EXPIRED"}
     assert rig.ended(second)[0] == expected.get(what, "ACTIVE")
-
-
-async def test_an_error_in_planning_what_is_behind_counts_against_that_and_not_against_the_head(
-    rig: WorkerRig, worker: Worker, broker: ScriptedBroker, begins: list[str], monkeypatch: pytest.MonkeyPatch
-):
-    plan = worker.planner.plan_without_asking
-
-    def fails(work: Work) -> Any:
-        if work.head.alert_id == second:
-            raise RuntimeError("a bug")
-        return plan(work)
-
-    monkeypatch.setattr(worker.planner, "plan_without_asking", fails)
-    first, second = await rig.admit(), await rig.admit()
-    await worker.run_lane()
-    assert rig.ended(first) == ("EXECUTED", "filled")
-    assert rig.instruction(first).get("lost_holders", "0") == "0"
-    assert rig.instruction(second)["lost_holders"] == "1"
 
 
 async def test_a_symbol_that_means_another_market_by_now_is_not_begun(
