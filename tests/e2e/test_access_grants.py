@@ -19,6 +19,7 @@ SCRIPTS: Final = {
     "ingress": {"admit", "refuse", "probe", "layout"},
     "worker": {
         "open",
+        "take",
         "renew",
         "yield",
         "park",

@@ -32,7 +32,8 @@ class Keys:
         self.prefix: Final = f"bascule:{{s{shard}}}:"
         """Absent as a key; scripts delete it as a first write and build names of records from it."""
         self.ready: Final = f"{self.prefix}ready"
-        """STREAM of tokens, consumer group `workers`. Written by admit, settle, yield and the reaper."""
+        """STREAM of tokens, consumer group `workers`: `lane`, and of admit what it is issued for. Written by admit, settle, yield,
+        replay and the reaper."""
         self.lanes: Final = f"{self.prefix}lanes"
         """HASH lane -> `token|holder`: the fence. A lane without work and token has no field."""
         self.parked: Final = f"{self.prefix}parked"
@@ -42,10 +43,10 @@ class Keys:
         self.refused: Final = f"{self.prefix}refused"
         """STREAM of posts that were not admitted, bounded by bytes. Written by refuse and admit."""
         self.dead: Final = f"{self.prefix}dead"
-        """STREAM of dead letters; trimmed by age. Written by admit, settle, open and audit."""
+        """STREAM of dead letters; trimmed by age. Written by admit, settle, open, take and audit."""
         self.breakers: Final = f"{self.prefix}breakers"
         """HASH scope -> `state|generation|reset_at_ms|probe_until_ms`; scopes as in `store/breakers.py`. Written
-        by report, begin and settle, and by promote after the clock stepped back."""
+        by report, begin, settle and take, and by promote after the clock stepped back."""
         self.meta: Final = f"{self.prefix}meta"
         """HASH of the reaper's last time, the shard's facts, the revision of webhooks and symbols, and the bytes that
         are kept of refused posts. Written by layout: `shards` (over how many accounts are spread) and `hash` (how). Written
@@ -60,7 +61,7 @@ class Keys:
         self.symbols: Final = f"{self.prefix}symbols"
         """HASH `symbol|exchange|account` -> market: entries confirmed at run time. Written by configure."""
         self.halts: Final = f"{self.prefix}halts"
-        """HASH scope -> `mode|at_ms|by|reason`: the halts that are set. Written by halt, read by begin, settle and plan."""
+        """HASH scope -> `mode|at_ms|by|reason`: the halts that are set. Written by halt, read by begin, settle, take and plan."""
         self.following: Final = f"{self.prefix}following"
         """ZSET client order id -> when it is looked up next, ms: orders that rest at a venue. Written by settle, follow
         and followed."""
@@ -110,16 +111,16 @@ class Keys:
 
     def order(self, client_order_id: ClientOrderId) -> str:
         """HASH of an order; TTL once its instruction ended, but not while it rests at the venue: then once that is over.
-        Written by begin, doubt, resolve, settle, follow, followed, decide and replay.
+        Written by begin, doubt, resolve, settle, take, follow, followed, decide and replay.
         """
         return f"{self.prefix}order:{client_order_id}"
 
     def symbol_bucket(self, account: AccountName, market: Market) -> str:
-        """STRING, the rate limit of one market; expires when full again. Written by begin and settle."""
+        """STRING, the rate limit of one market; expires when full again. Written by begin, settle and take."""
         return f"{self.prefix}bucket:symbol:{account}:{safe_name(market)}"
 
     def account_bucket(self, account: AccountName) -> str:
-        """STRING, the rate limit of one account; expires when full again. Written by begin and settle."""
+        """STRING, the rate limit of one account; expires when full again. Written by begin, settle and take."""
         return f"{self.prefix}bucket:account:{account}"
 
     def markets(self, account: AccountName) -> str:
@@ -138,7 +139,7 @@ class Keys:
 
     def risk(self, account: AccountName) -> str:
         """HASH client order id -> `at|value|may rest|released at`: what account-wide risk limits hold back for it. Written by
-        begin and settle, which forget what was released two minutes ago, and by audit.
+        begin, settle and take, which forget what was released two minutes ago, and by audit.
         """
         return f"{self.prefix}risk:{account}"
 
