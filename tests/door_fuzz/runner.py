@@ -36,7 +36,9 @@ SHOWN: Final = 5
 _STATUSES: Final = frozenset({200, 400, 401, 403, 404, 405, 409, 413, 422, 429})
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]*")
 _ID: Final = re.compile(r"[0-9a-v]{26}")
-_PREVIEW: Final = frozenset({"ok", "webhook", "dialect", "alert", "accounts", "dedup", "checks", "error"})
+_PREVIEW: Final = frozenset(
+    {"ok", "webhook", "dialect", "alert", "accounts", "ignored", "dedup", "checks", "error"}
+)
 _CONTENT_TYPES: Final = (
     "application/json",
     "application/json; charset=utf-8",

@@ -194,8 +194,8 @@ async def parked(run: Run) -> None:
 
 
 async def reclaimed(run: Run) -> None:
-    """A worker died as it opened its lane: the token is reclaimed."""
-    await run.buy_and_die("worker", "script open", Kind.KILL_AFTER)
+    """A worker died as it took its lane: the token is reclaimed."""
+    await run.buy_and_die("worker", "script take", Kind.KILL_AFTER)
     run.arm()
     await run.post("buy", buy("2"), quantity="2")
 

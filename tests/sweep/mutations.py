@@ -47,7 +47,7 @@ MUTATIONS: Final[Mapping[str, Mutation]] = MappingProxyType(
             "services/reaper/reclaim.py",
             "reclaim(lease_ms=self._lease_ms)",
             "reclaim(lease_ms=3_600_000)",
-            _market("worker", "script open", Kind.KILL_AFTER),
+            _market("worker", "script take", Kind.KILL_AFTER),
             is_slow=True,
         ),
     }

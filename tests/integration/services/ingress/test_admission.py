@@ -39,7 +39,7 @@ async def test_a_200_means_that_everything_is_on_disk(ingress: Bridge) -> None:
     assert (instruction.market, instruction.action) == ("ETHUSDT", "buy")
     assert (str(instruction.quantity), str(instruction.price)) == ("1.50", "2411.35")
     ((_, token),) = ingress.client.xrange(key("ready"))
-    assert token == {"lane": f"{ACCOUNT}:ETHUSDT"}
+    assert token == {"lane": f"{ACCOUNT}:ETHUSDT", **entry}
     assert ingress.client.get(key("seen:default:id:a-1")).startswith(alert_id)
     assert 86_000_000 < ingress.client.pttl(key("seen:default:id:a-1")) <= 86_400_000
 
