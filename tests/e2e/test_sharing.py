@@ -25,7 +25,7 @@ async def test_a_second_worker_executes_its_share_of_a_backlog_within_five_secon
     for service in (*bridge.ingresses, *bridge.reapers, first):
         service.wait_ready()
     venue.control(delay_ms=400)
-    alerts = [bridge.alert(symbol=f"S{number % LANES}") for number in range(16 * LANES)]
+    alerts = [bridge.alert(symbol=f"S{number % LANES}") for number in range(24 * LANES)]
 
     alert_ids = all_accepted(await bridge.send_many(alerts, 50))
     await wait_holding(bridge, first, LANES * 9 // 10)
