@@ -111,7 +111,7 @@ class Attempts:
         return await self._take_through(work, leg, self._intents.of(work, leg, attempt, is_new=is_new))
 
     async def go_on(self, begun: BegunHead) -> Outcome:
-        """Take an order through that was begun with the end of the head before."""
+        """Take an order through that was begun by the call which made its instruction the head."""
         return await self._take_through(begun.work, begun.leg, begun.intent, begun.answer, begun.asked_at_ms)
 
     async def _take_through(

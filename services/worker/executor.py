@@ -165,7 +165,7 @@ class Executor:
                 assert_never(planned)
 
     async def go_on(self, begun: BegunHead) -> Next:
-        """Execute a head that was begun with the end of the one before.
+        """Execute a head that was begun by the call which made it that.
 
         Raises:
             StoreUnavailable: Redis is away and the lane is lost.

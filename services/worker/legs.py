@@ -94,7 +94,7 @@ class Legs:
         return await self._endings.settle(work.lease, work.head, _CANCELED)
 
     async def go_on(self, begun: BegunHead) -> Next:
-        """Do what a plan of one order names, which was begun with the end of the head before.
+        """Do what a plan of one order names, which was begun by the call that made it the head.
 
         Raises:
             StoreUnavailable: Redis is away and the lane is lost.

@@ -83,7 +83,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
 
 class BegunHead(msgspec.Struct, frozen=True):
-    """A head that was begun with the end of the one before."""
+    """A head that was begun by the call which made it that: as its lane was taken, or with the end of the one before."""
 
     work: Work
     leg: Leg
@@ -97,7 +97,7 @@ class BegunHead(msgspec.Struct, frozen=True):
 
 
 Next = Step | BegunHead
-"""The same once a head was executed, as far as it could be: the next one may have been begun with its end."""
+"""The same where the call may have begun the head: as a lane is taken, or once a head was executed as far as it could be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,7 +251,8 @@ local function begin_order(lane, token, holder, fields, of_head, intent, success
   redis.call('HSET', order_key, unpack(sending))
   -- Only a record that is there already can have an expiry.
   if known[1] then redis.call('PERSIST', order_key) end
-  local extra = {'state', 'ACTIVE', 'attempts', attempt, 'plan', intent.whole_plan ~= '' and intent.whole_plan or intent.plan}
+  local stored_plan = intent.whole_plan ~= '' and intent.whole_plan or intent.plan
+  local extra = {'state', 'ACTIVE', 'attempts', attempt, 'plan', stored_plan}
   if not known[1] then
     extra[#extra + 1], extra[#extra + 2] = 'orders', of_head.orders and (of_head.orders .. ' ' .. order) or order
   end
@@ -263,8 +264,8 @@ local function begin_order(lane, token, holder, fields, of_head, intent, success
     is_account_probe, behind}
 end
 
--- Hands out the head of a lane, or begins it, where an intent is about it, and nobody has begun it or failed on it before: {'BEGUN', entry id, now ms, admitted at ms, was it never handed out before 1|0,
--- {...} as `begin` answers}.
+-- Hands out the head of a lane, or begins it, where an intent is about it, and nobody has begun it or failed on it
+-- before: {'BEGUN', entry id, now ms, admitted at ms, was it never handed out before 1|0, {...} as `begin` answers}.
 local function begin_or_hand_out(lane, lane_key, token, holder, head, successor, intent)
   if not intent or not head then return hand_out(lane, lane_key, token, head) end
   local fields = fields_of(head)

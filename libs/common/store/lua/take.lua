@@ -1,8 +1,8 @@
 -- take: take lanes whose tokens were read, and begin their heads in the same call.
 --
--- A token tells what was to become the head when it was issued, though not under which entry id; so that its reader can plan
--- that and say at once what he would have `begin` do. Atomic as `open` is: the fence names its one holder first. A head that is another one, or of which more is on
--- record, is handed out, as by `open`. Re-sent, it answers the same.
+-- A token tells what was to become the head when it was issued, though not under which entry id; so its reader can plan
+-- that, and says at once what he would have `begin` do. Atomic as `open` is: the fence names its one holder first. A
+-- head that is another one, or of which more is on record, is handed out, as by `open`. Re-sent, it answers the same.
 --
 -- KEYS[9..]  per item: lane stream, then as `intent_at` has them
 -- ARGV[2]    longest wait in place, ms
