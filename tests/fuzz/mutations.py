@@ -296,38 +296,38 @@ _ALL: Final = (
     # Admission.
     Mutation(
         "no dedup key", "admit",
-        "  redis.call('SET', seen, item.alert .. '|' .. item.digest, 'PX', item.window)\n", "", FUZZ,
+        "  redis.call('SET', seen, alert .. '|' .. digest, 'PX', terms.window)\n", "", FUZZ,
     ),
     Mutation(
         "a re-sent admission is a duplicate", "admit",
-        "      if alert == item.alert then return nil, {'ADMITTED', alert} end\n", "", "test_admit",
+        "      if known == alert then return nil, {'ADMITTED', known} end\n", "", "test_admit",
     ),
     Mutation(
         "another body under an id is a duplicate", "admit",
-        "      if item.is_sender_id and digest ~= item.digest then return nil, {'CONFLICT', alert or ''} end\n", "",
+        "      if terms.is_sender_id and known_digest ~= digest then return nil, {'CONFLICT', known or ''} end\n", "",
         "test_admit",
     ),
-    Mutation("a resend takes a free place of its bar", "admit", "if digest == item.digest then", "if false then", "test_admit"),
-    Mutation("a rate that counts nothing", "admit", "  if full_at then redis.call('SET', item.bucket", "  if false then redis.call('SET', item.bucket", "test_admit"),
-    Mutation("a rate that lets one more in", "admit", "if ahead > 0 then", "if ahead > item.interval then", "test_admit"),
+    Mutation("a resend takes a free place of its bar", "admit", "if known_digest == digest then", "if false then", "test_admit"),
+    Mutation("a rate that counts nothing", "admit", "  if full_at then redis.call('SET', bucket", "  if false then redis.call('SET', bucket", "test_admit"),
+    Mutation("a rate that lets one more in", "admit", "if ahead > 0 then", "if ahead > terms.interval then", "test_admit"),
     Mutation("a clock that stepped back closes the door", "admit", "if full_at > NOW_US + depth then full_at = 0 end", "", "test_admit"),
-    Mutation("a declined share is queued", "admit", "if ARGV[a + 5] == '' then", "if true then", "test_admit"),
+    Mutation("a declined share is queued", "admit", "if to.state == '' then", "if true then", "test_admit"),
     Mutation("a skipped share leaves a dead letter", "admit", "if SEVERITY[to.state] > SEVERITY.SKIPPED then", "if true then", "test_admit"),
-    Mutation("a part is queued anew", "admit", "if item.is_part then return nil", "if item.is_part then return KEYS[at] end if false then return nil", "test_admit"),
-    Mutation("a part that nobody takes stays for ever", "admit", "if #item.takers == 0 then", "if false then", "test_admit"),
+    Mutation("a part is queued anew", "admit", "if terms.is_part then return nil", "if terms.is_part then return KEYS[at] end if false then return nil", "test_admit"),
+    Mutation("a part that nobody takes stays for ever", "admit", "if #terms.takers == 0 then", "if false then", "test_admit"),
     Mutation("any number of shards", "layout", "if number then return {number, how or ''} end", "", "../test_layout"),
     Mutation("refused posts without a bound", "prelude", "  while total > max_bytes do", "  while false do", "test_refuse"),
     Mutation("a change upon what is there no more", "configure", "if held ~= ARGV[3] then return {'CHANGED'} end", "", "test_configure"),
     Mutation("a change that nobody hears of", "configure", "redis.call('HINCRBY', META, 'revision', 1)", "0", "test_configure"),
-    Mutation("a lane gets no token", "admit", "    if not has_token[n] then\n", "    if false then\n", "test_admit"),
-    Mutation("a lane gets a token for each alert", "admit", "if not has_token[n] then", "if true then", "test_admit"),
+    Mutation("a lane gets no token", "admit", "    if lacks_token and lacks_token[n] then\n", "    if false then\n", "test_admit"),
+    Mutation("a lane gets a token for each alert", "admit", "if lacks_token and lacks_token[n] then", "if true then", "test_admit"),
     Mutation(
-        "a parked lane gets a token", "admit", " or redis.call('ZSCORE', PARKED, to.lane)\n", "\n", "test_admit"
+        "a parked lane gets a token", "admit", " and not redis.call('ZSCORE', PARKED, lane) then", " then", "test_admit"
     ),
-    Mutation("half an admission", "admit", "local waiting = redis.call('XLEN', to.lane_key)", "local waiting = 0", "test_admit"),
+    Mutation("half an admission", "admit", "local waiting = redis.call('XLEN', KEYS[key_at + to.key + 1])", "local waiting = 0", "test_admit"),
     Mutation(
         "a full lane takes more", "admit",
-        "    if waiting >= most then return {'LANE_FULL', to.lane, text(waiting)} end\n", "", "test_room",
+        "    if waiting >= most then return {'LANE_FULL', lane, text(waiting)} end\n", "", "test_room",
     ),
     Mutation("a full lane takes one more", "admit", "if waiting >= most then", "if waiting > most then", "test_room"),
     Mutation(
@@ -348,8 +348,9 @@ _ALL: Final = (
     Mutation("a probe that knows no memory", "probe", "local used, of = memory()", "local used, of = 0, 0", "test_room"),
     Mutation(
         "a fire time in the future counts", "admit",
-        "born = math.min(item.fired_at, NOW)", "born = item.fired_at", "test_admit",
+        "math.min(tonumber(fired_at), NOW) + terms", "tonumber(fired_at) + terms", "test_admit",
     ),
+    Mutation("one webhook's terms are everyone's", "admit", "all_terms[tonumber(ARGV[a])]", "all_terms[1]", "test_admit"),
     # Moving lanes.
     Mutation(
         "a lane handed back has no token", "prelude",

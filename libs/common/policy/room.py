@@ -9,6 +9,12 @@ REOPENS_AT: Final = 0.95
 FREE_AFTER_MS: Final = 30_000
 """After so long below the share it is free all the same: what keeps it up may be history, which stays for days."""
 
+PLENTY: Final = 0.5
+"""The part of the share that may be used of it, up to which what was heard holds for a while."""
+
+HOLDS_MS: Final = 100
+"""For so long; nobody fills the other half meanwhile: a Redis that does nothing else takes some 6 MB of alerts."""
+
 
 class Room:
     """Holds what Redis says of its memory against what may be used, and remembers whether it was too much."""
@@ -25,6 +31,7 @@ class Room:
         self.is_full = False
         self.share = 0.0
         """Of its memory, as last heard; 0 where it does not say."""
+        self._heard_at_ms: int | None = None
         self._below_since_ms: int | None = None
         """Since when it has been below the share, monotonic."""
 
@@ -38,9 +45,16 @@ class Room:
         """Return what is used and what may be, in words."""
         return f"Redis uses {self.share:.1%} of its memory, and alerts are taken below {self.bound:.1%} of it"
 
+    def must_be_asked(self, at_ms: int) -> bool:
+        """Tell whether Redis is to be asked at a monotonic time: there is not plenty, or it is not known."""
+        if self._heard_at_ms is None or at_ms - self._heard_at_ms >= HOLDS_MS:
+            return True
+        return self.share >= self.bound * PLENTY
+
     def learn(self, used_bytes: int, of_bytes: int, at_ms: int) -> None:
         """Note what is used of what there is, at a monotonic time; `of_bytes` 0: it does not say."""
         self.share = used_bytes / of_bytes if of_bytes else 0.0
+        self._heard_at_ms = at_ms
         is_full = self.share >= self.bound
         if self.share >= self._memory:
             self._below_since_ms = None

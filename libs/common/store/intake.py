@@ -23,8 +23,7 @@ from libs.common.store.keys import Keys
 from libs.common.store.pipe import Pipe
 from libs.common.store.scripts import Script, read_each
 
-_NO_RATE: Final = ("",)
-_ANY_ROOM: Final = ("", "")
+_NO_RATE: Final = ("", "")
 
 PART_MARGIN_MS: Final = 600_000
 """How much longer than its owner another shard knows an alert: by far more than one post takes."""
@@ -219,46 +218,42 @@ class Intake:
                 raise StoreUnavailable(self._room.words)
 
     async def _send_admissions(self, items: Sequence[Admission]) -> Sequence[Verdict | BridgeError]:
-        keys: list[str] = [*self._keys.fixed, self._keys.refused]
-        time = self._flight_time
+        time, room = self._flight_time, self._room
         not_after_ms = None if time is None else time.not_after_ms()
         departed_ms = 0 if time is None else time.departs()
-        room = self._room
+        asks_for_memory = room is not None and (time is None or room.must_be_asked(departed_ms))
+        keys: list[str] = [*self._keys.fixed, self._keys.refused]
+        known_terms: dict[tuple[str | int, ...], int] = {}
+        words: list[str | bytes | int] = []
+        for item in items:
+            keys.append(self._keys.alert(item.alert_id))
+            keys += [self._keys.seen(item.webhook, key) for key in item.dedup_keys]
+            if item.limit is not None:
+                keys.append(self._keys.webhook_bucket(item.webhook))
+            terms = _terms_of(item)
+            number = known_terms.setdefault(terms, len(known_terms) + 1)
+            fired_at_ms = "" if item.fired_at_ms is None else item.fired_at_ms
+            words += (number, item.alert_id, item.digest, item.alert, fired_at_ms)
+            for to in item.routed:
+                keys += (self._keys.instruction(item.alert_id, to.account), self._keys.lane(to.lane))
+                words += (to.market, to.lane, to.body)
+                if to.state:
+                    words += (to.reason, to.detail)
         args: list[str | bytes | int] = [
             self._now,
             "" if not_after_ms is None else not_after_ms,
             KEPT_BYTES,
-            *(_ANY_ROOM if room is None else (room.backlog, str(room.bound))),
+            "" if room is None else room.backlog,
+            str(room.bound) if room is not None and asks_for_memory else "",
+            len(items),
+            len(known_terms),
         ]
-        for item in items:
-            webhook, limit = item.webhook, item.limit
-            keys.append(self._keys.alert(item.alert_id))
-            keys += [self._keys.seen(webhook, key) for key in item.dedup_keys]
-            if limit is not None:
-                keys.append(self._keys.webhook_bucket(webhook))
-            args += (
-                item.alert_id,
-                webhook,
-                item.dedup_window_ms,
-                item.digest,
-                "p" if item.is_part else "1" if item.is_sender_id else "0",
-                len(item.dedup_keys),
-                *(_NO_RATE if limit is None else (limit.interval_us, limit.burst)),
-                item.alert,
-                "" if item.fired_at_ms is None else item.fired_at_ms,
-                item.max_age_ms,
-                item.clock_skew_ms,
-                len(item.routed),
-            )
-            for to in item.routed:
-                keys += (self._keys.instruction(item.alert_id, to.account), self._keys.lane(to.lane))
-                args += (to.account, to.market, to.lane, to.body, to.version, to.state)
-                if to.state:
-                    args += (to.reason, to.detail)
-        reply = await self._admit.run(self._pipe, keys, args, copies=self._copies)
+        for terms in known_terms:
+            args += terms
+        reply = await self._admit.run(self._pipe, keys, args + words, copies=self._copies)
         if time is not None:
             time.learn(int(reply[0]), departed_ms)
-        if room is not None:
+        if room is not None and asks_for_memory:
             room.learn(int(reply[1]), int(reply[2]), departed_ms)
         return read_each(reply[3:], _verdict)
 
@@ -268,6 +263,24 @@ class Intake:
             args += (item.event_id, item.webhook, item.status, item.code, item.field, item.detail, item.raw)
         reply = await self._refuse.run(self._client, [*self._keys.fixed, self._keys.refused], args)
         return [None if answer[0] == b"OK" else translate_text(answer[1].decode()) for answer in reply]
+
+
+def _terms_of(item: Admission) -> tuple[str | int, ...]:
+    """Return what an admission has in common with most others of its webhook, as the script takes it."""
+    limit = item.limit
+    terms: tuple[str | int, ...] = (
+        item.webhook,
+        item.dedup_window_ms,
+        "p" if item.is_part else "1" if item.is_sender_id else "0",
+        len(item.dedup_keys),
+        *(_NO_RATE if limit is None else (limit.interval_us, limit.burst)),
+        item.max_age_ms,
+        item.clock_skew_ms,
+        len(item.routed),
+    )
+    for to in item.routed:
+        terms += (to.account, to.version, to.state)
+    return terms
 
 
 def _verdict(answer: list[bytes]) -> Verdict | BridgeError:

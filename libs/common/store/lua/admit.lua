@@ -23,49 +23,45 @@
 -- ARGV[2]    not after, ms, or '' where the caller does not know Redis' clock yet
 -- ARGV[3]    bytes kept of posts that were not admitted
 -- ARGV[4]    the most entries in one lane, or '' for any number
--- ARGV[5]    the share of Redis' memory from which on nothing is admitted, or '' for none
--- ARGV[6..]  per item: alert id, webhook, dedup window ms, digest, is sender's id (1|0, p: a part), seen keys n, rate
---            interval us or '', with a rate its burst, encoded alert, fired at ms or '', max age ms, clock skew ms, accounts n;
---            then n times: account, market, lane, body, schema version, '' or where the account declines it how its
---            share ends, and then also a reason and a detail
+-- ARGV[5]    the share of Redis' memory from which on nothing is admitted, or '' where there is no need to look
+-- ARGV[6]    how many items
+-- ARGV[7]    how many terms: what items have in common, since a word more for each costs more than all that is done with it
+-- ARGV[8..]  per terms: webhook, dedup window ms, is sender's id (1|0, p: a part), seen keys n, rate interval us or '', its
+--            burst or '', max age ms, clock skew ms, accounts n; then n times: account, schema version, '' or where the
+--            account declines it how its share ends
+--            then per item: which terms, alert id, digest, encoded alert, fired at ms or ''; then for each account of its
+--            terms: market, lane, body; and where it declines a reason and a detail
 --
 -- Returns  {now ms, bytes used, bytes of memory (both 0 without a share), then per item: {'ADMITTED', alert id}
 --          | {'DUPLICATE', first id, same body 1|0} | {'CONFLICT', first id} | {'THROTTLED', ms} | {'LATE', ''}
 --          | {'MEMORY_FULL', ''} | {'LANE_FULL', lane, entries} | {'ERROR', text}}
 
-local NOBODY = {}
-
-local items, k, a = {}, 10, 6
-while a <= #ARGV do
-  local item = {
-    alert_key = KEYS[k], alert = ARGV[a], webhook = ARGV[a + 1], window = ARGV[a + 2], digest = ARGV[a + 3],
-    is_sender_id = ARGV[a + 4] == '1', is_part = ARGV[a + 4] == 'p', seen_from = k + 1,
-    seen_to = k + tonumber(ARGV[a + 5]), takers = {}, decliners = NOBODY,
-  }
-  k = item.seen_to + 1
-  if ARGV[a + 6] ~= '' then
-    item.interval, item.burst, item.bucket = tonumber(ARGV[a + 6]), tonumber(ARGV[a + 7]), KEYS[k]
-    k, a = k + 1, a + 1
-  end
-  item.encoded, item.fired_at = ARGV[a + 7], tonumber(ARGV[a + 8])
-  item.max_age, item.skew = tonumber(ARGV[a + 9]), tonumber(ARGV[a + 10])
-  local accounts = tonumber(ARGV[a + 11])
-  a = a + 12
-  for _ = 1, accounts do
-    local to = {key = KEYS[k], lane_key = KEYS[k + 1], account = ARGV[a], market = ARGV[a + 1], lane = ARGV[a + 2],
-      body = ARGV[a + 3], version = ARGV[a + 4]}
-    item.accounts = item.accounts and (item.accounts .. ' ' .. to.account) or to.account
-    if ARGV[a + 5] == '' then
-      item.takers[#item.takers + 1] = to
+-- Keys and words of an item lie where its terms say: no table is made for an item.
+local all_terms, k, a = {}, 10, 8
+for n = 1, tonumber(ARGV[7]) do
+  local terms = {webhook = ARGV[a], window = ARGV[a + 1], is_sender_id = ARGV[a + 2] == '1',
+    is_part = ARGV[a + 2] == 'p', seen = tonumber(ARGV[a + 3]), interval = tonumber(ARGV[a + 4]),
+    burst = tonumber(ARGV[a + 5]), max_age = tonumber(ARGV[a + 6]), skew = tonumber(ARGV[a + 7]), takers = {},
+    decliners = {}, words = 5}
+  terms.keys = 1 + terms.seen + (terms.interval and 1 or 0)
+  local accounts, names, declined = tonumber(ARGV[a + 8]), {}, {}
+  a = a + 9
+  for i = 1, accounts do
+    local to = {name = ARGV[a], version = ARGV[a + 1], state = ARGV[a + 2], key = terms.keys, word = terms.words}
+    names[i] = to.name
+    terms.keys, terms.words = terms.keys + 2, terms.words + 3
+    if to.state == '' then
+      terms.takers[#terms.takers + 1] = to
     else
-      to.state, to.reason, to.detail = ARGV[a + 5], ARGV[a + 6], ARGV[a + 7]
-      if item.decliners == NOBODY then item.decliners = {} end
-      item.decliners[#item.decliners + 1] = to
-      a = a + 2
+      terms.decliners[#terms.decliners + 1] = to
+      declined[#declined + 1] = to.name .. '=' .. to.state
+      terms.words = terms.words + 2
     end
-    k, a = k + 2, a + 6
+    a = a + 3
   end
-  items[#items + 1] = item
+  terms.accounts, terms.declined = table.concat(names, ' '), table.concat(declined, ' ')
+  terms.open, terms.deadline = text(#terms.takers), text(NOW + terms.max_age)
+  all_terms[n] = terms
 end
 
 local is_late = ARGV[2] ~= '' and NOW > tonumber(ARGV[2])
@@ -75,106 +71,115 @@ if ARGV[5] ~= '' then used, of = memory() end
 local epoch = redis.call('HGET', META, 'epoch') or '0'
 local is_memory_full = of > 0 and used / of >= tonumber(ARGV[5])
 
-local function duplicate(item, first, is_same)
+local function duplicate(terms, alert, first, is_same)
   -- At the memory limit there is no trace; that the alert is durable is told all the same.
-  pcall(keep_post, KEYS[9], tonumber(ARGV[3]), {'event', item.alert, 'webhook', item.webhook, 'status', '200',
+  pcall(keep_post, KEYS[9], tonumber(ARGV[3]), {'event', alert, 'webhook', terms.webhook, 'status', '200',
     'code', 'duplicate', 'alert', first})
   return {'DUPLICATE', first, is_same and '1' or '0'}
 end
 
--- The first free key of an item, or what to answer where there is none.
-local function claim(item)
+-- The first free one of an item's seen keys, from KEYS[from] on; or what to answer where there is none.
+local function claim(terms, from, alert, digest)
   local free, first
-  for at = item.seen_from, item.seen_to do
+  for at = from, from + terms.seen - 1 do
     local key = KEYS[at]
     local seen = redis.call('GET', key)
     if seen then
-      local alert, digest = string.match(seen, '^([^|]*)|(.*)$')
-      if item.is_part then return nil, {'DUPLICATE', item.alert, '1'} end
-      if alert == item.alert then return nil, {'ADMITTED', alert} end
-      if item.is_sender_id and digest ~= item.digest then return nil, {'CONFLICT', alert or ''} end
+      local known, known_digest = string.match(seen, '^([^|]*)|(.*)$')
+      if terms.is_part then return nil, {'DUPLICATE', alert, '1'} end
+      if known == alert then return nil, {'ADMITTED', known} end
+      if terms.is_sender_id and known_digest ~= digest then return nil, {'CONFLICT', known or ''} end
       -- The same body is a resend, whatever else is free.
-      if digest == item.digest then return nil, duplicate(item, alert or '', true) end
-      first = first or alert or ''
+      if known_digest == digest then return nil, duplicate(terms, alert, known or '', true) end
+      first = first or known or ''
     else
       free = free or key
     end
   end
-  if not free then return nil, duplicate(item, first) end
+  if not free then return nil, duplicate(terms, alert, first) end
   return free
 end
 
 -- When the webhook's bucket would be full after one more, or nil and how long to wait, ms.
-local function fill(item)
-  local depth = item.interval * item.burst
-  local full_at = tonumber(redis.call('GET', item.bucket) or '0') or 0
+local function fill(terms, bucket)
+  local depth = terms.interval * terms.burst
+  local full_at = tonumber(redis.call('GET', bucket) or '0') or 0
   -- Beyond what an unmoved clock and this rate allow: a clock that stepped back must not close the door.
   if full_at > NOW_US + depth then full_at = 0 end
-  local next_full_at = math.max(full_at, NOW_US) + item.interval
+  local next_full_at = math.max(full_at, NOW_US) + terms.interval
   local ahead = next_full_at - NOW_US - depth
   if ahead > 0 then return nil, math.ceil(ahead / 1000) end
   return next_full_at
 end
 
-local answers = answer_each(#items, function(i)
-  local item = items[i]
-  local seen, answer = claim(item)
+local answers = answer_each(tonumber(ARGV[6]), function()
+  -- What the item says, and where the next one begins: before anything that can fail.
+  local terms, alert, digest, encoded = all_terms[tonumber(ARGV[a])], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
+  local fired_at, key_at, word_at = ARGV[a + 4], k, a
+  k, a = k + terms.keys, a + terms.words
+
+  local seen, answer = claim(terms, key_at + 1, alert, digest)
   if not seen then return answer end
   if is_late then return {'LATE', ''} end
-  local full_at
-  if item.interval then
+  local bucket, full_at = KEYS[key_at + 1 + terms.seen], nil
+  if terms.interval then
     local wait
-    full_at, wait = fill(item)
+    full_at, wait = fill(terms, bucket)
     if not full_at then return {'THROTTLED', text(wait)} end
   end
   if is_memory_full then return {'MEMORY_FULL', ''} end
-  local has_token = {}
-  for n, to in ipairs(item.takers) do
+  local lacks_token
+  for n, to in ipairs(terms.takers) do
+    local lane = ARGV[word_at + to.word + 1]
     -- A stream of a wrong type fails here: after a first account's entry the sender's resend would trade that twice.
-    local waiting = redis.call('XLEN', to.lane_key)
-    if waiting >= most then return {'LANE_FULL', to.lane, text(waiting)} end
-    has_token[n] = redis.call('HEXISTS', LANES, to.lane) == 1 or redis.call('ZSCORE', PARKED, to.lane)
+    local waiting = redis.call('XLEN', KEYS[key_at + to.key + 1])
+    if waiting >= most then return {'LANE_FULL', lane, text(waiting)} end
+    if redis.call('HEXISTS', LANES, lane) == 0 and not redis.call('ZSCORE', PARKED, lane) then
+      lacks_token = lacks_token or {}
+      lacks_token[n] = true
+    end
   end
-  local born = NOW
-  if item.fired_at and item.fired_at <= NOW + item.skew then born = math.min(item.fired_at, NOW) end
-  local deadline = text(born + item.max_age)
-  redis.call('HSET', item.alert_key, 'alert', item.encoded, 'open', #item.takers, 'admitted_at', NOW_TEXT,
-    'accounts', item.accounts)
-  if item.decliners ~= NOBODY then
-    local declined = {}
-    for n, to in ipairs(item.decliners) do declined[n] = to.account .. '=' .. to.state end
-    redis.call('HSET', item.alert_key, 'ended', table.concat(declined, ' '))
+  local deadline = terms.deadline
+  if fired_at ~= '' and tonumber(fired_at) <= NOW + terms.skew then
+    deadline = text(math.min(tonumber(fired_at), NOW) + terms.max_age)
   end
-  for n, to in ipairs(item.takers) do
+  local alert_key = KEYS[key_at]
+  redis.call('HSET', alert_key, 'alert', encoded, 'open', terms.open, 'admitted_at', NOW_TEXT,
+    'accounts', terms.accounts)
+  if terms.declined ~= '' then redis.call('HSET', alert_key, 'ended', terms.declined) end
+  for n, to in ipairs(terms.takers) do
+    local at = word_at + to.word
+    local lane, body = ARGV[at + 1], ARGV[at + 2]
     -- First, since its id belongs into the record: one write fewer.
-    local id = write_journal('QUEUED', item.alert, to.account, to.lane, 'admitted', item.webhook)
-    redis.call('HSET', to.key, 'state', 'QUEUED', 'reason', 'admitted', 'admitted_at', NOW_TEXT,
-      'epoch', epoch, 'deadline', deadline, 'lane', to.lane, 'market', to.market, 'journal', id)
-    if not has_token[n] then
-      issue_token(to.lane, 'version', to.version, 'alert', item.alert, 'account', to.account, 'deadline', deadline,
-        'body', to.body)
+    local id = write_journal('QUEUED', alert, to.name, lane, 'admitted', terms.webhook)
+    redis.call('HSET', KEYS[key_at + to.key], 'state', 'QUEUED', 'reason', 'admitted', 'admitted_at', NOW_TEXT,
+      'epoch', epoch, 'deadline', deadline, 'lane', lane, 'market', ARGV[at], 'journal', id)
+    if lacks_token and lacks_token[n] then
+      issue_token(lane, 'version', to.version, 'alert', alert, 'account', to.name, 'deadline', deadline,
+        'body', body)
     end
-    redis.call('XADD', to.lane_key, '*', 'version', to.version, 'alert', item.alert, 'account', to.account,
-      'deadline', deadline, 'body', to.body)
+    redis.call('XADD', KEYS[key_at + to.key + 1], '*', 'version', to.version, 'alert', alert, 'account', to.name,
+      'deadline', deadline, 'body', body)
   end
-  redis.call('SET', seen, item.alert .. '|' .. item.digest, 'PX', item.window)
-  if full_at then redis.call('SET', item.bucket, text(full_at), 'PX', math.ceil((full_at - NOW_US) / 1000)) end
-  for _, to in ipairs(item.decliners) do
-    local id = write_journal(to.state, item.alert, to.account, to.lane, to.reason, to.detail)
-    redis.call('HSET', to.key, 'state', to.state, 'reason', to.reason, 'detail', to.detail, 'admitted_at', NOW_TEXT,
-      'epoch', epoch, 'deadline', deadline, 'lane', to.lane, 'market', '', 'ended_at', NOW_TEXT, 'journal', id)
+  redis.call('SET', seen, alert .. '|' .. digest, 'PX', terms.window)
+  if full_at then redis.call('SET', bucket, text(full_at), 'PX', math.ceil((full_at - NOW_US) / 1000)) end
+  for _, to in ipairs(terms.decliners) do
+    local at, key = word_at + to.word, KEYS[key_at + to.key]
+    local lane, reason, detail = ARGV[at + 1], ARGV[at + 3], ARGV[at + 4]
+    local id = write_journal(to.state, alert, to.name, lane, reason, detail)
+    redis.call('HSET', key, 'state', to.state, 'reason', reason, 'detail', detail, 'admitted_at', NOW_TEXT,
+      'epoch', epoch, 'deadline', deadline, 'lane', lane, 'market', '', 'ended_at', NOW_TEXT, 'journal', id)
     if SEVERITY[to.state] > SEVERITY.SKIPPED then
-      write_dead_letter(to.lane, {alert = item.alert, account = to.account, version = to.version,
-        deadline = deadline, body = to.body}, to.state, to.reason, to.detail, '0')
+      write_dead_letter(lane, {alert = alert, account = to.name, version = to.version, deadline = deadline,
+        body = ARGV[at + 2]}, to.state, reason, detail, '0')
     end
   end
-  if #item.takers == 0 then
+  if #terms.takers == 0 then
     -- Other shards hold those that take it: here nothing will end that could give these records their expiry.
-    local worst = worst_of(redis.call('HGET', item.alert_key, 'ended') or '')
-    redis.call('HSET', item.alert_key, 'state', worst)
-    redis.call('PEXPIRE', item.alert_key, UNREADABLE_KEPT)
-    for _, to in ipairs(item.decliners) do redis.call('PEXPIRE', to.key, UNREADABLE_KEPT) end
+    redis.call('HSET', alert_key, 'state', worst_of(terms.declined))
+    redis.call('PEXPIRE', alert_key, UNREADABLE_KEPT)
+    for _, to in ipairs(terms.decliners) do redis.call('PEXPIRE', KEYS[key_at + to.key], UNREADABLE_KEPT) end
   end
-  return {'ADMITTED', item.alert}
+  return {'ADMITTED', alert}
 end)
 return {NOW_TEXT, text(used), text(of), unpack(answers)}

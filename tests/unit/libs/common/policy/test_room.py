@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.policy.room import FREE_AFTER_MS, REOPENS_AT, Room
+from libs.common.policy.room import FREE_AFTER_MS, HOLDS_MS, PLENTY, REOPENS_AT, Room
 
 
 def heard(room: Room, *used: int) -> list[bool]:
@@ -46,6 +46,31 @@ def test_each_change_is_told_once():
     room.on_change = lambda: told.append(room.is_full)
     heard(room, 100, 900, 950, 800, 100, 200, 850)
     assert told == [True, False, True]
+
+
+def test_while_there_is_plenty_what_was_heard_holds_for_a_moment():
+    room = Room(memory=0.8, backlog=1)
+    assert room.must_be_asked(0)
+    room.learn(399, 1_000, 5)
+    assert not room.must_be_asked(5 + HOLDS_MS - 1)
+    assert room.must_be_asked(5 + HOLDS_MS)
+
+
+def test_without_plenty_it_must_be_asked_each_time():
+    room = Room(memory=0.8, backlog=1)
+    room.learn(round(1_000 * 0.8 * PLENTY), 1_000, 5)
+    assert room.must_be_asked(5)
+
+
+def test_what_was_full_is_held_against_the_lower_bound():
+    room = Room(memory=0.8, backlog=1)
+    room.learn(900, 1_000, 5)
+    room.learn(770, 1_000, 5)
+    assert room.is_full
+    assert room.must_be_asked(5)
+    room.learn(390, 1_000, 5)
+    assert not room.is_full
+    assert not room.must_be_asked(5)
 
 
 def test_its_words_name_what_is_used_and_what_may_be():

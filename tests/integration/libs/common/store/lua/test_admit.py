@@ -174,9 +174,9 @@ def flight(rig: Rig, one: Admission, *, not_after_ms: int) -> tuple[list[str], l
         rig.keys.instruction(one.alert_id, to.account),
         rig.keys.lane(to.lane),
     ]
-    known = [one.alert_id, one.webhook, one.dedup_window_ms, one.digest, "1", 1, ""]
-    item: list[Any] = [*known, one.alert, "", one.max_age_ms, 0, 1]
-    return keys, [not_after_ms, 1_000_000, "", "", *item, to.account, to.market, to.lane, to.body, 1, ""]
+    terms = [one.webhook, one.dedup_window_ms, "1", 1, "", "", one.max_age_ms, 0, 1, to.account, 1, ""]
+    item: list[Any] = [1, one.alert_id, one.digest, one.alert, "", to.market, to.lane, to.body]
+    return keys, [not_after_ms, 1_000_000, "", "", 1, 1, *terms, *item]
 
 
 async def test_copies_in_one_flight_are_admitted_once(rig: Rig):
@@ -184,6 +184,60 @@ async def test_copies_in_one_flight_are_admitted_once(rig: Rig):
     verdicts = await rig.do(*[rig.intake.admissions.submit(copy) for copy in copies])
     assert verdicts == [Admitted(copies[0].alert_id)] + [Duplicate(copies[0].alert_id)] * 19
     assert rig.redis.xlen(rig.keys.lane(copies[0].routed[0].lane)) == 1
+
+
+async def test_each_alert_of_a_flight_is_admitted_on_its_own_terms(rig: Rig):
+    plain = [rig.admission(market) for market in ("BTC", "ETH")]
+    spread = rig.admission(
+        "BTC",
+        accounts=("fund", "desk", "prop"),
+        declined={"desk": ("REJECTED", "not_allowed", "words")},
+        max_age_ms=30_000,
+        fired_at_ms=START_MS - 1_000,
+    )
+    of_bars = rig.admission("SOL", dedup_keys=("bar:1", "bar:2"), is_sender_id=False, window_ms=9_000_000)
+    limit = Limit(interval_us=60_000_000, burst=1)
+    rated = [
+        msgspec.structs.replace(rig.admission("XRP", limit=limit), webhook=WebhookName("other"))
+        for _ in range(2)
+    ]
+    failing = rig.admission("junk")
+    rig.redis.set(rig.keys.lane(failing.routed[0].lane), "junk")
+
+    # The first flight carries one item, and all others the second.
+    submitted = [plain[0], plain[1], failing, spread, rated[0], of_bars, rated[1], rig.admission("ETH")]
+    verdicts = await rig.do(*[rig.intake.admissions.submit(one) for one in submitted])
+
+    assert isinstance(verdicts.pop(2), StoreCorrupt)
+    assert isinstance(verdicts.pop(5), Throttled)
+    assert all(isinstance(verdict, Admitted) for verdict in verdicts)
+    assert [rig.redis.xlen(rig.keys.lane(f"desk:{market}")) for market in ("BTC", "ETH", "SOL", "XRP")] == [
+        1,
+        2,
+        1,
+        1,
+    ]
+    found = {account: rig.instruction(spread.alert_id, account) for account in ("fund", "desk", "prop")}
+    assert {account: (one["state"], one["market"], one["lane"]) for account, one in found.items()} == {
+        "fund": ("QUEUED", "BTC", "fund:BTC"),
+        "desk": ("REJECTED", "", "desk:BTC"),
+        "prop": ("QUEUED", "BTC", "prop:BTC"),
+    }
+    assert {one["deadline"] for one in found.values()} == {str(START_MS + 29_000)}
+    assert rig.instruction(plain[1].alert_id)["deadline"] == str(START_MS + 60_000)
+    record = rig.redis.hgetall(rig.keys.alert(spread.alert_id))
+    assert (record["open"], record["accounts"], record["ended"]) == ("2", "fund desk prop", "desk=REJECTED")
+    of_webhooks = {
+        entry["alert"]: entry["detail"]
+        for _, entry in rig.redis.xrange(rig.keys.journal)
+        if entry["event"] == "QUEUED"
+    }
+    assert of_webhooks[of_bars.alert_id] == "default"
+    assert of_webhooks[rated[0].alert_id] == "other"
+    assert rig.redis.exists(rig.keys.webhook_bucket("other"))
+    assert rig.redis.pttl(rig.keys.seen("default", "bar:1")) > 8_000_000
+    assert not rig.redis.exists(rig.keys.seen("default", "bar:2"))
+    assert rig.redis.pttl(rig.keys.seen("default", plain[0].dedup_keys[0])) <= 600_000
 
 
 async def test_an_alert_for_several_accounts_is_queued_for_each(rig: Rig):

@@ -9,10 +9,14 @@ from libs.common.domain.ids import AlertId, LaneName
 from libs.common.domain.lifecycle import InstructionState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.limits import Limit
-from libs.common.policy.room import REOPENS_AT, Room
-from libs.common.store.intake import Admitted, Conflict, Duplicate, LaneFull, MemoryFull, Verdict
-from tests.integration.libs.common.store.lua.rig import Hold, Rig
+from libs.common.policy.room import HOLDS_MS, REOPENS_AT, Room
+from libs.common.store.client import connect
+from libs.common.store.flight_time import FlightTime
+from libs.common.store.intake import Admitted, Conflict, Duplicate, Intake, LaneFull, MemoryFull, Verdict
+from tests.integration.libs.common.store.lua.rig import START_MS, Hold, Rig
+from tests.support.clock import ManualClock
 from tests.support.fullness import use_memory
+from tests.support.redis_server import RedisServer
 
 
 async def submit(rig: Rig, market: str = "BTC", **options: Any) -> Verdict:
@@ -109,6 +113,34 @@ async def test_from_its_share_of_memory_on_nothing_is_admitted_and_nothing_writt
     assert full.room is not None
     assert full.room.is_full
     assert full.room.share == pytest.approx(0.85, abs=0.03)
+
+
+async def test_redis_looks_at_its_memory_once_for_a_while_where_there_is_plenty(
+    rig: Rig, redis_server: RedisServer
+):
+    clock, room = ManualClock(now_ms=START_MS), Room(memory=0.8, backlog=100)
+    client = connect(redis_server.url, timeout_s=5)
+    intake = Intake(client, rig.keys, flight_time=FlightTime(clock, 5_000), room=room, now_ms=START_MS)
+
+    async def looked() -> int:
+        before = looks(rig)
+        await intake.admissions.submit(rig.admission())
+        return looks(rig) - before - 1  # the first look of our own
+
+    use_memory(rig.redis, 0.3)
+    assert [await looked(), await looked()] == [1, 0]
+    assert room.share == pytest.approx(0.3, abs=0.03)
+    clock.advance(HOLDS_MS)
+    use_memory(rig.redis, 0.6)
+    assert [await looked(), await looked()] == [1, 1]
+    use_memory(rig.redis, 0.85)
+    assert await intake.admissions.submit(rig.admission()) == MemoryFull()
+    await client.aclose()
+
+
+def looks(rig: Rig) -> int:
+    """Return how often a script has asked for the memory."""
+    return int(rig.redis.info("commandstats").get("cmdstat_info", {}).get("calls", 0))
 
 
 async def test_below_its_share_of_memory_alerts_are_admitted(full: Rig):
