@@ -50,7 +50,7 @@ def _store_lines(document: Document) -> list[str]:
         ("lanes", f"{lanes['ready']} ready, {lanes['held']} held, {lanes['parked']} parked{waits_for}"),
         ("waiting", f"{document['waiting']}{'' if oldest is None else f', the oldest for {span(oldest)}'}"),
         ("tokens", _tokens(document["stream"])),
-        ("resting", f"{document['orders_resting']} orders at their venues"),
+        ("resting", _resting(document["orders_resting"])),
         ("given up", _letters(document)),
         ("reaper", NOTHING if reaper is None else f"last pass {ago(reaper)}"),
         (
@@ -76,6 +76,10 @@ def _store_lines(document: Document) -> list[str]:
     return lines
 
 
+def _resting(orders: int) -> str:
+    return "1 order at its venue" if orders == 1 else f"{orders} orders at their venues"
+
+
 def _tokens(stream: Document) -> str:
     given_out = "unknown" if stream["lag"] is None else stream["lag"]
     held = "unknown" if stream["pending"] is None else stream["pending"]
@@ -90,7 +94,8 @@ def _letters(document: Document) -> str:
         if sum(by_reason.values()) < document["dead_letters"]
         else ""
     )
-    return f"{document['dead_letters']} dead letters{f' ({of}{causes})' if causes else ''}"
+    letters = document["dead_letters"]
+    return f"{letters} dead letter{'' if letters == 1 else 's'}{f' ({of}{causes})' if causes else ''}"
 
 
 def _alarm(one: Document, now_ms: int) -> str:

@@ -122,3 +122,15 @@ def test_the_status_tells_dead_letters_by_reason_tokens_and_resting_orders(bascu
     assert document["orders_resting"] == 0
     assert document["redis"]["keeps_promises"]
     assert "3 dead letters (2 risk, 1 too_old)" in bascule("status").out
+
+
+def test_one_dead_letter_and_one_resting_order_are_told_as_one(bascule: CommandLine) -> None:
+    async def one_each(store: FilledStore) -> None:
+        await at_work(store)
+        await store.client.xadd(store.keys.dead, {"reason": "risk"})
+        await store.client.zadd(store.keys.following, {"an-order": 1})
+
+    bascule.fill(one_each)
+    told = bascule("status").out
+    assert "1 dead letter (1 risk)" in told
+    assert "1 order at its venue" in told
