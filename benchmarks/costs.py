@@ -12,30 +12,30 @@ FULL_FLIGHT: Final = 22
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """Measured on two cores of an AMD EPYC, Redis 7.0.15 on a unix socket, an fsync on every write.
+    """Measured on two cores of an Intel Xeon, Redis 7.0.15 on a unix socket, an fsync on every write.
 
     Processor time of one core in microseconds, memory and disk in bytes.
     """
 
-    ingress_us: float = 40
+    ingress_us: float = 39
     """An alert at the ingress. Benchmark: ingress, processor time."""
-    ingress_traced_us: float = 51
+    ingress_traced_us: float = 56
     """The same with every alert traced. Benchmark: ingress, all traced."""
-    admit_us: float = 25
+    admit_us: float = 34
     """An alert at Redis, in full flights. Benchmark: ingress, of Redis."""
     execute_us: float = 92
     """An instruction at Redis from its token to its end, in full flights. Benchmark: worker, 200 lanes, of Redis."""
-    execute_alone_us: float = 300
+    execute_alone_us: float = 265
     """The same where every call comes alone. Benchmark: worker, one lane, of Redis."""
-    work_log_us: float = 50
+    work_log_us: float = 66
     """An instruction at a worker with the `log` broker, in full flights. Benchmark: worker, 200 lanes."""
-    work_us: float = 650
+    work_us: float = 700
     """The same with the `http` broker at some hundred orders a second. Benchmark: latency at 500 alerts/s, workers."""
-    fsync_us: float = 150
+    fsync_us: float = 180
     """One fsync; all that Redis took meanwhile share it. Every benchmark's file names its own."""
     queued_bytes: float = 1_400
     """Redis' memory of an instruction that waits. Benchmark: growth, 1,000 lanes."""
-    queued_apart_bytes: float = 1_900
+    queued_apart_bytes: float = 2_000
     """The same where each lane holds one or two. Benchmark: growth, 10,000 lanes."""
     ended_bytes: float = 2_600
     """Redis' memory of an ended alert with one order. Benchmark: growth, ended."""
@@ -48,12 +48,12 @@ class Costs:
     seen_part: float = 0.06
     """Of it: the dedup key."""
     file_admit_bytes: float = 1_600
-    """The append-only file of an admitted alert; taken while growth ran."""
-    file_execute_bytes: float = 3_200
-    """The append-only file of an executed instruction; taken while growth ran."""
+    """The append-only file of an admitted alert; its growth while a backlog was made."""
+    file_execute_bytes: float = 2_600
+    """The append-only file of an executed instruction; its growth while that was worked off."""
     ingress_mb: float = 57
     """An ingress, resident. Benchmark: memory."""
-    worker_mb: float = 63
+    worker_mb: float = 62
     """A worker, resident. Benchmark: memory."""
     exporter_mb: float = 42
     """The exporter of spans beside each of them, where tracing is on. Benchmark: ingress, with its exporter."""
@@ -62,15 +62,15 @@ class Costs:
     def pass_us(self) -> float:
         """What Redis spends on reading, writing and its fsync, however many calls it took at once.
 
-        Follows from an instruction of a busy lane, which is two calls, begin and settle: alone each pays for a pass, in
-        full flights for a share of one.
+        Follows from an instruction of a busy lane, which is one call, as the settle of the one before it begins it: alone
+        it pays for a pass, in full flights for a share of one.
         """
-        return max(0.0, (self.execute_alone_us - self.execute_us) / 2 / (1 - 1 / FULL_FLIGHT))
+        return max(0.0, (self.execute_alone_us - self.execute_us) / (1 - 1 / FULL_FLIGHT))
 
     @property
-    def call_us(self) -> float:
-        """What Redis spends on one item of a worker's call: half an instruction, without its share of a pass."""
-        return max(0.0, self.execute_us / 2 - self.pass_us / FULL_FLIGHT)
+    def step_us(self) -> float:
+        """What Redis spends on beginning an instruction, or on ending one: half of it, without its share of a pass."""
+        return max(0.0, self.execute_us - self.pass_us / FULL_FLIGHT) / 2
 
     @property
     def admission_us(self) -> float:

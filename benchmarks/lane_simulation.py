@@ -2,9 +2,9 @@
 
 What is simulated: one primary, with all ingresses and workers. Of their time it has the share that one of several primaries
 has. Redis works in passes: it takes what came meanwhile, answers all of it after one fsync. Calls of a process share flights.
-A lane is serial, and handed back after 32 instructions or a second. What is not: rate limits, risk, failures, the cap of an
-account on a worker's slots, deadlines at the door; nor that most instructions are begun with the end of the one before, so
-lanes with a backlog do better than here.
+A lane is taken and its first instruction begun in one call, each further one with the end of the one before; it is serial, and
+handed back after 32 instructions or a second. What is not: rate limits, risk, failures, the cap of an account on a worker's
+slots, deadlines at the door; nor instructions that take a look at the venue first, and a call more.
 """
 
 import heapq
@@ -147,11 +147,12 @@ class _Batch:
         self._item_us = item_us
         self._most_flights = most_flights
         self._worth_a_flight = worth_a_flight
-        self._queue: deque[Then] = deque()
+        self._queue: deque[tuple[float, Then]] = deque()
         self._aloft = 0
 
-    def submit(self, then: Then) -> None:
-        self._queue.append(then)
+    def submit(self, then: Then, parts: int = 1) -> None:
+        """Send one item, that takes Redis so many times the time of one."""
+        self._queue.append((self._item_us * parts, then))
         self._leave()
 
     def _leave(self) -> None:
@@ -160,15 +161,16 @@ class _Batch:
         ):
             flight = [self._queue.popleft() for _ in range(min(MOST_ITEMS, len(self._queue)))]
             self._aloft += 1
-            call = partial(self._redis.call, self._item_us * len(flight), partial(self._return, flight))
+            cost_us, landed = sum(cost for cost, _ in flight), [then for _, then in flight]
+            call = partial(self._redis.call, cost_us, partial(self._return, landed))
             self._events.at(self._events.now_us + HOP_US, call)
 
-    def _return(self, flight: list[Then]) -> None:
-        self._events.at(self._events.now_us + HOP_US, partial(self._land, flight))
+    def _return(self, landed: list[Then]) -> None:
+        self._events.at(self._events.now_us + HOP_US, partial(self._land, landed))
 
-    def _land(self, flight: list[Then]) -> None:
+    def _land(self, landed: list[Then]) -> None:
         self._aloft -= 1
-        for then in flight:
+        for then in landed:
             then()
         self._leave()
 
@@ -177,9 +179,8 @@ class _Worker:
     def __init__(self, events: _Events, redis: _Redis, costs: Costs, slots: int) -> None:
         self.core = _Core(events)
         self.free = slots
-        self.open = _Batch(events, redis, costs.call_us)
-        self.begin, self.settle = (
-            _Batch(events, redis, costs.call_us, orders.MOST_FLIGHTS, orders.WORTH_A_FLIGHT) for _ in range(2)
+        self.take, self.settle = (
+            _Batch(events, redis, costs.step_us, orders.MOST_FLIGHTS, orders.WORTH_A_FLIGHT) for _ in range(2)
         )
 
 
@@ -207,7 +208,7 @@ class _Bridge:
         self.slots_us = 0.0
         self._ingress_us = costs.ingress_us * stage.primaries
         self._work_us = costs.work_us * stage.primaries / 3
-        """Before begin, before the order leaves, after its answer: a third each, taken on trust."""
+        """Planning, before the order leaves, after its answer: a third each, taken on trust."""
         self._venue_us = stage.venue_ms * 1_000
         self._lanes: dict[int, _Lane] = {}
         self._ready: deque[_Lane] = deque()
@@ -238,11 +239,11 @@ class _Bridge:
                 self._free.append(worker)
             given = self._ready.popleft()
             given.executed, given.taken_at_us = 0, self.events.now_us
-            worker.open.submit(partial(self._execute, worker, given))
+            taken = partial(self._begun, worker, given)
+            worker.core.do(self._work_us, partial(worker.take.submit, taken))
 
-    def _execute(self, worker: _Worker, lane: _Lane) -> None:
-        send = partial(worker.core.do, self._work_us, partial(self._send, worker, lane))
-        worker.core.do(self._work_us, partial(worker.begin.submit, send))
+    def _begun(self, worker: _Worker, lane: _Lane) -> None:
+        worker.core.do(self._work_us, partial(self._send, worker, lane))
 
     def _send(self, worker: _Worker, lane: _Lane) -> None:
         now_us, received_us, outcome = self.events.now_us, lane.received_us[0], self.outcome
@@ -253,23 +254,29 @@ class _Bridge:
 
     def _answer(self, worker: _Worker, lane: _Lane) -> None:
         lane.answered_at_us = self.events.now_us
-        settle = partial(worker.settle.submit, partial(self._settled, worker, lane))
-        worker.core.do(self._work_us, settle)
+        worker.core.do(self._work_us, partial(self._settle, worker, lane))
 
-    def _settled(self, worker: _Worker, lane: _Lane) -> None:
+    def _settle(self, worker: _Worker, lane: _Lane) -> None:
+        is_long = self.events.now_us - lane.taken_at_us >= ASK_AFTER_MS * 1_000
+        goes_back = lane.executed + 1 >= HAND_BACK_AFTER or (is_long and bool(self._ready))
+        if len(lane.received_us) > 1 and not goes_back:
+            # What comes next is planned, and begun in the same call.
+            begun = partial(self._ended, worker, lane, self._begun)
+            worker.core.do(self._work_us, partial(worker.settle.submit, begun, 2))
+        else:
+            worker.settle.submit(partial(self._ended, worker, lane, self._let_go))
+
+    def _ended(self, worker: _Worker, lane: _Lane, then: Callable[[_Worker, _Lane], None]) -> None:
         lane.received_us.popleft()
         lane.executed += 1
-        held_us = self.events.now_us - lane.taken_at_us
-        if not lane.received_us:
-            lane.has_token = False
-            self._free_slot(worker, held_us)
-        elif lane.executed >= HAND_BACK_AFTER or (self._ready and held_us >= ASK_AFTER_MS * 1_000):
-            self._handed_back(worker, lane)
-        else:
-            self._execute(worker, lane)
+        then(worker, lane)
 
-    def _handed_back(self, worker: _Worker, lane: _Lane) -> None:
-        self._ready.append(lane)
+    def _let_go(self, worker: _Worker, lane: _Lane) -> None:
+        """Hand a lane back, or close it where nothing has come meanwhile."""
+        if lane.received_us:
+            self._ready.append(lane)
+        else:
+            lane.has_token = False
         self._free_slot(worker, self.events.now_us - lane.taken_at_us)
 
     def _free_slot(self, worker: _Worker, held_us: float) -> None:

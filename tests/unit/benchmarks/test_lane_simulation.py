@@ -73,7 +73,7 @@ def test_a_flight_costs_redis_one_pass() -> None:
 
     alone = simulate(ONE_LANE, costs, [0.0])
 
-    assert alone.redis_us == pytest.approx(4 * costs.pass_us + costs.admission_us + 3 * costs.call_us)
+    assert alone.redis_us == pytest.approx(3 * costs.pass_us + costs.admission_us + 2 * costs.step_us)
     assert simulate(STAGE, costs, [0.0] * 1_000).redis_us < alone.redis_us / 3
 
 
