@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from cli import webhook_secret
+from cli import webhook_credentials, webhook_secret
 from cli.alarms import alarm_findings
 from cli.context import (
     CORRECT_VARIABLE,
@@ -160,15 +160,18 @@ def secret_findings(settings: "Settings", bridge: Bridge | None) -> list[Finding
 
 
 def secret_finding(name: str, user: str, bridge: Bridge | None) -> Finding:
-    """Return whether one secret is there."""
+    """Return whether one secret is there, and hard to guess."""
     from libs.common.runtime.secrets import has_secret, read_secret
 
     subject = f"secret {name}"
     if has_secret(name, os.environ):
         try:
-            read_secret(name, os.environ)
+            length = len(read_secret(name, os.environ).reveal())
         except ConfigError as error:
             return wrong(subject, str(error), f"{user} needs it")
+        if length < webhook_credentials.SHORTEST:
+            remedy = f"take {webhook_credentials.SHORTEST} characters or more"
+            return warning(subject, f"set, for {user}, but so short that it may be guessed", remedy)
         return ok(subject, f"set, for {user}")
     is_unstarted = bridge is None or bridge.is_guess()
     if bridge is not None and bridge.runs_on_this():

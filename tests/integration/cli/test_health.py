@@ -195,7 +195,7 @@ def test_a_check_of_what_is_well_is_ok(
     bascule: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WEBHOOK_SECRET", "one-secret")
-    monkeypatch.setenv("DESK_SECRET", "another")
+    monkeypatch.setenv("DESK_SECRET", "another-one")
 
     code, found = findings(bascule, "check")
 
@@ -210,6 +210,22 @@ def test_a_check_of_what_is_well_is_ok(
         "redis eviction",
         "redis durability",
     }
+
+
+def test_a_check_warns_of_a_secret_that_may_be_guessed(
+    bascule: CommandLine, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBHOOK_SECRET", "12345678")
+    monkeypatch.setenv("DESK_SECRET", "1234567")
+
+    code, found = findings(bascule, "check")
+
+    assert code == 3
+    assert found["secret WEBHOOK_SECRET"][0] == "ok"
+    verdict, words = found["secret DESK_SECRET"]
+    assert verdict == "warning"
+    assert "8 characters or more" in words
+    assert "1234567" not in words
 
 
 def test_a_check_names_each_missing_secret_and_what_to_do(bascule: CommandLine, config: Path) -> None:
@@ -360,7 +376,7 @@ accounts: {{desk: {{broker: http, url: "http://127.0.0.1:{away}", secret: DESK_S
 def test_the_doctor_reaches_a_broker_that_listens(
     bascule: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: int
 ) -> None:
-    monkeypatch.setenv("DESK_SECRET", "x")
+    monkeypatch.setenv("DESK_SECRET", "desk-secret")
     write_config(
         tmp_path,
         monkeypatch,
