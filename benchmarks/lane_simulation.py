@@ -3,8 +3,8 @@
 What is simulated: one primary, with all ingresses and workers. Of their time it has the share that one of several primaries
 has. Redis works in passes: it takes what came meanwhile, answers all of it after one fsync. Calls of a process share flights.
 A lane is taken and its first instruction begun in one call, each further one with the end of the one before; it is serial, and
-handed back after 32 instructions or a second. What is not: rate limits, risk, failures, the cap of an account on a worker's
-slots, deadlines at the door; nor instructions that take a look at the venue first, and a call more.
+handed back after 32 instructions, or a second where others wait. What is not: rate limits, risk, failures, the cap of an account
+on a worker's slots, deadlines at the door; nor instructions that take a look at the venue first, and a call more.
 """
 
 import heapq

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from benchmarks import figures
-from benchmarks.costs import FULL_FLIGHT, Costs, renewed
+from benchmarks.costs import Costs, renewed
 from benchmarks.distribution import percentile
 from benchmarks.lane_simulation import Outcome, Stage, evenly_random_ms, simulate
 
@@ -238,7 +238,7 @@ def main() -> None:
         print(f"{field.name:20} {getattr(costs, field.name):8g}")
     full, alone = redis_us(costs)
     print(
-        f"\nRedis: {full:.0f} us per alert in flights of {FULL_FLIGHT}, {alone:.0f} us where every call comes alone;"
+        f"\nRedis: {full:.0f} us per alert in full flights, {alone:.0f} us where every call comes alone;"
         f" one primary carries {carried_per_s(costs):,.0f} alerts/s at {AT_MOST:.0%} of its core\n"
     )
     for per_minute in RATES:

@@ -38,7 +38,7 @@ class Door:
         self, room: Room, metrics: IngressMetrics, clock: Clock, *, facts: Mapping[str, int] = NO_FACTS
     ) -> None:
         """Args:
-        room: Tells whether Redis is full, from what each admission heard.
+        room: Tells whether Redis is full, from what admissions heard.
         metrics: Show it.
         clock: Spaces log lines.
         facts: Stand on them, where there are several doors.

@@ -8,8 +8,8 @@ from typing import assert_never
 from libs.common.domain.clock import Clock
 from libs.common.domain.errors import BridgeError, StoreUnavailable
 from libs.common.domain.ids import AlertId
+from libs.common.store.admission import Admission, parts_of
 from libs.common.store.intake import (
-    Admission,
     Admitted,
     Conflict,
     Duplicate,
@@ -18,7 +18,6 @@ from libs.common.store.intake import (
     MemoryFull,
     Throttled,
     Verdict,
-    parts_of,
 )
 from libs.common.web.health import CachedCheck, Check, Degraded, Health, Healthy
 from services.ingress.door import Door

@@ -15,7 +15,7 @@ from libs.common.policy.dedup import DedupKey, DedupKind, body_digest, dedup_key
 from libs.common.policy.routing import Destination, Router, Share, instruction_of
 from libs.common.policy.shards import shard_of
 from libs.common.policy.webhook import Demand, Webhook
-from libs.common.store.intake import Admission, Routed
+from libs.common.store.admission import Admission, Routed
 from libs.common.wire import codec
 from libs.common.wire.dialects.catalogue import in_senders_words
 from libs.common.wire.dialects.dialect import Document

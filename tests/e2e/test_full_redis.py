@@ -16,7 +16,7 @@ from tests.e2e.ledger import (
 from tests.e2e.sender import Sent, send_until_taken
 from tests.support.bridge_config import ACCOUNT
 from tests.support.eventually import eventually
-from tests.support.fullness import use_memory
+from tests.support.fullness import fill, use_memory
 
 CONFIG = {"webhooks": {"default": {"max_age": "600s"}}}
 ALERTS = 200
@@ -31,7 +31,7 @@ async def test_while_the_door_is_closed_for_memory_workers_end_what_is_queued_an
         await bridge.send_many([bridge.alert(f"S{number % 20}") for number in range(ALERTS)])
     )
     [refused_id] = accepted_ids([await bridge.post(bridge.alert("REFUSED"))])
-    use_memory(bridge.client, 0.85)
+    await fill(bridge, 0.85)
     assert (await bridge.post(bridge.alert())).status == 503
 
     bridge.add_worker()
@@ -60,7 +60,7 @@ async def test_at_the_very_limit_nothing_is_lost_or_sent_twice_and_all_goes_on_w
     sending = asyncio.create_task(send_until_taken(bridge, alerts, 40, rate_per_s=250, sent=sent))
     for _ in range(3):
         await wait_orders(venue, venue.stats()["executed"] + 100)
-        use_memory(bridge.client, 2)
+        await fill(bridge, 2)
         answers = [await bridge.post(bridge.alert("FULL")) for _ in range(3)]
         assert {answer.status for answer in answers} == {503}
         assert {answer.body["error"]["code"] for answer in answers} == {"memory_full"}

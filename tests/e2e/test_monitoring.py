@@ -17,7 +17,7 @@ from tests.support.bridge_config import ACCOUNT
 from tests.support.certificates import Authority
 from tests.support.dashboard import queries
 from tests.support.eventually import eventually
-from tests.support.fullness import use_memory
+from tests.support.fullness import fill, use_memory
 from tests.support.ports import free_port
 from tests.support.prometheus import Prometheus, alert_rules
 from tests.support.redis_server import RedisServer
@@ -80,8 +80,7 @@ async def let_everything_happen(bridge: Bridge, venue: Venue, relay_url: str) ->
 
     assert await post("BTCUSDT") == 200
     assert await post("BTCUSDT", secret="wrong") == 401
-    use_memory(bridge.client, 0.99)
-    await eventually(lambda: bridge.ingresses[0].metric("bascule_door_open") == 0)
+    await fill(bridge, 0.99)
     assert await post("BTCUSDT") == 503
     assert await relayed("BTCUSDT") == 503
     use_memory(bridge.client, 0)

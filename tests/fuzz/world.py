@@ -24,9 +24,10 @@ from libs.common.domain.ids import (
     lane_name,
 )
 from libs.common.domain.instruction import PLAIN_VERSION
+from libs.common.store.admission import Admission, Routed
 from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.head import Held
-from libs.common.store.intake import Admission, Admitted, Conflict, Duplicate, Intake, Routed
+from libs.common.store.intake import Admitted, Conflict, Duplicate, Intake
 from libs.common.store.keys import GROUP, Keys
 from libs.common.store.orders import LONGEST_WAIT_IN_PLACE_MS, NO_LIMIT
 from libs.common.store.scripts import Script

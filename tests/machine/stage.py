@@ -22,13 +22,14 @@ from libs.common.domain.ids import (
 )
 from libs.common.domain.instruction import PLAIN_VERSION
 from libs.common.domain.lifecycle import OrderState
+from libs.common.store.admission import Admission, Routed
 from libs.common.store.client import connect
 from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.decisions import Decisions
 from libs.common.store.following import Following
 from libs.common.store.halts import Halts
 from libs.common.store.head import Closed, HandedBack, Head, Held
-from libs.common.store.intake import Admission, Admitted, Conflict, Duplicate, Intake, Routed
+from libs.common.store.intake import Admitted, Conflict, Duplicate, Intake
 from libs.common.store.keys import GROUP, Keys
 from libs.common.store.order_answers import BegunNext
 from libs.common.store.orders import NO_LIMIT

@@ -25,10 +25,11 @@ from libs.common.domain.instruction import PLAIN_VERSION, Instruction
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.order import OrderPlan, OrderReport, Side
 from libs.common.domain.reasons import Reason
+from libs.common.store.admission import Admission, Routed
 from libs.common.store.breakers import BreakerReport, SharedBreakers
 from libs.common.store.client import connect
 from libs.common.store.head import Head, Held
-from libs.common.store.intake import Admission, Admitted, Duplicate, Intake, Refusal, Routed
+from libs.common.store.intake import Admitted, Duplicate, Intake, Refusal
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Parking, Reader
 from libs.common.store.order_answers import Go

@@ -2,6 +2,9 @@
 
 from typing import Any, Final
 
+from tests.support.bridge import Bridge
+from tests.support.eventually import eventually
+
 BALLAST_BYTES: Final = 8_000_000
 """Without it a share would change with every connection."""
 
@@ -22,3 +25,12 @@ def use_memory(client: Any, share: float) -> None:
         client.expire("ballast", 600)
     found = client.info("memory")
     client.config_set("maxmemory", int((found["used_memory"] - found["mem_not_counted_for_evict"]) / share))
+
+
+async def fill(bridge: Bridge, share: float) -> None:
+    """Have so much used that alerts are refused, and wait until each ingress has heard it.
+
+    What it heard before of a Redis with plenty holds for a moment, in which no alerts could have filled it.
+    """
+    use_memory(bridge.client, share)
+    await eventually(lambda: all(one.metric("bascule_door_open") == 0 for one in bridge.ingresses))

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from libs.common.domain.ids import AccountName, AlertId
 from libs.common.policy.shards import HASH
-from libs.common.store.intake import parts_of
+from libs.common.store.admission import parts_of
 from libs.common.store.shards import Shards
 from tests.support.eventually import eventually
 from tests.support.filled_store import FilledStore

@@ -10,10 +10,10 @@ FREE_AFTER_MS: Final = 30_000
 """After so long below the share it is free all the same: what keeps it up may be history, which stays for days."""
 
 PLENTY: Final = 0.5
-"""The part of the share that may be used of it, up to which what was heard holds for a while."""
+"""The part of the bound below which there is plenty: what was heard then holds for a while."""
 
 HOLDS_MS: Final = 100
-"""For so long; nobody fills the other half meanwhile: a Redis that does nothing else takes some 6 MB of alerts."""
+"""How long it holds. Nobody fills the rest meanwhile: a Redis that does nothing else takes some 6 MB of alerts."""
 
 
 class Room:
@@ -32,6 +32,7 @@ class Room:
         self.share = 0.0
         """Of its memory, as last heard; 0 where it does not say."""
         self._heard_at_ms: int | None = None
+        """Monotonic."""
         self._below_since_ms: int | None = None
         """Since when it has been below the share, monotonic."""
 
@@ -46,7 +47,7 @@ class Room:
         return f"Redis uses {self.share:.1%} of its memory, and alerts are taken below {self.bound:.1%} of it"
 
     def must_be_asked(self, at_ms: int) -> bool:
-        """Tell whether Redis is to be asked at a monotonic time: there is not plenty, or it is not known."""
+        """Tell whether Redis must be asked at a monotonic time: there is not plenty, or not known whether there is."""
         if self._heard_at_ms is None or at_ms - self._heard_at_ms >= HOLDS_MS:
             return True
         return self.share >= self.bound * PLENTY

@@ -5,16 +5,15 @@ What is made for every alert is a `Struct`: it costs a tenth of a frozen datacla
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from redis.asyncio import Redis
 
 from libs.common.domain.errors import BridgeError, StoreCorrupt, StoreUnavailable
-from libs.common.domain.ids import AccountName, AlertId, EventId, LaneName, Market, WebhookName
-from libs.common.policy.limits import Limit
+from libs.common.domain.ids import AlertId, EventId, LaneName, WebhookName
 from libs.common.policy.room import Room
-from libs.common.policy.shards import shard_of
+from libs.common.store.admission import Admission, flight_of
 from libs.common.store.batch import Batch
 from libs.common.store.client import translate_text
 from libs.common.store.copies import Copies
@@ -23,84 +22,8 @@ from libs.common.store.keys import Keys
 from libs.common.store.pipe import Pipe
 from libs.common.store.scripts import Script, read_each
 
-_NO_RATE: Final = ("", "")
-
-PART_MARGIN_MS: Final = 600_000
-"""How much longer than its owner another shard knows an alert: by far more than one post takes."""
-
 KEPT_BYTES: Final = 600_000
 """Bytes kept of posts that were not admitted; what comes beyond pushes the oldest out."""
-
-
-class Routed(msgspec.Struct, frozen=True):
-    """One account's share of an admission."""
-
-    account: AccountName
-    market: Market
-    """Empty where the account declines it."""
-    lane: LaneName
-    body: bytes
-    """The encoded instruction."""
-    version: int
-    """Of the instruction."""
-    state: str = ""
-    """Where the account declines it, how its share ends: REJECTED or SKIPPED; with a reason and a detail."""
-    reason: str = ""
-    detail: str = ""
-
-
-class Admission(msgspec.Struct, frozen=True):
-    """Everything that one post makes durable."""
-
-    alert_id: AlertId
-    """Fresh for every post: it also tells our own re-sent call from another post of the same alert."""
-    webhook: WebhookName
-    dedup_keys: tuple[str, ...]
-    """One for each alert that may have the same; most have one."""
-    dedup_window_ms: int
-    digest: str
-    """Of the body without its credential."""
-    is_sender_id: bool
-    """Whether the dedup key is an id that the sender gave: only then another digest is a conflict."""
-    limit: Limit | None
-    """The webhook's."""
-    alert: bytes
-    """The encoded alert."""
-    fired_at_ms: int | None
-    max_age_ms: int
-    clock_skew_ms: int
-    """A fire time further in the future than this counts as arrival."""
-    routed: tuple[Routed, ...]
-    is_part: bool = False
-    """Whether it is what another shard than the owner of the id gets of an alert; see `parts_of`."""
-
-
-def parts_of(admission: Admission, shards: int) -> dict[int, Admission]:
-    """Return what each shard gets of an alert, by the shards' numbers; the owner of its id comes first.
-
-    The owner, which is the first account's shard, knows the alert's dedup keys and counts it against its webhook's rate. Of
-    the others each knows its part by the id alone, for longer than the owner may answer with that id: so a resend
-    completes what is missing, and is never taken for something new.
-
-    Args:
-        admission: All of it; its id is the one that the owner answered, or a fresh one.
-        shards: How many there are.
-    """
-    by_shard: dict[int, list[Routed]] = {}
-    for to in admission.routed:
-        by_shard.setdefault(shard_of(to.account, shards), []).append(to)
-    parts: dict[int, Admission] = {}
-    for number, routed in by_shard.items():
-        own: dict[str, Any] = {"routed": tuple(routed)}
-        if parts:
-            own |= {
-                "dedup_keys": (f"part:{admission.alert_id}",),
-                "dedup_window_ms": admission.dedup_window_ms + PART_MARGIN_MS,
-                "limit": None,
-                "is_part": True,
-            }
-        parts[number] = msgspec.structs.replace(admission, **own)
-    return parts
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -221,36 +144,19 @@ class Intake:
         time, room = self._flight_time, self._room
         not_after_ms = None if time is None else time.not_after_ms()
         departed_ms = 0 if time is None else time.departs()
+        # What was heard holds for a while only by a clock.
         asks_for_memory = room is not None and (time is None or room.must_be_asked(departed_ms))
-        keys: list[str] = [*self._keys.fixed, self._keys.refused]
-        known_terms: dict[tuple[str | int, ...], int] = {}
-        words: list[str | bytes | int] = []
-        for item in items:
-            keys.append(self._keys.alert(item.alert_id))
-            keys += [self._keys.seen(item.webhook, key) for key in item.dedup_keys]
-            if item.limit is not None:
-                keys.append(self._keys.webhook_bucket(item.webhook))
-            terms = _terms_of(item)
-            number = known_terms.setdefault(terms, len(known_terms) + 1)
-            fired_at_ms = "" if item.fired_at_ms is None else item.fired_at_ms
-            words += (number, item.alert_id, item.digest, item.alert, fired_at_ms)
-            for to in item.routed:
-                keys += (self._keys.instruction(item.alert_id, to.account), self._keys.lane(to.lane))
-                words += (to.market, to.lane, to.body)
-                if to.state:
-                    words += (to.reason, to.detail)
-        args: list[str | bytes | int] = [
+        flight = flight_of(items, self._keys)
+        keys = [*self._keys.fixed, self._keys.refused, *flight.keys]
+        args = [
             self._now,
             "" if not_after_ms is None else not_after_ms,
             KEPT_BYTES,
             "" if room is None else room.backlog,
             str(room.bound) if room is not None and asks_for_memory else "",
-            len(items),
-            len(known_terms),
+            *flight.args,
         ]
-        for terms in known_terms:
-            args += terms
-        reply = await self._admit.run(self._pipe, keys, args + words, copies=self._copies)
+        reply = await self._admit.run(self._pipe, keys, args, copies=self._copies)
         if time is not None:
             time.learn(int(reply[0]), departed_ms)
         if room is not None and asks_for_memory:
@@ -263,24 +169,6 @@ class Intake:
             args += (item.event_id, item.webhook, item.status, item.code, item.field, item.detail, item.raw)
         reply = await self._refuse.run(self._client, [*self._keys.fixed, self._keys.refused], args)
         return [None if answer[0] == b"OK" else translate_text(answer[1].decode()) for answer in reply]
-
-
-def _terms_of(item: Admission) -> tuple[str | int, ...]:
-    """Return what an admission has in common with most others of its webhook, as the script takes it."""
-    limit = item.limit
-    terms: tuple[str | int, ...] = (
-        item.webhook,
-        item.dedup_window_ms,
-        "p" if item.is_part else "1" if item.is_sender_id else "0",
-        len(item.dedup_keys),
-        *(_NO_RATE if limit is None else (limit.interval_us, limit.burst)),
-        item.max_age_ms,
-        item.clock_skew_ms,
-        len(item.routed),
-    )
-    for to in item.routed:
-        terms += (to.account, to.version, to.state)
-    return terms
 
 
 def _verdict(answer: list[bytes]) -> Verdict | BridgeError:

@@ -15,7 +15,8 @@ from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
 from libs.common.domain.ids import AccountName, AlertId, Market, WebhookName, alert_id, lane_name
 from libs.common.domain.instruction import Instruction, version_of
 from libs.common.policy.dedup import body_digest
-from libs.common.store.intake import Admission, Admitted, Duplicate, Intake, Routed
+from libs.common.store.admission import Admission, Routed
+from libs.common.store.intake import Admitted, Duplicate, Intake
 from libs.common.store.keys import Keys
 from libs.common.wire import codec
 

@@ -38,7 +38,7 @@ def test_every_cost_that_a_file_may_replace_is_one() -> None:
     assert {field for field, *_ in MEASURED} <= set(Costs.__dataclass_fields__)
 
 
-def test_passes_and_calls_add_up_to_what_was_measured() -> None:
+def test_passes_and_steps_add_up_to_what_was_measured() -> None:
     costs = Costs()
 
     assert 2 * costs.step_us + costs.pass_us == pytest.approx(costs.execute_alone_us)

@@ -25,7 +25,7 @@
 -- ARGV[4]    the most entries in one lane, or '' for any number
 -- ARGV[5]    the share of Redis' memory from which on nothing is admitted, or '' where there is no need to look
 -- ARGV[6]    how many items
--- ARGV[7]    how many terms: what items have in common, since a word more for each costs more than all that is done with it
+-- ARGV[7]    how many terms: what items have in common stands once, since each word of a call costs Redis time
 -- ARGV[8..]  per terms: webhook, dedup window ms, is sender's id (1|0, p: a part), seen keys n, rate interval us or '', its
 --            burst or '', max age ms, clock skew ms, accounts n; then n times: account, schema version, '' or where the
 --            account declines it how its share ends
@@ -36,7 +36,9 @@
 --          | {'DUPLICATE', first id, same body 1|0} | {'CONFLICT', first id} | {'THROTTLED', ms} | {'LATE', ''}
 --          | {'MEMORY_FULL', ''} | {'LANE_FULL', lane, entries} | {'ERROR', text}}
 
--- Keys and words of an item lie where its terms say: no table is made for an item.
+-- No table is made for an item, since they are dear: its keys and words lie where its terms say. `k` and `a` are where those of the
+-- next one begin, `terms.keys` and `terms.words` how many they are. `to.key` and `to.word` are how far from there an account's own
+-- lie: instruction, lane; and market, lane, body, reason, detail.
 local all_terms, k, a = {}, 10, 8
 for n = 1, tonumber(ARGV[7]) do
   local terms = {webhook = ARGV[a], window = ARGV[a + 1], is_sender_id = ARGV[a + 2] == '1',
@@ -128,7 +130,7 @@ local answers = answer_each(tonumber(ARGV[6]), function()
     if not full_at then return {'THROTTLED', text(wait)} end
   end
   if is_memory_full then return {'MEMORY_FULL', ''} end
-  local lacks_token
+  local lacks_token -- by the number of the taker; no table where no lane does
   for n, to in ipairs(terms.takers) do
     local lane = ARGV[word_at + to.word + 1]
     -- A stream of a wrong type fails here: after a first account's entry the sender's resend would trade that twice.

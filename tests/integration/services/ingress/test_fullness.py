@@ -7,7 +7,7 @@ import pytest
 from tests.support import http_client
 from tests.support.bridge import Bridge
 from tests.support.eventually import eventually
-from tests.support.fullness import use_memory
+from tests.support.fullness import fill, use_memory
 from tests.support.redis_server import RedisServer
 
 pytestmark = [
@@ -61,7 +61,7 @@ async def test_a_full_redis_takes_no_alert_until_there_is_room_again(
     )
     first = await bridge.post(bridge.alert(id="first"))
     assert first.status == 200
-    use_memory(bridge.client, 0.75)
+    await fill(bridge, 0.75)
 
     answers = [await bridge.post(bridge.alert(), ingress=n % 2) for n in range(6)]
 

@@ -33,6 +33,7 @@ from libs.common.domain.lifecycle import OrderState
 from libs.common.domain.order import OrderReport, OrderRequest
 from libs.common.policy.symbols import SymbolEntry
 from libs.common.runtime.settings import BreakerSettings
+from libs.common.store.admission import Admission, Routed
 from libs.common.store.batch import Batch
 from libs.common.store.breakers import SharedBreakers
 from libs.common.store.client import connect
@@ -40,7 +41,7 @@ from libs.common.store.dead_letters import DeadLetters
 from libs.common.store.halts import Halts
 from libs.common.store.head import Held
 from libs.common.store.in_flight import InFlightOrders
-from libs.common.store.intake import Admission, Intake, Routed
+from libs.common.store.intake import Intake
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Reader
 from libs.common.store.orders import NO_LIMIT, Orders

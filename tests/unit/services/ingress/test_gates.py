@@ -12,17 +12,8 @@ from libs.common.domain.errors import AdmissionError, BridgeError, StoreUnavaila
 from libs.common.domain.ids import AccountName, AlertId, Market, WebhookName, lane_name
 from libs.common.policy.limits import Limit
 from libs.common.policy.room import Room
-from libs.common.store.intake import (
-    Admission,
-    Admitted,
-    Conflict,
-    Duplicate,
-    LaneFull,
-    MemoryFull,
-    Routed,
-    Throttled,
-    Verdict,
-)
+from libs.common.store.admission import Admission, Routed
+from libs.common.store.intake import Admitted, Conflict, Duplicate, LaneFull, MemoryFull, Throttled, Verdict
 from libs.common.telemetry.ingress_metrics import IngressMetrics
 from libs.common.web.health import Degraded, Healthy
 from services.ingress.door import Door

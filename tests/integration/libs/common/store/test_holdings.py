@@ -12,9 +12,9 @@ from libs.common.domain.ids import AccountName, LaneName, Market, client_order_i
 from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.order import OrderReport
 from libs.common.domain.reasons import Reason
+from libs.common.store.admission import Admission
 from libs.common.store.head import Head
 from libs.common.store.holdings import LATELY_MS, Holding, Holdings
-from libs.common.store.intake import Admission
 from libs.common.store.operator_alerts import OperatorAlert, OperatorAlerts
 from libs.common.store.published import Published, PublishedPosition
 from libs.common.store.records import Records

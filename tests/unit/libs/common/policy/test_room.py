@@ -62,7 +62,7 @@ def test_without_plenty_it_must_be_asked_each_time():
     assert room.must_be_asked(5)
 
 
-def test_what_was_full_is_held_against_the_lower_bound():
+def test_what_is_full_must_be_asked_each_time_until_there_is_plenty():
     room = Room(memory=0.8, backlog=1)
     room.learn(900, 1_000, 5)
     room.learn(770, 1_000, 5)

@@ -30,10 +30,11 @@ from libs.common.domain.instruction import PLAIN_VERSION
 from libs.common.domain.lifecycle import INSTRUCTION_MOVES, ORDER_MOVES, InstructionState, OrderState
 from libs.common.domain.reasons import Reason
 from libs.common.policy.limits import Limit
+from libs.common.store.admission import Admission, Routed
 from libs.common.store.breakers import SharedBreakers
 from libs.common.store.client import connect
 from libs.common.store.head import Head, Held
-from libs.common.store.intake import Admission, Intake, Routed
+from libs.common.store.intake import Intake
 from libs.common.store.keys import Keys
 from libs.common.store.lanes import Lanes, Parking, Reader
 from libs.common.store.order_answers import Go

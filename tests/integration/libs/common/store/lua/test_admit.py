@@ -7,8 +7,9 @@ import pytest
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
 from libs.common.domain.ids import AccountName, AlertId, EventId, WebhookName
 from libs.common.policy.limits import Limit
+from libs.common.store.admission import Admission
 from libs.common.store.head import Closed
-from libs.common.store.intake import KEPT_BYTES, Admission, Admitted, Conflict, Duplicate, Refusal, Throttled
+from libs.common.store.intake import KEPT_BYTES, Admitted, Conflict, Duplicate, Refusal, Throttled
 from tests.integration.libs.common.store.lua.rig import START_MS, Rig
 from tests.support.eventually import eventually
 
