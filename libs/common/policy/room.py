@@ -9,11 +9,12 @@ REOPENS_AT: Final = 0.95
 FREE_AFTER_MS: Final = 30_000
 """After so long below the share it is free all the same: what keeps it up may be history, which stays for days."""
 
-PLENTY: Final = 0.5
-"""The part of the bound below which there is plenty: what was heard then holds for a while."""
+PLENTY_BYTES: Final = 64 * 2**20
+"""With so much to the bound there is plenty: what was heard then holds for a while."""
 
 HOLDS_MS: Final = 100
-"""How long it holds. Nobody fills the rest meanwhile: a Redis that does nothing else takes some 6 MB of alerts."""
+"""How long it holds. Nobody fills as much meanwhile: a Redis that does nothing else takes some 6 MB of alerts of
+ordinary size, and what it writes to its file of larger ones is bounded by the disk."""
 
 
 class Room:
@@ -31,6 +32,7 @@ class Room:
         self.is_full = False
         self.share = 0.0
         """Of its memory, as last heard; 0 where it does not say."""
+        self._used_bytes = self._of_bytes = 0
         self._heard_at_ms: int | None = None
         """Monotonic."""
         self._below_since_ms: int | None = None
@@ -50,12 +52,12 @@ class Room:
         """Tell whether Redis must be asked at a monotonic time: there is not plenty, or not known whether there is."""
         if self._heard_at_ms is None or at_ms - self._heard_at_ms >= HOLDS_MS:
             return True
-        return self.share >= self.bound * PLENTY
+        return self._of_bytes > 0 and self.bound * self._of_bytes - self._used_bytes < PLENTY_BYTES
 
     def learn(self, used_bytes: int, of_bytes: int, at_ms: int) -> None:
         """Note what is used of what there is, at a monotonic time; `of_bytes` 0: it does not say."""
         self.share = used_bytes / of_bytes if of_bytes else 0.0
-        self._heard_at_ms = at_ms
+        self._used_bytes, self._of_bytes, self._heard_at_ms = used_bytes, of_bytes, at_ms
         is_full = self.share >= self.bound
         if self.share >= self._memory:
             self._below_since_ms = None

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.policy.room import FREE_AFTER_MS, HOLDS_MS, PLENTY, REOPENS_AT, Room
+from libs.common.policy.room import FREE_AFTER_MS, HOLDS_MS, PLENTY_BYTES, REOPENS_AT, Room
 
 
 def heard(room: Room, *used: int) -> list[bool]:
@@ -48,27 +48,43 @@ def test_each_change_is_told_once():
     assert told == [True, False, True]
 
 
+OF_BYTES = 1_000_000_000
+
+
 def test_while_there_is_plenty_what_was_heard_holds_for_a_moment():
     room = Room(memory=0.8, backlog=1)
     assert room.must_be_asked(0)
-    room.learn(399, 1_000, 5)
+    room.learn(800_000_000 - PLENTY_BYTES, OF_BYTES, 5)
     assert not room.must_be_asked(5 + HOLDS_MS - 1)
     assert room.must_be_asked(5 + HOLDS_MS)
 
 
 def test_without_plenty_it_must_be_asked_each_time():
     room = Room(memory=0.8, backlog=1)
-    room.learn(round(1_000 * 0.8 * PLENTY), 1_000, 5)
+    room.learn(800_000_000 - PLENTY_BYTES + 1, OF_BYTES, 5)
     assert room.must_be_asked(5)
+
+
+def test_a_little_memory_is_never_plenty():
+    room = Room(memory=0.8, backlog=1)
+    room.learn(1_000, PLENTY_BYTES, 5)
+    assert room.must_be_asked(5)
+
+
+def test_a_server_that_does_not_say_is_asked_now_and_then():
+    room = Room(memory=0.8, backlog=1)
+    room.learn(10**12, 0, 5)
+    assert not room.must_be_asked(5 + HOLDS_MS - 1)
+    assert room.must_be_asked(5 + HOLDS_MS)
 
 
 def test_what_is_full_must_be_asked_each_time_until_there_is_plenty():
     room = Room(memory=0.8, backlog=1)
-    room.learn(900, 1_000, 5)
-    room.learn(770, 1_000, 5)
+    room.learn(900_000_000, OF_BYTES, 5)
+    room.learn(770_000_000, OF_BYTES, 5)
     assert room.is_full
     assert room.must_be_asked(5)
-    room.learn(390, 1_000, 5)
+    room.learn(390_000_000, OF_BYTES, 5)
     assert not room.is_full
     assert not room.must_be_asked(5)
 
