@@ -13,6 +13,9 @@ from cli.findings import Finding, ok, warning, wrong
 
 LONGEST_S: Final = 90.0
 
+_START: Final = "start it, or correct the account's url; docs/http-broker.md says what it must answer"
+_CORRECT: Final = "correct what it says; docs/exchanges.md has the steps for exchanges"
+
 SKEW_MS: Final = 1_000
 """From here on exchanges refuse requests for their time stamp, or take them for longer than they should."""
 
@@ -42,7 +45,7 @@ def connect_findings(bridge: Bridge | None, config: Path) -> list[Finding]:
 def _account(found: Mapping[str, Any]) -> list[Finding]:
     subject = f"account {found['account']}"
     if found["error"] is not None:
-        remedy = "correct what it says; docs/exchanges.md has the steps for exchanges"
+        remedy = _START if found["broker"] == "http" else _CORRECT
         return [wrong(subject, f"{_where(found)}: {found['error']}", remedy)]
     findings = [ok(subject, f"{_where(found)}: {_facts(found)}")]
     if found["place"] == "live":

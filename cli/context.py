@@ -213,8 +213,11 @@ def ask(bridge: Bridge, question: "Callable[[Readings], Awaitable[T]]") -> T:
 def no_answer(bridge: Bridge, error: Exception) -> str:
     """Return in words that a bridge's Redis does not answer, or not to us."""
     from libs.common.domain.errors import StoreBarred
+    from libs.common.store.client import MEMORY_IS_FULL
 
     if isinstance(error, StoreBarred):
+        return f"{error} (at {bridge.shown_url}, found by {bridge.found_by})"
+    if str(error) == MEMORY_IS_FULL:
         return f"{error} (at {bridge.shown_url}, found by {bridge.found_by})"
     # The cause is redis-py's own error, which says it shortest.
     cause = str(error.__cause__ or error).rstrip(".")

@@ -30,8 +30,8 @@ COLUMNS: Final[Columns] = MappingProxyType(
 )
 
 NOT_KEPT: Final = (
-    "older ones make room for newer ones, and refusals of strangers, such as for a wrong secret, are kept as a sample or "
-    "not at all"
+    "older ones make room for newer ones, what was answered 5xx is not kept, and refusals of strangers, such as for a "
+    "wrong secret, are kept as a sample or not at all"
 )
 """Why an id that somebody was answered may be unknown here."""
 
@@ -53,8 +53,8 @@ def command(
 ) -> None:
     """List posts to webhooks, or show one.
 
-    Admitted, repeated and refused ones, newest first. Of an ID its beginning is enough. Refusals of strangers, such as
-    for a wrong secret, are kept as a sample or not at all.
+    Admitted, repeated and refused ones, newest first. Of an ID its beginning is enough. What was answered 5xx is not
+    kept; refusals of strangers, such as for a wrong secret, as a sample or not at all.
     """
     bridge = find_bridge()
     if event_id is not None:

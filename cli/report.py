@@ -215,7 +215,8 @@ def _remarks(document: Document) -> Iterator[str]:
         yield "refused posts and duplicates name a webhook alone, and are left out"
     elif document["refusals"]:
         yield (
-            "refusals of strangers are kept as a sample or not at all: the metric bascule_posts_total counts them all"
+            "refusals of strangers are kept as a sample or not at all, and posts that were answered 5xx are not kept: "
+            "the metric bascule_posts_total counts them all"
         )
 
 

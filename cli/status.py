@@ -296,8 +296,9 @@ def _reasons(health: "Health", ingress: Ingress, durability: str, replicas: int)
             f"sent in {span(snapshot.suspect_until_ms - snapshot.now_ms)} at the earliest"
         )
     if untold := snapshot.parked_for.get("resolving"):
+        waiting = "1 lane waits" if untold == 1 else f"{untold} lanes wait"
         reasons.append(
-            f"{untold} lanes wait for an order that cannot be told: "
+            f"{waiting} for an order that cannot be told: "
             "`bascule orders --state unknown`, or `--state sending` since Redis came back"
         )
     reasons += [

@@ -8,6 +8,9 @@ from cli.figures_words import figures_lines
 from cli.halt_scope import halt_words
 from cli.output import NOTHING, ago, cell, painted, size, span, table
 
+_PAUSE: Final = "|pause"
+"""Behind the account whose venue asked for a pause: `store/breakers.py`."""
+
 _SHARD: Final = re.compile(r"\bshard (\d+): ", re.ASCII)
 """How the ingress begins what it says of one of several."""
 
@@ -61,7 +64,8 @@ def _store_lines(document: Document) -> list[str]:
     )
     lines = [f"{label:<10}{value}" for label, value in facts]
     lines += [
-        f"{'breaker':<10}{one['scope']} {_breaker(one, document['now_ms'])}" for one in document["breakers"]
+        f"{'breaker':<10}{one['scope'].removesuffix(_PAUSE)} {_breaker(one, document['now_ms'])}"
+        for one in document["breakers"]
     ]
     lines += [f"{'halt':<10}{halt_words(one, document['now_ms'])}" for one in document["halts"]]
     if document["alarms"] is None:
@@ -122,4 +126,6 @@ def _breaker(one: Document, now_ms: int) -> str:
         return f"half_open for {span(since_reset_ms)}: the next order tries it"
     if one["state"] == "open" and since_reset_ms < 0:
         return f"open, to be tried in {span(-since_reset_ms)}"
+    if one["state"] == "paused" and since_reset_ms < 0:
+        return f"paused, as its venue asked, for {span(-since_reset_ms)} more"
     return str(one["state"])

@@ -44,6 +44,7 @@ EVERY_SHARD: Final = "bascule:{s*}:"
 
 CHECKS: Final = "info config|get acl|dryrun cluster|slots"
 TABLES: Final = "multi exec hget hgetall"
+"""Releases before 0.11.0, which run beside this one while it is rolled, read both tables in a transaction."""
 READING: Final = f"{CHECKS} {TABLES} time get hmget hscan mget scan xinfo|consumers xinfo|groups xlen xrange xread xrevrange zcard zrange"
 OWN: Final = {
     "ingress": f"{CHECKS} {TABLES} mget wait",

@@ -77,6 +77,17 @@ async def test_at_the_very_limit_nothing_is_lost_or_sent_twice_and_all_goes_on_w
     await assert_whole_run(bridge, venue, [one.alert_id for one in sent])
 
 
+async def test_workers_that_start_at_the_very_limit_end_what_is_queued(private_redis, venue, bridge_factory):
+    bridge = bridge_factory(private_redis, venue=venue, workers=0, config=CONFIG)
+    accepted = all_accepted([await bridge.post(bridge.alert(f"S{number}")) for number in range(10)])
+    use_memory(bridge.client, 2)
+
+    bridge.add_worker()
+
+    assert await bridge.wait_ended(len(accepted)) == {"EXECUTED": len(accepted)}
+    assert_executed_once(bridge, venue, accepted)
+
+
 @pytest.mark.parametrize("name", ["ingress", "worker", "reaper"])
 @pytest.mark.parametrize(
     ("options", "words"),

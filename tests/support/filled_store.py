@@ -26,7 +26,7 @@ from libs.common.domain.lifecycle import InstructionState, OrderState
 from libs.common.domain.order import OrderPlan, OrderReport, Side
 from libs.common.domain.reasons import Reason
 from libs.common.store.admission import Admission, Routed
-from libs.common.store.breakers import BreakerReport, SharedBreakers
+from libs.common.store.breakers import BreakerReport, Pause, SharedBreakers
 from libs.common.store.client import connect
 from libs.common.store.head import Head, Held
 from libs.common.store.intake import Admitted, Duplicate, Intake, Refusal
@@ -259,9 +259,13 @@ class FilledStore:
         if isinstance(following, Head):
             self._handed_out.append((held, following))
 
-    async def park(self, held: Held, wait_ms: int = 60_000) -> None:
+    async def park(self, held: Held, wait_ms: int = 60_000, reason: Reason = Reason.RATE_LIMIT) -> None:
         """Put a lane to wait."""
-        await self.lanes.park.submit(Parking(held, wait_ms, 0, Reason.RATE_LIMIT))
+        await self.lanes.park.submit(Parking(held, wait_ms, 0, reason))
+
+    async def pause(self, account: str, wait_ms: int) -> None:
+        """Pause an account, as its venue asked."""
+        await self._breakers.pause(Pause(AccountName(account), wait_ms))
 
     async def open_breaker(self, scope: str, reset_ms: int = 60_000) -> None:
         """Open a breaker that has never moved."""

@@ -60,6 +60,9 @@ _PASSING_CODE: Final = re.compile(
 )
 """In front; or after the script's name and line, where Redis 6.2 reports what a command in it was answered."""
 
+MEMORY_IS_FULL: Final = "Redis' memory is full to its maxmemory, so it did not take the call"
+_OUT_OF_MEMORY: Final = re.compile(r"(?:^|: )-?OOM ")
+
 MOST_CONNECTIONS: Final = 16
 """The most that a client opens, unless its user says otherwise: of a worker's scripts two may have three calls under way
 each, eight others one, so that renewing its leases waits for none of them."""
@@ -232,6 +235,8 @@ def translate(error: RedisError | OSError) -> BridgeError:
         return StoreBarred(f"no TLS with Redis at {error}", error.remedy)
     if isinstance(error, Unfit):
         return StoreBarred(str(error), error.remedy)
+    if isinstance(error, OutOfMemoryError):
+        return StoreUnavailable(MEMORY_IS_FULL)
     if isinstance(error, (*_PASSING, OSError)):
         return StoreUnavailable(f"Redis did not take the call: {type(error).__name__}: {error}")
     if isinstance(error, ResponseError):
@@ -243,6 +248,8 @@ def translate_text(text: str) -> BridgeError:
     """Return our error for the text of an error reply, as scripts report it for one item."""
     if is_script_barred(text):
         return StoreBarred(f"Redis does not allow it: the user of its address: {text}", GIVE_RIGHTS)
+    if _OUT_OF_MEMORY.search(text) is not None:
+        return StoreUnavailable(MEMORY_IS_FULL)
     if _PASSING_CODE.search(text) is not None or is_wait_refused(text):
         return StoreUnavailable(f"Redis did not take the call: {text}")
     return StoreCorrupt(text)

@@ -24,7 +24,7 @@ _PARTS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Both tables as they were at a revision."""
+    """Both tables as they were at a revision, or newer."""
 
     revision: int
     """Rises with every change; 0 before the first."""
@@ -64,8 +64,9 @@ class TableStore:
             StoreCorrupt: They are kept under something else than hashes.
         """
         try:
-            # One transaction, so that nobody takes an old table for that of a new revision.
-            async with self._client.pipeline(transaction=True) as pipeline:
+            # The revision first, so that nobody takes an old table for that of a new revision; who has a newer one reads
+            # again. No transaction: Redis takes none at its memory limit, not even to read.
+            async with self._client.pipeline(transaction=False) as pipeline:
                 pipeline.hget(self._keys.meta, "revision")
                 pipeline.hgetall(self._keys.webhooks)
                 pipeline.hgetall(self._keys.symbols)

@@ -112,6 +112,7 @@ def test_an_event_that_is_not_there_is_told(bascule: CommandLine) -> None:
     said = bascule("events", "nothing").err
     assert said.startswith("bascule: no event nothing is kept: ")
     assert "refusals of strangers" in said
+    assert "what was answered 5xx is not kept" in said
     assert "is the beginning of several events" in bascule("events", "0").err
 
 

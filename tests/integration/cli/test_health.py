@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from libs.common.domain.reasons import Reason
 from libs.common.store.client import connect
 from libs.common.store.keys import Keys
 from tests.integration.cli.conftest import CommandLine
@@ -470,6 +472,34 @@ def test_people_see_what_parked_lanes_wait_for_and_for_how_long_a_breaker_is_hal
     assert "1 parked (1 rate_limit)" in outcome.out
     assert "paper:PARKED half_open for " in outcome.out
     assert "breaker" not in " ".join(bascule("status", "--json").json["reasons"])
+
+
+def test_a_venue_that_asked_for_a_pause_is_told_in_words(bascule: CommandLine) -> None:
+    async def paused(store: FilledStore) -> None:
+        await store.pause("paper", 60_000)
+
+    bascule.fill(paused)
+
+    [line] = [one for one in bascule("status").out.splitlines() if one.startswith("breaker")]
+
+    assert re.fullmatch("breaker   paper paused, as its venue asked, for (59.*s|1 min) more", line)
+
+
+@pytest.mark.parametrize(("lanes", "words"), [(1, "1 lane waits"), (2, "2 lanes wait")])
+def test_lanes_that_wait_for_an_order_that_cannot_be_told_are_a_reason(
+    bascule: CommandLine, lanes: int, words: str
+) -> None:
+    async def held(store: FilledStore) -> None:
+        for number in range(lanes):
+            await store.admit(f"HELD{number}")
+            taken, _ = await store.take()
+            await store.park(taken, reason=Reason.RESOLVING)
+
+    bascule.fill(held)
+
+    assert f"{words} for an order that cannot be told" in " ".join(
+        bascule("status", "--json").json["reasons"]
+    )
 
 
 def test_a_check_names_the_variable_about_tracing_that_is_wrong(

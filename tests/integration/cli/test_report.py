@@ -140,6 +140,7 @@ def test_what_the_figures_lack_is_said_beside_them(bascule: CommandLine) -> None
     assert "the journal begins" in said
     assert "1 more alerts came in, of which nothing is kept any longer" in said
     assert "refusals of strangers are kept as a sample" in said
+    assert "posts that were answered 5xx are not kept" in said
     assert "left out" in bascule("report", "--symbol", "AAA").err
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import pytest
+from redis.asyncio.client import Pipeline
 
 from libs.common.domain.alert import Action
 from libs.common.domain.errors import EditConflict, StoreUnavailable
@@ -150,6 +152,37 @@ async def test_symbols_are_kept_apart_by_exchange_and_account_and_not_by_case(ri
         await rig.mine.put_symbol(SymbolEntry("BtcUsdt", Market("OTHER")), None)
 
     assert (await rig.mine.read()).symbols == (ENTRY, SCOPED)
+
+
+async def test_at_the_memory_limit_both_are_read_and_changed(rig: Rig) -> None:
+    """A webhook must be disabled then of all times, and a worker that starts then must know the symbols."""
+    await rig.mine.put_webhook(PLAIN, None, "created")
+    await rig.store.client.config_set("maxmemory", "1")
+
+    assert (await rig.mine.read()).webhooks == {PLAIN.name: PLAIN}
+    await rig.mine.put_webhook(msgspec.structs.replace(PLAIN, is_disabled=True), PLAIN, "disabled")
+
+    tables = await rig.mine.read()
+    assert (tables.revision, tables.webhooks[PLAIN.name].is_disabled) == (2, True)
+
+
+async def test_no_table_is_older_than_the_revision_that_it_is_taken_for(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks again once the revision has risen then misses no change."""
+    await rig.mine.put_webhook(PLAIN, None, "created")
+    asked: list[str] = []
+    plan = Pipeline.pipeline_execute_command
+
+    def noting(pipeline: Pipeline, *command: str, **options: Any) -> Pipeline:
+        asked.append(command[1])
+        return plan(pipeline, *command, **options)
+
+    monkeypatch.setattr(Pipeline, "pipeline_execute_command", noting)
+    await rig.theirs.read()
+
+    keys = rig.store.keys
+    assert asked == [keys.meta, keys.webhooks, keys.symbols]
 
 
 async def test_a_call_that_is_sent_again_is_done_once(redis_server: RedisServer, rig: Rig) -> None:

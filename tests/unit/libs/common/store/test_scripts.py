@@ -3,6 +3,7 @@ from importlib.resources import files
 from itertools import chain
 
 import pytest
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from libs.common.domain.errors import StoreCorrupt, StoreUnavailable
 from libs.common.domain.lifecycle import (
@@ -13,7 +14,7 @@ from libs.common.domain.lifecycle import (
     InstructionState,
     OrderState,
 )
-from libs.common.store.client import translate_text
+from libs.common.store.client import MEMORY_IS_FULL, translate, translate_text
 from libs.common.store.head import Closed, Head, Moved, Stale, handed_out
 from libs.common.store.reconciliation import FILLS_KEPT
 from libs.common.store.scripts import PARTS, Script, read_each
@@ -138,6 +139,20 @@ def test_an_error_of_one_item_keeps_its_words():
 )
 def test_what_passes_by_itself_is_told_apart(text: str):
     assert isinstance(translate_text(text), StoreUnavailable)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OOM command not allowed when used memory > 'maxmemory'.",
+        "OOM command not allowed when used memory > 'maxmemory'. script: 00553b, on @user_script:443.",
+        "Error running script (call to f_a): @user_script:29: -OOM command not allowed when used memory > 'maxmemory'.",
+    ],
+)
+def test_full_memory_is_told_in_words(text: str):
+    error = OutOfMemoryError(text.removeprefix("OOM ")) if text.startswith("OOM ") else ResponseError(text)
+
+    assert str(translate(error)) == str(translate_text(text)) == MEMORY_IS_FULL
 
 
 @pytest.mark.parametrize(
