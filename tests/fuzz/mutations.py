@@ -351,6 +351,13 @@ _ALL: Final = (
         "math.min(tonumber(fired_at), NOW) + terms", "tonumber(fired_at) + terms", "test_admit",
     ),
     Mutation("one webhook's terms are everyone's", "admit", "all_terms[tonumber(ARGV[a])]", "all_terms[1]", "test_admit"),
+    Mutation(
+        "an alert that cannot be read moves those behind it", "admit",
+        "  local seen, answer = claim(terms, key_at + 1, alert, digest)\n",
+        "  k, a = key_at, word_at\n  local seen, answer = claim(terms, key_at + 1, alert, digest)\n"
+        "  k, a = k + terms.keys, a + terms.words\n",
+        "test_admit_together",
+    ),
     # Moving lanes.
     Mutation(
         "a lane handed back has no token", "prelude",
