@@ -9,7 +9,7 @@ import pytest
 
 from libs.common.domain.ids import LaneName, WebhookName
 from libs.common.policy.limits import Limit
-from libs.common.store.intake import Admission
+from libs.common.store.admission import Admission
 from tests.integration.libs.common.store.lua.rig import START_MS, Rig
 
 ACCOUNTS: Final = ("desk", "fund", "prop")
