@@ -324,6 +324,8 @@ _ALL: Final = (
     Mutation(
         "a parked lane gets a token", "admit", " and not redis.call('ZSCORE', PARKED, lane) then", " then", "test_admit"
     ),
+    Mutation("an operator is kept in at the memory limit", "admit", "if ARGV[6] ~= '' then write_even_when_full() end\n", "", "test_room"),
+    Mutation("everybody gets in at the memory limit", "admit", "if ARGV[6] ~= '' then", "if true then", "test_room"),
     Mutation("half an admission", "admit", "local waiting = redis.call('XLEN', KEYS[key_at + to.key + 1])", "local waiting = 0", "test_admit"),
     Mutation(
         "a full lane takes more", "admit",

@@ -91,6 +91,7 @@ class Intake:
         flight_time: FlightTime | None = None,
         room: Room | None = None,
         copies: Copies | None = None,
+        is_denied_when_full: bool = True,
         now_ms: int | None = None,
     ) -> None:
         """Args:
@@ -99,6 +100,7 @@ class Intake:
         flight_time: Bounds when an admission may be executed; None lets it be executed at any time.
         room: Bounds what may wait; None lets in as much as Redis takes.
         copies: Replicas that must have an alert before it counts as admitted; None asks for none.
+        is_denied_when_full: Whether Redis may deny an admission at its memory limit.
         now_ms: A fixed time instead of Redis' own, for tests.
         """
         self._client = client
@@ -106,6 +108,7 @@ class Intake:
         self._flight_time = flight_time
         self._room = room
         self._copies = copies
+        self._full = "" if is_denied_when_full else "1"
         self._now = "" if now_ms is None else str(now_ms)
         self._admit = Script("admit")
         self._refuse = Script("refuse")
@@ -154,6 +157,7 @@ class Intake:
             KEPT_BYTES,
             "" if room is None else room.backlog,
             str(room.bound) if room is not None and asks_for_memory else "",
+            self._full,
             *flight.args,
         ]
         reply = await self._admit.run(self._pipe, keys, args, copies=self._copies)

@@ -41,7 +41,8 @@ class OperatorAlerts:
     """Admits them."""
 
     def __init__(self, client: Redis, keys: Keys) -> None:
-        self._intake = Intake(client, keys)
+        # Who wants out at Redis' memory limit must not be kept in by it.
+        self._intake = Intake(client, keys, is_denied_when_full=False)
 
     async def send(
         self, alerts: Sequence[OperatorAlert], *, by: str, reason: str, max_age_ms: int, at_ms: int

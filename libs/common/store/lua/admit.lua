@@ -6,7 +6,8 @@
 --
 -- Write order: records and journal, token, fence, lane entry, then the dedup key and the rate. A token without
 -- work is harmless; work without a token is not. A re-sent call carries the same alert id and gets the first answer.
--- Denied at the memory limit, on purpose; and from a share of it on, so that workers have room to end what is queued.
+-- Denied at the memory limit, on purpose; and from a share of it on, so that workers have room to end what is queued. Not
+-- where an operator asks: who wants out of his positions then must not be kept in.
 -- An alert for a lane that holds all it may is refused with all of its accounts. Either writes nothing, and what was
 -- admitted before is still told. Here and not in the caller, since only here all ingresses see the same at once.
 --
@@ -24,9 +25,10 @@
 -- ARGV[3]    bytes kept of posts that were not admitted
 -- ARGV[4]    the most entries in one lane, or '' for any number
 -- ARGV[5]    the share of Redis' memory from which on nothing is admitted, or '' where there is no need to look
--- ARGV[6]    how many items
--- ARGV[7]    how many terms: what items have in common stands once, since each word of a call costs Redis time
--- ARGV[8..]  per terms: webhook, dedup window ms, is sender's id (1|0, p: a part), seen keys n, rate interval us or '', its
+-- ARGV[6]    1 where it is written at the memory limit too, or ''
+-- ARGV[7]    how many items
+-- ARGV[8]    how many terms: what items have in common stands once, since each word of a call costs Redis time
+-- ARGV[9..]  per terms: webhook, dedup window ms, is sender's id (1|0, p: a part), seen keys n, rate interval us or '', its
 --            burst or '', max age ms, clock skew ms, accounts n; then n times: account, schema version, '' or where the
 --            account declines it how its share ends
 --            then per item: which terms, alert id, digest, encoded alert, fired at ms or ''; then for each account of its
@@ -36,11 +38,13 @@
 --          | {'DUPLICATE', first id, same body 1|0} | {'CONFLICT', first id} | {'THROTTLED', ms} | {'LATE', ''}
 --          | {'MEMORY_FULL', ''} | {'LANE_FULL', lane, entries} | {'ERROR', text}}
 
+if ARGV[6] ~= '' then write_even_when_full() end
+
 -- No table is made for an item, since they are dear: its keys and words lie where its terms say. `k` and `a` are where those of the
 -- next one begin, `terms.keys` and `terms.words` how many they are. `to.key` and `to.word` are how far from there an account's own
 -- lie: instruction, lane; and market, lane, body, reason, detail.
-local all_terms, k, a = {}, 10, 8
-for n = 1, tonumber(ARGV[7]) do
+local all_terms, k, a = {}, 10, 9
+for n = 1, tonumber(ARGV[8]) do
   local terms = {webhook = ARGV[a], window = ARGV[a + 1], is_sender_id = ARGV[a + 2] == '1',
     is_part = ARGV[a + 2] == 'p', seen = tonumber(ARGV[a + 3]), interval = tonumber(ARGV[a + 4]),
     burst = tonumber(ARGV[a + 5]), max_age = tonumber(ARGV[a + 6]), skew = tonumber(ARGV[a + 7]), takers = {},
@@ -114,7 +118,7 @@ local function fill(terms, bucket)
   return next_full_at
 end
 
-local answers = answer_each(tonumber(ARGV[6]), function()
+local answers = answer_each(tonumber(ARGV[7]), function()
   -- What the item says, and where the next one begins: before anything that can fail.
   local terms, alert, digest, encoded = all_terms[tonumber(ARGV[a])], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
   local fired_at, key_at, word_at = ARGV[a + 4], k, a

@@ -177,7 +177,7 @@ def flight(rig: Rig, one: Admission, *, not_after_ms: int) -> tuple[list[str], l
     ]
     terms = [one.webhook, one.dedup_window_ms, "1", 1, "", "", one.max_age_ms, 0, 1, to.account, 1, ""]
     item: list[Any] = [1, one.alert_id, one.digest, one.alert, "", to.market, to.lane, to.body]
-    return keys, [not_after_ms, 1_000_000, "", "", 1, 1, *terms, *item]
+    return keys, [not_after_ms, 1_000_000, "", "", "", 1, 1, *terms, *item]
 
 
 async def test_copies_in_one_flight_are_admitted_once(rig: Rig):

@@ -137,6 +137,16 @@ async def test_redis_looks_at_its_memory_once_for_a_while_where_there_is_plenty(
     await client.aclose()
 
 
+async def test_what_may_not_be_denied_is_admitted_at_the_very_limit(rig: Rig, redis_server: RedisServer):
+    client = connect(redis_server.url, timeout_s=5)
+    intake = Intake(client, rig.keys, is_denied_when_full=False, now_ms=START_MS)
+    use_memory(rig.redis, 2)
+    with pytest.raises(StoreUnavailable):
+        await rig.intake.admissions.submit(rig.admission())
+    assert isinstance(await intake.admissions.submit(rig.admission()), Admitted)
+    await client.aclose()
+
+
 def looks(rig: Rig) -> int:
     """Return how often a script has asked for the memory."""
     return int(rig.redis.info("commandstats").get("cmdstat_info", {}).get("calls", 0))

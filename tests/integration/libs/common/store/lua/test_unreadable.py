@@ -54,9 +54,9 @@ async def test_a_late_flight_admits_nothing_and_tells_the_time(rig: Rig):
     terms = ["default", 600_000, "1", 1, "", "", 60_000, 5_000, 1, to.account, 1, ""]
     flight = [1, 1, *terms, 1, one.alert_id, "digest", b"{}", "", to.market, to.lane, b"{}"]
     with rig.nothing_written():
-        answer = await rig.run("admit", keys, [rig.now_ms - 1, 1_000, "", "", *flight])
+        answer = await rig.run("admit", keys, [rig.now_ms - 1, 1_000, "", "", "", *flight])
     assert answer == [str(rig.now_ms).encode(), b"0", b"0", [b"LATE", b""]]
-    assert (await rig.run("admit", keys, [rig.now_ms, 1_000, "", "", *flight]))[3][0] == b"ADMITTED"
+    assert (await rig.run("admit", keys, [rig.now_ms, 1_000, "", "", "", *flight]))[3][0] == b"ADMITTED"
 
 
 async def test_an_instruction_whose_order_may_have_traded_is_not_ended_by_an_unreadable_entry(rig: Rig):
