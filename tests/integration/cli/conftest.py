@@ -97,3 +97,10 @@ def bascule(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("REDIS_URL", redis_server.url)
     return CommandLine(redis_server, capsys)
+
+
+def write_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Have the command run with a configuration of its own."""
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    monkeypatch.setenv("BASCULE_CONFIG", str(path))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.integration.cli.conftest import CommandLine
-from tests.integration.cli.test_health import at_work
+from tests.integration.cli.test_status import at_work
 from tests.support.children import spawn
 from tests.support.eventually import eventually_sync
 from tests.support.filled_store import FilledStore
